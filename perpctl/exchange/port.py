@@ -1,0 +1,215 @@
+"""The port: what every venue can be asked, and what can be asked of it.
+
+No method re-sends a write. Reads raise `VenueUnreachable`, `CredentialError`, `VenueRefused`; an error is never an empty
+list. What a venue does not offer is `Unsupported` with the reason, never zero and never empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Protocol
+
+from perpctl.model.fill import Fill, FundingPayment, FundingRate
+from perpctl.model.instrument import Book, Instrument, Quote
+from perpctl.model.order import Order, OrderRequest
+from perpctl.model.position import Account, Position
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """The venue answered with the order's state; `fills` are those it told in the same answer."""
+
+    order: Order
+    fills: tuple[Fill, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The venue answered no; nothing was executed."""
+
+    code: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """No trustworthy answer: it may have been executed. Settled by reads only."""
+
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """Proven by reads: the venue never had it, and can no longer take it."""
+
+    evidence: str
+
+
+Outcome = Confirmed | Refused | Unknown
+Settled = Confirmed | Absent | Unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Unsupported:
+    """This venue does not offer it."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The account that this key reaches, as the venue reports it."""
+
+    account_id: str
+    username: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class VenueStatus:
+    """`locked` is the venue's own word: "false", "partial" or "true"; `maintenance` None when it does not say."""
+
+    locked: str
+    maintenance: bool | None
+    announcements: tuple[str, ...]
+    offset_ms: int  # venue's clock minus ours
+    round_trip_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Candle:
+    at_ms: int
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+
+
+# --- what a session yields -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteSeen:
+    quote: Quote
+
+
+@dataclass(frozen=True, slots=True)
+class BookSeen:
+    book: Book
+
+
+@dataclass(frozen=True, slots=True)
+class OrderSeen:
+    order: Order
+
+
+@dataclass(frozen=True, slots=True)
+class FillSeen:
+    fill: Fill
+
+
+@dataclass(frozen=True, slots=True)
+class PositionSeen:
+    position: Position
+
+
+@dataclass(frozen=True, slots=True)
+class FeedLost:
+    """A channel went silent, gapped or closed; what it told before is stale from now."""
+
+    channel: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class FeedResumed:
+    """A channel is live again; `orders` and `positions` are the snapshot taken after subscribing (user channel)."""
+
+    channel: str
+    orders: tuple[Order, ...] | None = None
+    positions: tuple[Position, ...] | None = None
+    fills: tuple[Fill, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """The socket proved itself alive; nothing changed."""
+
+    at: float
+
+
+SessionEvent = QuoteSeen | BookSeen | OrderSeen | FillSeen | PositionSeen | FeedLost | FeedResumed | Beat
+
+
+class Session(Protocol):
+    """A live connection: market and user events, and orders that die with it once armed."""
+
+    def __aiter__(self) -> AsyncIterator[SessionEvent]: ...
+
+    async def arm_dead_man(self) -> bool:
+        """Arm cancel-on-disconnect for this connection and read it back; False when it reads back off."""
+
+    async def place(self, request: OrderRequest) -> Outcome: ...
+
+    async def cancel(self, order: Order) -> Outcome: ...
+
+    @property
+    def granted(self) -> tuple[str, ...]:
+        """Channels that the venue granted."""
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """Channels asked for and silently left out."""
+
+
+MaySend = Callable[[OrderRequest], str | None]
+"""Asked right before bytes of a risk-increasing order leave: a reason not to send, or None."""
+
+
+class Exchange(Protocol):
+    """One venue, one key. All reads are fresh; `seen` of an answer is our monotonic counter at arrival."""
+
+    venue: str
+
+    async def time_ms(self) -> int: ...
+    async def identity(self) -> Identity: ...
+    async def status(self) -> VenueStatus: ...
+    async def instruments(self) -> tuple[Instrument, ...]: ...
+    async def instrument(self, symbol: str) -> Instrument:
+        """By operator's symbol or product id; raises UsageError with suggestions."""
+
+    async def quote(self, product_id: str) -> Quote: ...
+    async def book(self, product_id: str, depth: int = 20) -> Book: ...
+    async def candles(
+        self, product_id: str, start_ms: int, end_ms: int, minutes: int
+    ) -> tuple[Candle, ...]: ...
+    async def account(self) -> Account: ...
+    async def positions(self) -> tuple[Position, ...]:
+        """Every slot; a size of zero is left out."""
+
+    async def open_orders(self) -> tuple[Order, ...]:
+        """Every order that can still fill: all pages, triggers, slots, whoever made it."""
+
+    async def order(self, identity: str, order_id: str | None = None) -> tuple[Order, ...]:
+        """All orders known under an identity (labels are not unique), or the one with the id; empty: none found."""
+
+    async def order_history(self, since_ms: int) -> tuple[Order, ...]: ...
+    async def fills(self, since_ms: int) -> tuple[Fill, ...]:
+        """Every fill from `since_ms` (market time), oldest first, each once."""
+
+    async def funding_rate(self, product_id: str) -> FundingRate | Unsupported: ...
+    async def funding_payments(self, since_ms: int) -> tuple[FundingPayment, ...] | Unsupported: ...
+
+    async def place(self, request: OrderRequest) -> Outcome: ...
+    async def cancel(self, orders: Sequence[Order]) -> tuple[Outcome, ...]: ...
+    async def cancel_entries(self) -> Outcome | Unsupported | int:
+        """The venue's own mass cancel of everything but trigger orders; the count is no proof."""
+
+    async def close(self, position: Position, limit_price: Decimal | None) -> Outcome:
+        """The venue's reduce-only close of the whole position: at market, or at a limit."""
+
+    def session(self, symbols: Sequence[str]) -> AbstractAsyncContextManager[Session]: ...
+    async def aclose(self) -> None: ...

@@ -1,0 +1,54 @@
+"""Fills, funding payments and ledger rows as the venue reports them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from perpctl.model.order import Side
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """One execution; booked exactly once, keyed on (venue, trade_id)."""
+
+    trade_id: str
+    order_id: str
+    identity: str | None
+    product_id: str
+    side: Side
+    size: Decimal  # base coin, positive
+    price: Decimal
+    fee: Decimal  # positive: paid
+    fee_currency: str
+    liquidity: str | None  # M | T
+    at_ms: int
+    trade_seq: int | None = None
+    slot: int | None = None
+    liquidation: bool = False
+    mark: Decimal | None = None
+    index: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FundingPayment:
+    """Funding of one product over one session; negative: we paid. `exact` is False for our own estimates."""
+
+    product_id: str
+    amount: Decimal
+    currency: str
+    at_ms: int
+    row_id: str
+    exact: bool
+    slot: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FundingRate:
+    """The rate now: per 8 hours on both venues, a fraction of notional; positive: longs pay."""
+
+    product_id: str
+    rate_8h: Decimal
+    current: Decimal | None
+    next_at_ms: int
+    at_ms: int

@@ -1,0 +1,81 @@
+"""What can be traded, in the venue's own increments, with sizes as base coin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+
+class BookState(StrEnum):
+    """Coinbase's book states; a value we do not know reads as UNKNOWN and forbids entries."""
+
+    OPEN = "open"
+    LOCKED = "locked"  # cancels only
+    SETTLEMENT = "settlement"
+    HALTED = "halted"
+    INACTIVE = "inactive"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """A perpetual of the venue."""
+
+    product_id: str  # BTC_USDC-PERPETUAL
+    symbol: str  # the operator's word: BTC-PERP
+    base: str  # BTC
+    currency: str  # settlement currency: USDC
+    tick: Decimal  # price increment
+    size_step: Decimal  # base coin
+    min_size: Decimal  # base coin
+    maker_fee: Decimal  # fraction of notional
+    taker_fee: Decimal
+    max_leverage: Decimal | None
+    state: BookState
+    price_decimals: int
+    size_decimals: int
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """The touch and the venue's reference prices, each absent when the venue did not send it.
+
+    `at_ms` is market time as the venue stamped it; `seen` is our monotonic counter when it arrived, for its age.
+    """
+
+    product_id: str
+    bid: Decimal | None
+    bid_size: Decimal | None
+    ask: Decimal | None
+    ask_size: Decimal | None
+    mark: Decimal | None
+    index: Decimal | None
+    last: Decimal | None
+    band_low: Decimal | None
+    band_high: Decimal | None
+    funding_8h: Decimal | None
+    current_funding: Decimal | None
+    open_interest: Decimal | None
+    state: BookState
+    at_ms: int
+    seen: float
+
+    @property
+    def mid(self) -> Decimal | None:
+        """Half way between bid and ask; None when one side is missing or crossed."""
+        if self.bid is None or self.ask is None or self.bid > self.ask:
+            return None
+        return (self.bid + self.ask) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """Depth, best first; sizes in base coin. `change_id` is the venue's sequence."""
+
+    product_id: str
+    bids: tuple[tuple[Decimal, Decimal], ...]
+    asks: tuple[tuple[Decimal, Decimal], ...]
+    change_id: int
+    at_ms: int
+    seen: float

@@ -1,0 +1,53 @@
+"""Positions as the venue reports them, and the account's equity and margin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """One product in one slot; `size` is signed base coin.
+
+    `units_agree` is False when the venue's size fields contradict each other: then nothing is sized from it.
+    """
+
+    product_id: str
+    slot: int | None
+    size: Decimal
+    entry_price: Decimal | None
+    mark: Decimal | None
+    index: Decimal | None
+    notional: Decimal | None
+    unrealized: Decimal | None
+    realized: Decimal | None
+    funding: Decimal | None  # accrued in this session, not yet in cash
+    initial_margin: Decimal | None
+    maintenance_margin: Decimal | None
+    leverage: Decimal | None
+    units_agree: bool
+    at_ms: int
+    seen: float
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The money of the pinned account, isolated slots included; `currency` as the venue counts."""
+
+    account_id: str
+    username: str | None
+    currency: str
+    balance: Decimal
+    equity: Decimal
+    available: Decimal | None
+    initial_margin: Decimal
+    maintenance_margin: Decimal
+    session_realized: Decimal | None
+    session_unrealized: Decimal | None
+    margin_model: str | None
+    slots_in_use: int
+    engine_rate: int | None  # matching-engine requests a second
+    engine_burst: int | None
+    at_ms: int
+    seen: float

@@ -1,0 +1,164 @@
+"""What a command hands to the renderer: an answer with its facts and its view, or a plan of steps.
+
+A question returns an `Answer`, a procedure returns a `Plan`, a service runs until stopped. Nothing here draws or acts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from perpctl.errors import ExitCode
+
+Json = None | bool | int | str | Sequence["Json"] | Mapping[str, "Json"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose money an answer speaks of: the first line of every view and the envelope of every JSON object."""
+
+    env: str  # "paper" | "live"
+    venue: str  # "global" | "us"
+    profile: str
+    account: str | None  # as the venue reported it; None: could not be read
+    pinned: str  # "pinned" | "not pinned" | "differs" | "unknown"
+    at: datetime
+    last_seen_account: str | None = None
+
+
+class Tone(StrEnum):
+    """Colour repeats what words already say."""
+
+    PLAIN = "plain"
+    GOOD = "good"
+    WARN = "warn"
+    BAD = "bad"
+    DIM = "dim"
+    TITLE = "title"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of text; a `!` in the margin (`mark`) is for what needs a human."""
+
+    text: str
+    tone: Tone = Tone.PLAIN
+    mark: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A table column; `key` finds the value in a row, numbers are right-aligned."""
+
+    key: str
+    title: str
+    right: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A table row: cells by column key, and lines that fold under it."""
+
+    cells: Mapping[str, str]
+    below: tuple[Line, ...] = ()
+    tone: Tone = Tone.PLAIN
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    empty: str = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """The last lines of a view: complete commands, ready to paste."""
+
+    commands: tuple[str, ...]
+
+
+Block = Line | Table | Next
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer to a question.
+
+    `facts` is the JSON body (money as strings); `view` shows the same facts and nothing more. `records` names the member
+    of `facts` that holds the list which `-o jsonl` and `-o csv` print, one row each.
+    """
+
+    schema: str
+    scope: Scope | None
+    facts: Mapping[str, Json]
+    view: tuple[Block, ...]
+    exit_code: ExitCode = ExitCode.OK
+    records: str | None = None
+
+
+class Risk(StrEnum):
+    LOWERS = "lowers"
+    RAISES = "raises"
+    NONE = "none"
+
+
+class Confirm(StrEnum):
+    NONE = "none"
+    YES = "yes"
+    TYPED = "typed"
+
+
+class Done(StrEnum):
+    """What performing a step came to, from best to worst."""
+
+    NOTHING_TO_DO = "nothing_to_do"
+    DONE = "done"
+    PARTIAL = "partial"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+
+
+class OnFailure(StrEnum):
+    GO_ON = "go_on"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    done: Done
+    evidence: str
+    left: tuple[str, ...] = ()
+    facts: Mapping[str, Json] = field(default_factory=dict)
+    exit_code: ExitCode | None = None  # when the general mapping of `done` is too coarse (8, 1 ...)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a plan. `preview` and `is_done` only read; `perform` acts and reads back."""
+
+    key: str
+    title: str
+    preview: Callable[[], Awaitable[str]]
+    perform: Callable[[], Awaitable[StepResult]]
+    is_done: Callable[[], Awaitable[bool]] | None = None
+    on_failure: OnFailure = OnFailure.STOP
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A runbook action, not yet carried out.
+
+    `fingerprint` is what the plan was made from; a changed one is exit 9. `typed` is the word a TYPED confirmation asks.
+    """
+
+    name: str
+    scope: Scope | None
+    risk: Risk
+    confirm: Confirm
+    fingerprint: str
+    steps: tuple[Step, ...]
+    typed: str = ""
+    reason_required: bool = False
