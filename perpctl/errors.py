@@ -48,7 +48,7 @@ class ExitCode(IntEnum):
 class PerpctlError(Exception):
     """Any failure that an operator is told about.
 
-    `message` is what happened; `not_done` what therefore did not happen; `next_commands` are complete and ready to paste.
+    `message` is what happened; `not_done` what therefore did not happen; `next_commands` are complete commands.
     """
 
     exit_code: ExitCode = ExitCode.BUG

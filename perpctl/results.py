@@ -87,7 +87,7 @@ Block = Line | Table | Next
 class Answer:
     """An answer to a question.
 
-    `facts` is the JSON body (money as strings); `view` shows the same facts and nothing more. `records` names the member
+    `facts` is the JSON body (money as strings); `view` shows those and no more. `records` names the member
     of `facts` that holds the list which `-o jsonl` and `-o csv` print, one row each.
     """
 
@@ -151,7 +151,7 @@ class Step:
 class Plan:
     """A runbook action, not yet carried out.
 
-    `fingerprint` is what the plan was made from; a changed one is exit 9. `typed` is the word a TYPED confirmation asks.
+    `fingerprint` is what the plan was made from; a changed one is exit 9. `typed` is the word that TYPED asks.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """The port: what every venue can be asked, and what can be asked of it.
 
-No method re-sends a write. Reads raise `VenueUnreachable`, `CredentialError`, `VenueRefused`; an error is never an empty
-list. What a venue does not offer is `Unsupported` with the reason, never zero and never empty.
+No method re-sends a write. Reads raise `VenueUnreachable`, `CredentialError`, `VenueRefused`; an error is never an
+empty list. What a venue does not offer is `Unsupported` with the reason, never zero and never empty.
 """
 
 from __future__ import annotations
@@ -183,9 +183,7 @@ class Exchange(Protocol):
 
     async def quote(self, product_id: str) -> Quote: ...
     async def book(self, product_id: str, depth: int = 20) -> Book: ...
-    async def candles(
-        self, product_id: str, start_ms: int, end_ms: int, minutes: int
-    ) -> tuple[Candle, ...]: ...
+    async def candles(self, product_id: str, start_ms: int, end_ms: int, minutes: int) -> tuple[Candle, ...]: ...
     async def account(self) -> Account: ...
     async def positions(self) -> tuple[Position, ...]:
         """Every slot; a size of zero is left out."""
