@@ -1,0 +1,147 @@
+"""This file makes CDP key files for the paper exchange, and remembers their public halves."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ec import generate_private_key as generate_ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_public_key,
+)
+
+from perpctl.errors import StateDamaged, UsageError
+
+Algorithm = Literal["es256", "ed25519"]
+PERMISSIONS = ("view", "trade", "transfer")
+MAIN_ACCOUNT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredKey:
+    """What the exchange knows of a key: never the private half."""
+
+    name: str
+    algorithm: Algorithm
+    public_key: EllipticCurvePublicKey | Ed25519PublicKey
+    scopes: frozenset[str]
+    account: int
+
+    @property
+    def jwt_algorithm(self) -> str:
+        return "ES256" if self.algorithm == "es256" else "EdDSA"
+
+
+class KeyRing:
+    """The registered keys of one state directory, one file each under `keys/`, so that a key can be added any time."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._folder = state_dir / "keys"
+        self._known: dict[str, RegisteredKey] = {}
+
+    def find(self, name: str) -> RegisteredKey | None:
+        """The key of that name, or None. Raises StateDamaged when a registration cannot be read."""
+        if name not in self._known:
+            self._known = {key.name: key for key in self.list()}
+        return self._known.get(name)
+
+    def list(self) -> list[RegisteredKey]:
+        """Every registered key."""
+        return [_read(path) for path in sorted(self._folder.glob("*.json"))]
+
+    def create(
+        self, algorithm: Algorithm, out: Path, permissions: tuple[str, ...], account: int, created_at: datetime
+    ) -> RegisteredKey:
+        """Make a key, write its CDP key file to `out` (0600, never over another file) and register it here.
+
+        Raises UsageError when `out` exists or cannot be written, or a permission is unknown.
+        """
+        unknown = set(permissions) - set(PERMISSIONS)
+        if unknown or not permissions:
+            raise UsageError(f"permissions are a list of {', '.join(PERMISSIONS)}, not {','.join(permissions)!r}")
+        key_id = str(uuid.uuid4())
+        private = generate_ec(SECP256R1()) if algorithm == "es256" else Ed25519PrivateKey.generate()
+        content = _key_file(key_id, private, permissions, created_at)
+        key = RegisteredKey(
+            str(content.get("name", key_id)), algorithm, private.public_key(), frozenset(permissions), account
+        )
+        _write_new(out, json.dumps(content, indent=2))
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write_new(self._folder / f"{key_id}.json", json.dumps(_registration(key), indent=2))
+        return key
+
+
+def _key_file(
+    key_id: str, private: EllipticCurvePrivateKey | Ed25519PrivateKey, permissions: tuple[str, ...], created_at: datetime
+) -> dict[str, object]:
+    """The file that the CDP portal hands out, in its two shapes."""
+    if isinstance(private, Ed25519PrivateKey):
+        seed_and_public = private.private_bytes_raw() + private.public_key().public_bytes_raw()
+        return {"id": key_id, "privateKey": base64.b64encode(seed_and_public).decode()}
+    owner = str(uuid.uuid5(uuid.NAMESPACE_URL, "perpctl paper exchange"))
+    return {
+        "name": f"organizations/{owner}/apiKeys/{key_id}",
+        "principal": owner,
+        "principalType": "USER",
+        "publicKey": _pem(private.public_key()),
+        "privateKey": private.private_bytes(
+            Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()
+        ).decode(),
+        "createTime": created_at.strftime("%Y-%m-%dT%H:%M:%S.%f000Z"),
+        "projectId": owner,
+        "nickname": "paper",
+        "scopes": [f"rat#{permission}" for permission in permissions],
+        "allowedIps": [],
+        "keyType": "TRADING_KEY",
+        "enabled": True,
+    }
+
+
+def _registration(key: RegisteredKey) -> dict[str, object]:
+    return {
+        "name": key.name,
+        "algorithm": key.algorithm,
+        "public_key": _pem(key.public_key),
+        "scopes": sorted(key.scopes),
+        "account": key.account,
+    }
+
+
+def _read(path: Path) -> RegisteredKey:
+    try:
+        row = json.loads(path.read_text())
+        public = load_pem_public_key(row["public_key"].encode())
+        if not isinstance(public, EllipticCurvePublicKey | Ed25519PublicKey):
+            raise ValueError("not a P-256 or Ed25519 key")
+        return RegisteredKey(row["name"], row["algorithm"], public, frozenset(row["scopes"]), int(row["account"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as why:
+        raise StateDamaged(f"{path}: not a key registration ({why})") from why
+
+
+def _pem(key: EllipticCurvePublicKey | Ed25519PublicKey) -> str:
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def _write_new(path: Path, text: str) -> None:
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as why:
+        raise UsageError(f"{path} exists already; a key is never written over another file") from why
+    except OSError as why:
+        raise UsageError(f"{path} cannot be written: {why.strerror}") from why
+    with os.fdopen(handle, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
