@@ -1,0 +1,24 @@
+"""This file says where a venue is and with which key it is entered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from perpctl.exchange.port import Identity
+
+GLOBAL_HTTP = "https://drb.coinbase.com/api/v2"
+GLOBAL_WS = "wss://drb.coinbase.com/ws/api/v2"
+GLOBAL_STREAMS = "wss://streams.drb.coinbase.com/ws/api/v2"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Addresses, key and trust of one profile. `key_file` None: public methods only; `ca_file` None: the system's."""
+
+    http: str = GLOBAL_HTTP
+    ws: str = GLOBAL_WS
+    streams: str = GLOBAL_STREAMS
+    key_file: Path | None = None
+    ca_file: Path | None = None
+    account_pin: Identity | None = None
