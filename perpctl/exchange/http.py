@@ -111,11 +111,12 @@ class Http:
         import httpx
 
         if self._client is None:
-            verify: ssl.SSLContext | bool = tls_context(self._ca_file) if url.startswith("https:") else False
+            # A context that trusts nobody costs nothing, and a plaintext client can never turn into a gullible one.
+            secure = url.startswith("https:")
             self._client = httpx.AsyncClient(
                 trust_env=False,
                 follow_redirects=False,
-                verify=verify,
+                verify=tls_context(self._ca_file) if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
                 timeout=None,  # noqa: S113 - the whole call has a deadline, which the library's phases do not add up to
                 limits=httpx.Limits(max_connections=16, keepalive_expiry=IDLE_S),
             )

@@ -1,0 +1,117 @@
+"""This file turns a CDP key into signed tokens, and tokens into access that is renewed in time."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, timedelta
+from email.utils import parsedate_to_datetime
+
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from perpctl.clock import Clock
+from perpctl.errors import CredentialError, VenueUnreachable
+from perpctl.exchange.keys import CdpKey
+
+JWT_LIFE_S = 120  # Coinbase developer platform docs, JWT authentication
+RENEW_AT = 0.6  # of a token's life
+DATE_RESOLUTION = timedelta(seconds=1)  # the Date header counts whole seconds
+
+
+class Signer:
+    """Signs JWTs with one key, in the venue's time."""
+
+    def __init__(self, key: CdpKey, clock: Clock) -> None:
+        self.key = key
+        self.offset = timedelta(0)  # venue's wall clock minus ours
+        self._clock = clock
+        self._head = {"alg": key.algorithm, "kid": key.name, "typ": "JWT"}
+
+    def jwt(self) -> str:
+        """A fresh token without a `uri`, as the gateway's token exchange wants it; good for 120 s."""
+        now = int((self._clock.now() + self.offset).timestamp())
+        claims = {"sub": self.key.name, "iss": "cdp", "nbf": now, "exp": now + JWT_LIFE_S}
+        text = f"{_segment({**self._head, 'nonce': secrets.token_hex(16)})}.{_segment(claims)}"
+        return f"{text}.{_base64url(self._sign(text.encode()))}"
+
+    def observe_date(self, header: str | None) -> bool:
+        """Learn the venue's wall clock from an answer's Date header; True when it moved our offset."""
+        if not header:
+            return False
+        try:
+            theirs = parsedate_to_datetime(header)
+        except (ValueError, TypeError):
+            return False
+        if theirs.tzinfo is None:
+            theirs = theirs.replace(tzinfo=UTC)
+        offset = theirs + DATE_RESOLUTION / 2 - self._clock.now()
+        if abs(offset) <= DATE_RESOLUTION:
+            offset = timedelta(0)
+        moved = abs(offset - self.offset) > DATE_RESOLUTION
+        if moved:
+            self.offset = offset
+        return moved
+
+    def _sign(self, text: bytes) -> bytes:
+        private = self.key.private
+        if isinstance(private, EllipticCurvePrivateKey):
+            r, s = decode_dss_signature(private.sign(text, ECDSA(SHA256())))
+            return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+        return private.sign(text)
+
+
+class Tokens:
+    """The bearer token of HTTP calls: exchanged when first needed, again at 60 % of its life, once for all callers."""
+
+    def __init__(self, exchange: Callable[[], Awaitable[Mapping[str, object]]], clock: Clock) -> None:
+        self._exchange = exchange
+        self._clock = clock
+        self._token: str | None = None
+        self._renew_at = 0.0
+        self._lock = asyncio.Lock()
+
+    async def bearer(self) -> str:
+        """A token that is good for a while. Raises CredentialError and VenueUnreachable."""
+        async with self._lock:
+            if self._token is None or self._clock.monotonic() >= self._renew_at:
+                started = self._clock.monotonic()
+                grant = await self._exchange()
+                self._token, life_s = _read_grant(grant)
+                self._renew_at = started + RENEW_AT * life_s
+            return self._token
+
+    def drop(self, token: str) -> None:
+        """The venue would not have this one any more; a newer one is kept."""
+        if token == self._token:
+            self._token = None
+
+
+def _read_grant(grant: Mapping[str, object]) -> tuple[str, float]:
+    token, life = grant.get("access_token"), grant.get("expires_in")
+    if not isinstance(token, str) or not token:
+        raise VenueUnreachable("the venue's token exchange answered without an access token")
+    if isinstance(life, bool) or not isinstance(life, int) or life <= 0:
+        raise VenueUnreachable("the venue's token exchange does not say how long its token lives")
+    return token, float(life)
+
+
+def no_key() -> CredentialError:
+    """For private calls of a profile without a key."""
+    return CredentialError(
+        "this profile names no key file, and the call needs one",
+        not_done="nothing was sent",
+        next_commands=("perpctl config init",),
+    )
+
+
+def _segment(content: Mapping[str, object]) -> str:
+    return _base64url(json.dumps(content, separators=(",", ":")).encode())
+
+
+def _base64url(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
