@@ -1,0 +1,1 @@
+"""The trading floor of the paper exchange: book, market, account, orders."""

@@ -1,0 +1,260 @@
+"""This file matches by price and time: our resting orders among an outside ladder that each tick renews."""
+
+from decimal import Decimal
+
+from msgspec import Struct, field
+
+from perpctl.paper.types import BookDelta, BookView, Level, Tick
+
+ZERO = Decimal(0)
+LEVEL_NOTIONAL = 50_000  # quote currency; a level of the outside ladder holds up to this, deeper ones more
+FIRST_CHANGE_ID = 198_172_213_719
+
+
+class Resting(Struct):
+    """An order of ours in the book. `ahead` is the outside amount at its price that came first."""
+
+    order_id: str
+    account_id: int
+    price: Decimal
+    remaining: Decimal
+    ahead: Decimal
+
+
+class Offer(Struct, frozen=True):
+    """The best thing a taker can hit now; `maker` None is the outside."""
+
+    price: Decimal
+    amount: Decimal
+    maker: Resting | None
+
+
+class Side(Struct):
+    """One side, best first. `sign` is +1 for bids, -1 for asks; `levels` None until somebody looks at the ladder."""
+
+    sign: int
+    best: Decimal = ZERO
+    best_amount: Decimal = ZERO
+    levels: list[tuple[Decimal, Decimal]] | None = None
+    resting: list[Resting] = []
+
+    @property
+    def top(self) -> tuple[Decimal, Decimal] | None:
+        """The best outside level."""
+        if self.levels is None:
+            return (self.best, self.best_amount) if self.best_amount else None
+        return self.levels[0] if self.levels else None
+
+    def is_better(self, price: Decimal, other: Decimal) -> bool:
+        """Whether a maker at `price` is hit before one at `other`."""
+        return price > other if self.sign > 0 else price < other
+
+
+class Book(Struct):
+    """A product's book. `change_id` grows with every change."""
+
+    tick_size: Decimal
+    step: Decimal
+    depth: int
+    bids: Side = field(default_factory=lambda: Side(1))
+    asks: Side = field(default_factory=lambda: Side(-1))
+    seed: int = 0
+    change_id: int = FIRST_CHANGE_ID
+
+    def makers(self, taker_sign: int) -> Side:
+        """The side that a buyer (+1) or seller (-1) hits."""
+        return self.asks if taker_sign > 0 else self.bids
+
+    def renew(self, tick: Tick) -> None:
+        """Replace the outside ladder by that of the tick."""
+        self.seed = tick.at_ms
+        self.change_id += 1
+        _renew_side(self.bids, tick.bid, tick.bid_amount)
+        _renew_side(self.asks, tick.ask, tick.ask_amount)
+
+    def outside(self, side: Side) -> list[tuple[Decimal, Decimal]]:
+        """The outside ladder of a side, made when first looked at: deterministic from the tick."""
+        if side.levels is None:
+            side.levels = _ladder(self, side) if side.best_amount else []
+        return side.levels
+
+    def best_offer(self, taker_sign: int, limit: Decimal) -> Offer | None:
+        """What a taker with that limit hits next: better price first, then the outside that came before, then us."""
+        side = self.makers(taker_sign)
+        own = side.resting[0] if side.resting else None
+        levels = self.outside(side)
+        if own and (not levels or not side.is_better(levels[0][0], own.price)):
+            same = bool(levels) and levels[0][0] == own.price
+            if not same or not own.ahead:
+                return None if side.is_better(limit, own.price) else Offer(own.price, own.remaining, own)
+            return _offer(side, limit, own.price, min(own.ahead, levels[0][1]))
+        return _offer(side, limit, *levels[0]) if levels else None
+
+    def take_outside(self, side: Side, amount: Decimal) -> None:
+        """Remove `amount` from the best outside level; who stood behind it moves up."""
+        levels = self.outside(side)
+        price, there = levels[0]
+        left = there - amount
+        if left > 0:
+            levels[0] = (price, left)
+        else:
+            del levels[0]
+        for own in side.resting:
+            if own.price == price:
+                own.ahead = max(ZERO, own.ahead - amount) if left > 0 else ZERO
+        self.change_id += 1
+
+    def available(self, taker_sign: int, limit: Decimal, account_id: int) -> Decimal:
+        """How much a taker with that limit could get, its own account's orders left out."""
+        side = self.makers(taker_sign)
+        outside = sum((a for p, a in self.outside(side) if not side.is_better(limit, p)), ZERO)
+        own = (
+            r.remaining
+            for r in side.resting
+            if r.account_id != account_id and not side.is_better(limit, r.price)
+        )
+        return outside + sum(own, ZERO)
+
+    def best_price(self, side: Side) -> Decimal | None:
+        """The best price of a side, ours included."""
+        outside = side.top[0] if side.top else None
+        own = side.resting[0].price if side.resting else None
+        if own is None or outside is None:
+            return own if outside is None else outside
+        return own if side.is_better(own, outside) else outside
+
+    def rest(self, sign: int, order_id: str, account_id: int, price: Decimal, amount: Decimal) -> None:
+        """Queue an order behind everything at its price."""
+        side = self.bids if sign > 0 else self.asks
+        own = Resting(order_id, account_id, price, amount, self._queue_ahead(side, price))
+        place = next(
+            (i for i, r in enumerate(side.resting) if side.is_better(price, r.price)), len(side.resting)
+        )
+        side.resting.insert(place, own)
+        self.change_id += 1
+
+    def _queue_ahead(self, side: Side, price: Decimal) -> Decimal:
+        levels = self.outside(side)
+        for level_price, amount in levels:
+            if level_price == price:
+                return amount
+            if side.is_better(price, level_price):
+                return ZERO
+        return levels[-1][1] if levels else ZERO  # beyond what is shown: as if somebody were there
+
+    def find(self, sign: int, order_id: str) -> Resting | None:
+        """Our resting order of that id."""
+        side = self.bids if sign > 0 else self.asks
+        return next((r for r in side.resting if r.order_id == order_id), None)
+
+    def reduce(self, sign: int, order_id: str, amount: Decimal) -> None:
+        """Take `amount` off a resting order; it keeps its place, or leaves when nothing remains."""
+        side = self.bids if sign > 0 else self.asks
+        own = self.find(sign, order_id)
+        if own is None:
+            return
+        own.remaining -= amount
+        if own.remaining <= 0:
+            side.resting.remove(own)
+        self.change_id += 1
+
+    def remove(self, sign: int, order_id: str) -> None:
+        """Take a resting order out."""
+        side = self.bids if sign > 0 else self.asks
+        side.resting = [r for r in side.resting if r.order_id != order_id]
+        self.change_id += 1
+
+    def next_crossed(self, taker_sign: int) -> tuple[Resting, Decimal] | None:
+        """Our resting order that the renewed outside runs into, with how much of it, taken off the outside.
+
+        An outside price beyond ours fills us whole; the same price gives what it offers.
+        """
+        side = self.makers(taker_sign)
+        other = self.makers(-taker_sign)
+        if not side.resting or other.top is None or side.is_better(other.top[0], side.resting[0].price):
+            return None
+        own, (best, there) = side.resting[0], other.top
+        amount = own.remaining if best != own.price else min(own.remaining, there)
+        self._consume(other, own.price, amount)
+        return own, amount
+
+    def _consume(self, side: Side, price: Decimal, amount: Decimal) -> None:
+        levels = self.outside(side)
+        while amount > 0 and levels and not side.is_better(price, levels[0][0]):
+            part = min(amount, levels[0][1])
+            self.take_outside(side, part)
+            amount -= part
+
+    def printed(self, taker_sign: int, price: Decimal, amount: Decimal) -> list[tuple[str, Decimal]]:
+        """Which orders of ours an outside trade fills, and how much of each.
+
+        Whole when the trade was beyond their price; at their price after those who were there before.
+        """
+        side = self.makers(taker_sign)
+        hits: list[tuple[str, Decimal]] = []
+        passed = ZERO
+        for own in side.resting:
+            if side.is_better(own.price, price):
+                hits.append((own.order_id, own.remaining))
+                continue
+            if own.price != price:
+                break
+            step = min(max(own.ahead - passed, ZERO), amount)
+            passed, amount = passed + step, amount - step
+            if amount > 0:
+                hits.append((own.order_id, min(amount, own.remaining)))
+                amount -= min(amount, own.remaining)
+            own.ahead = max(ZERO, own.ahead - passed)
+        return hits
+
+    def levels(self, side: Side, depth: int) -> tuple[Level, ...]:
+        """The best levels, ours and the outside's together."""
+        total: dict[Decimal, Decimal] = dict(self.outside(side))
+        for own in side.resting:
+            total[own.price] = total.get(own.price, ZERO) + own.remaining
+        return tuple(sorted(total.items(), reverse=side.sign > 0)[:depth])
+
+
+def delta(old: BookView, new: BookView) -> BookDelta:
+    """What turns one whole view of a book into a later one, as the book channel words it."""
+    bids, asks = _rows(dict(old.bids), dict(new.bids)), _rows(dict(old.asks), dict(new.asks))
+    return BookDelta(new.product, old.change_id, new.change_id, new.at_ms, bids, asks)
+
+
+def _rows(
+    old: dict[Decimal, Decimal], new: dict[Decimal, Decimal]
+) -> tuple[tuple[str, Decimal, Decimal], ...]:
+    gone = [("delete", price, ZERO) for price in old if price not in new]
+    kept = [
+        ("change" if price in old else "new", price, amount)
+        for price, amount in new.items()
+        if old.get(price) != amount
+    ]
+    return (*gone, *kept)
+
+
+def _offer(side: Side, limit: Decimal, price: Decimal, amount: Decimal) -> Offer | None:
+    return None if side.is_better(limit, price) else Offer(price, amount, None)
+
+
+def _renew_side(side: Side, best: Decimal, amount: Decimal) -> None:
+    side.best, side.best_amount, side.levels = best, amount, None
+    for own in side.resting:
+        if own.price == best:
+            own.ahead = min(own.ahead, amount)
+        elif side.is_better(own.price, best):
+            own.ahead = ZERO
+        else:
+            break
+
+
+def _ladder(book: Book, side: Side) -> list[tuple[Decimal, Decimal]]:
+    price, away = side.best, -side.sign * book.tick_size
+    most = int(LEVEL_NOTIONAL / (price * book.step)) + 1
+    levels = [(price, side.best_amount)]
+    noise = book.seed * 2 + (side.sign > 0)
+    for level in range(1, book.depth):
+        noise = (noise * 6364136223846793005 + 1442695040888963407) & 0xFFFFFFFFFFFFFFFF
+        price += away * (1 + (noise >> 33) % 5)
+        levels.append((price, book.step * (1 + (noise >> 40) % most * (level + 4) // 4)))
+    return levels
