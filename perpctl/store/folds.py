@@ -1,0 +1,242 @@
+"""The folds: what one line of the journal changes in the projections, in the same transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+import apsw
+
+from perpctl.model.money import plain
+from perpctl.model.order import OrderStatus
+from perpctl.store.records import Kind, Record
+
+Body = Mapping[str, Any]
+PROJECTIONS = ("orders", "fills", "positions", "funding", "mode_changes", "reconciles", "baselines")
+
+
+class IntentState(StrEnum):
+    """Where an order stands between our intent and the venue's last word.
+
+    INTENDED and SENT may have reached the venue as much as UNKNOWN: all three count at worst case until settled.
+    """
+
+    INTENDED = "intended"
+    SENT = "sent"
+    CONFIRMED = "confirmed"  # the venue has it, and it can still fill
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+    ABSENT = "absent"  # proven by reads: the venue never had it
+    TERMINAL = "terminal"  # filled, cancelled or rejected by the venue
+
+
+UNPROVEN = (IntentState.INTENDED, IntentState.SENT, IntentState.UNKNOWN)
+_AT_THE_VENUE = (IntentState.CONFIRMED, IntentState.TERMINAL)
+_MOVES = {
+    Kind.ORDER_SENT: (IntentState.SENT, (IntentState.INTENDED,)),
+    Kind.ORDER_REFUSED: (IntentState.REFUSED, UNPROVEN),
+    Kind.ORDER_UNKNOWN: (IntentState.UNKNOWN, UNPROVEN),
+}
+_CANCELS = {
+    Kind.CANCEL_INTENDED: "intended",
+    Kind.CANCEL_CONFIRMED: "confirmed",
+    Kind.CANCEL_REFUSED: "refused",
+    Kind.CANCEL_UNKNOWN: "unknown",
+}
+
+
+def fold(connection: apsw.Connection, record: Record) -> None:
+    """Bring the projections from the line before to this one.
+
+    Raises ValueError when the line contradicts them: a fill, funding row, intent or baseline that is there already.
+    """
+    change = _FOLDS.get(record.kind)
+    if change is None:
+        return
+    try:
+        change(connection, record, record.body)
+    except apsw.ConstraintError as twice:
+        raise ValueError(f"{record.kind}: recorded already ({twice})") from None
+    except KeyError as missing:
+        raise ValueError(f"{record.kind}: the body lacks {missing}") from None
+
+
+def clear(connection: apsw.Connection) -> None:
+    """Throw the projections away."""
+    for table in PROJECTIONS:
+        connection.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
+
+
+def _intended(connection: apsw.Connection, record: Record, body: Body) -> None:
+    identity = record.correlation.intent_id
+    request = body["request"]
+    if identity is None or request["identity"] != identity:
+        raise ValueError("an intent is correlated with its own identity")
+    connection.execute(
+        "INSERT INTO orders VALUES (?1, ?1, NULL, 'intended', NULL, ?2, ?3, NULL, '0', NULL, ?4, ?5, ?6, ?7, ?7)",
+        (
+            identity,
+            request["product_id"],
+            _text(request),
+            record.writer["epoch"],
+            body["risk_day"],
+            record.at_market_ms,
+            record.seq,
+        ),
+    )
+
+
+def _moved(connection: apsw.Connection, record: Record, body: Body) -> None:
+    """Sent, refused, unknown: an answer that came late never outweighs the order having been seen."""
+    state, allowed = _MOVES[record.kind]
+    for before in allowed:
+        connection.execute(
+            "UPDATE orders SET state = ?, cause = ?, last_seq = ? WHERE key = ? AND state = ?",
+            (state, body.get("cause"), record.seq, record.correlation.intent_id, before),
+        )
+
+
+def _settled(connection: apsw.Connection, record: Record, body: Body) -> None:
+    if body["order"] is not None:
+        _seen(connection, record, body)
+    elif body["outcome"] == IntentState.ABSENT:
+        connection.execute(
+            "UPDATE orders SET state = 'absent', cause = ?, last_seq = ? "
+            "WHERE key = ? AND state NOT IN ('confirmed', 'terminal')",
+            (body.get("cause"), record.seq, record.correlation.intent_id),
+        )
+
+
+def _seen(connection: apsw.Connection, record: Record, body: Body) -> None:
+    """The venue's own word on an order, from whichever channel it came; older words do not undo newer ones."""
+    order = body["order"]
+    key = _key_of(connection, order["order_id"], order["identity"])
+    state = IntentState.TERMINAL if OrderStatus(order["status"]).is_terminal else IntentState.CONFIRMED
+    row = connection.execute("SELECT state, seen FROM orders WHERE key = ?", (key,)).get
+    if row is None:
+        connection.execute(
+            "INSERT INTO orders VALUES (?1, ?2, ?1, ?3, NULL, ?4, NULL, ?5, '0', NULL, NULL, NULL, NULL, ?6, ?6)",
+            (key, order["identity"], state, order["product_id"], _text(order), record.seq),
+        )
+        return
+    if row[0] == IntentState.TERMINAL and state is IntentState.CONFIRMED:
+        return
+    if row[1] is not None and not _is_news(json.loads(row[1]), order):
+        return
+    connection.execute(
+        "UPDATE orders SET state = ?, order_id = ?, seen = ?, last_seq = ? WHERE key = ?",
+        (state, order["order_id"], _text(order), record.seq, key),
+    )
+
+
+def _is_news(known: Body, order: Body) -> bool:
+    if order["updated_ms"] != known["updated_ms"]:
+        return bool(order["updated_ms"] > known["updated_ms"])
+    return Decimal(order["filled"]) >= Decimal(known["filled"])
+
+
+def _key_of(connection: apsw.Connection, order_id: str, identity: str | None) -> str:
+    """The row of an order: its identity's, unless that stands for another order already (labels are not unique)."""
+    if identity is not None:
+        bound = connection.execute("SELECT order_id FROM orders WHERE key = ?", (identity,)).fetchall()
+        if bound and bound[0][0] in (None, order_id):
+            return identity
+    return order_id
+
+
+def _cancel(connection: apsw.Connection, record: Record, body: Body) -> None:
+    key = _key_of(connection, body["order_id"], record.correlation.intent_id)
+    connection.execute(
+        "UPDATE orders SET cancel_state = ?, last_seq = ? WHERE key = ?", (_CANCELS[record.kind], record.seq, key)
+    )
+
+
+def _fill(connection: apsw.Connection, record: Record, body: Body) -> None:
+    fill = body["fill"]
+    connection.execute(
+        "INSERT INTO fills VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            record.seq,
+            record.writer["venue"],
+            fill["trade_id"],
+            fill["order_id"],
+            fill["product_id"],
+            fill["at_ms"],
+            body["seen_by"],
+            _text(fill),
+        ),
+    )
+    _fill_order(connection, record, fill)
+    _move_position(connection, record, fill)
+
+
+def _fill_order(connection: apsw.Connection, record: Record, fill: Body) -> None:
+    """A fill proves its order: it was taken, and once filled in full it is over."""
+    key = _key_of(connection, fill["order_id"], fill["identity"])
+    row = connection.execute("SELECT booked, state, request, seen FROM orders WHERE key = ?", (key,)).get
+    if row is None:
+        return
+    booked = Decimal(row[0]) + Decimal(fill["size"])
+    size = Decimal(json.loads(row[2] or row[3])["size"])
+    over = row[1] == IntentState.TERMINAL or booked >= size
+    connection.execute(
+        "UPDATE orders SET booked = ?, state = ?, order_id = ?, last_seq = ? WHERE key = ?",
+        (plain(booked), _AT_THE_VENUE[over], fill["order_id"], record.seq, key),
+    )
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _baseline(connection: apsw.Connection, record: Record, body: Body) -> None:
+    values = (body["risk_day"], body["equity"], body["currency"], record.seq)
+    connection.execute("INSERT INTO baselines VALUES (?, ?, ?, ?)", values)
+
+
+def _reconciled(connection: apsw.Connection, record: Record, body: Body) -> None:
+    if body["clean"]:
+        connection.execute("INSERT INTO reconciles VALUES (?, ?)", (record.seq, record.at.isoformat()))
+
+
+def _mode_changed(connection: apsw.Connection, record: Record, body: Body) -> None:
+    connection.execute(
+        "INSERT INTO mode_changes VALUES (?, ?, ?)", (record.seq, record.at.isoformat(), _text(body))
+    )
+
+
+def _funding(connection: apsw.Connection, record: Record, body: Body) -> None:
+    payment = body["payment"]
+    values = (payment["row_id"], payment["product_id"], payment["at_ms"], _text(payment))
+    connection.execute("INSERT INTO funding VALUES (?, ?, ?, ?, ?, ?)", (record.seq, record.writer["venue"], *values))
+
+
+def _move_position(connection: apsw.Connection, record: Record, fill: Body) -> None:
+    """Fold a fill into the position of its product and slot."""
+
+
+def _correction(connection: apsw.Connection, record: Record, body: Body) -> None:
+    """A correction moves the position like a fill without a fee; what it stands for is in its cause."""
+    _move_position(connection, record, body["fill"])
+
+
+_Fold = Callable[[apsw.Connection, Record, Body], None]
+_FOLDS: dict[Kind, _Fold] = {
+    Kind.ORDER_INTENDED: _intended,
+    Kind.ORDER_SENT: _moved,
+    Kind.ORDER_REFUSED: _moved,
+    Kind.ORDER_UNKNOWN: _moved,
+    Kind.ORDER_CONFIRMED: _seen,
+    Kind.ORDER_SETTLED: _settled,
+    Kind.ORDER_SEEN: _seen,
+    **dict.fromkeys(_CANCELS, _cancel),
+    Kind.FILL_BOOKED: _fill,
+    Kind.CORRECTION_BOOKED: _correction,
+    Kind.FUNDING_BOOKED: _funding,
+    Kind.MODE_CHANGED: _mode_changed,
+    Kind.RECONCILE_ENDED: _reconciled,
+    Kind.BASELINE_TAKEN: _baseline,
+}

@@ -1,0 +1,376 @@
+"""The journal: an append-only, hash-chained table of everything that happened, durable before `append` returns."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import apsw
+
+from perpctl.clock import Clock
+from perpctl.errors import StateDamaged, UsageError
+from perpctl.store import folds, sqlite
+from perpctl.store.records import SCHEMA, ClockReading, Correlation, Kind, Record, Writer, encode, iso, link, parse
+from perpctl.store.records import plain_json as as_plain
+
+PAGE = 500
+ABSENT = {
+    "at_market_ms": "no market time was at hand",
+    "boot_id": "this system tells none",
+    "clock": "not measured by this process",
+    "build_hash": "not a sealed build",
+    "config_hash": "no configuration file was read",
+    "limits_version": "no limits were loaded",
+    "account_id": "the venue was not asked yet",
+    "bot_id": "not written by a bot",
+    "epoch": "no lease is held",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The end of the chain; seq 0 is an empty journal, whose hash is that of its founding row."""
+
+    seq: int
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ChainVerdict:
+    """What walking the chain found: `broken_at` is the first line that does not fit, None when all do."""
+
+    records: int
+    head: Head
+    broken_at: int | None = None
+    reason: str | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        return self.broken_at is None
+
+
+class Journal:
+    """One connection to the journal of a profile; any number of processes may have theirs.
+
+    `writer` and `clock_reading` may be replaced while it is open. Nothing may be awaited inside a batch.
+    """
+
+    def __init__(self, path: Path, connection: apsw.Connection, writer: Writer, clock: Clock, *, durable: bool) -> None:
+        self.path = path
+        self.connection = connection
+        self.writer = writer
+        self.clock_reading: ClockReading | None = None
+        self._clock = clock
+        self._durable = durable
+        self._boot_id = _boot_id()
+        self._inode = sqlite.check_regular(path)
+        self._genesis = _genesis(connection, path, writer)
+        self._anchor = _Anchor(anchor_path(path))
+        self._open_head: Head | None = None  # inside a batch: where the next line goes
+        self._seen = Head(0, self._genesis)
+        self._failure: StateDamaged | None = None
+
+    @classmethod
+    def open(
+        cls, path: Path, writer: Writer, clock: Clock, *, durable: bool = True, wait_s: float = sqlite.LOCK_WAIT_S
+    ) -> Journal:
+        """The journal at `path`, made when there never was one, its schema brought up to date.
+
+        `durable=False` gives up safety from power loss for speed: for simulations only.
+        Raises StateDamaged when the file is damaged, gone, older than it was, not writable, newer than this program,
+        or another profile's; TimedOut while another process keeps it locked longer than `wait_s`.
+        """
+        if not os.path.lexists(path):
+            if _Anchor(anchor_path(path)).read() is not None:
+                raise sqlite.damaged(path, "it is gone, but its anchor says that it held records")
+            founding = (writer.env, writer.venue, writer.profile, iso(clock.now()))
+            sqlite.create(path, "INSERT INTO chain VALUES (?, ?, ?, ?)", founding)
+        connection = sqlite.connect(path, durable=durable, wait_s=wait_s)
+        try:
+            with sqlite.named_errors(path):
+                sqlite.migrate(connection, path)
+                journal = cls(path, connection, writer, clock, durable=durable)
+                journal._check_anchor()
+        except BaseException:
+            connection.close()
+            raise
+        return journal
+
+    def close(self) -> None:
+        """Let go of the file; the last process to do so leaves no WAL behind."""
+        self.connection.close()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # --- writing ------------------------------------------------------------------------------------------------------
+
+    def append(
+        self,
+        kind: Kind,
+        body: Mapping[str, object],
+        correlation: Correlation | None = None,
+        market_ms: int | None = None,
+    ) -> Record:
+        """Write one line; on return it is on the disk, unless inside `batch`.
+
+        Raises SecretRefused or ValueError for a body that cannot be recorded, StateDamaged and TimedOut as `open`.
+        """
+        plain_body = as_plain(body)
+        with self.batch():
+            assert self._open_head is not None
+            record = self._compose(kind, plain_body, correlation or Correlation(), market_ms)
+            with sqlite.named_errors(self.path):
+                self.connection.execute(
+                    "INSERT INTO journal (seq, canonical, prev_hash, hash) VALUES (?, ?, ?, ?)",
+                    (record.seq, record.canonical.decode(), record.prev_hash, record.hash),
+                )
+                folds.fold(self.connection, record)
+            self._open_head = Head(record.seq, record.hash)
+        return record
+
+    @contextlib.contextmanager
+    def batch(self) -> Iterator[None]:
+        """One commit for every line written inside; all of them, or none when the body raises."""
+        if self._open_head is not None:
+            with self._savepoint():
+                yield
+            return
+        self._begin()
+        try:
+            with sqlite.rolled_back_on_error(self.connection):
+                yield
+                self._commit()
+        finally:
+            self._open_head = None
+
+    def _begin(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if sqlite.check_regular(self.path) != self._inode:
+            raise sqlite.damaged(self.path, "it was removed or replaced while open")
+        with sqlite.named_errors(self.path):
+            self.connection.execute("BEGIN IMMEDIATE")
+            with sqlite.rolled_back_on_error(self.connection):
+                head = self._read_head()
+                if head.seq < self._seen.seq or (head.seq == self._seen.seq and head.hash != self._seen.hash):
+                    raise sqlite.damaged(self.path, f"it ends at line {head.seq}, and had line {self._seen.seq}")
+        self._open_head = head
+
+    def _commit(self) -> None:
+        assert self._open_head is not None
+        try:
+            with sqlite.named_errors(self.path):
+                self.connection.execute("COMMIT")
+        except StateDamaged as failure:
+            if not isinstance(failure.__cause__, apsw.FullError):
+                self._failure = failure  # after a failed sync nobody knows what is on the disk: never try again
+            raise
+        self._seen = self._open_head
+        if self._durable:
+            self._anchor.write(self._seen)
+
+    @contextlib.contextmanager
+    def _savepoint(self) -> Iterator[None]:
+        before = self._open_head
+        try:
+            with self.connection:
+                yield
+        except BaseException:
+            self._open_head = before
+            raise
+
+    def _compose(
+        self, kind: Kind, body: Mapping[str, Any], correlation: Correlation, market_ms: int | None
+    ) -> Record:
+        assert self._open_head is not None
+        seq, prev_hash = self._open_head.seq + 1, self._open_head.hash
+        at = self._clock.now()
+        reading = self.clock_reading
+        head = {
+            "schema": SCHEMA,
+            "chain": self._genesis.hex()[:16],
+            "seq": seq,
+            "kind": kind.value,
+            "at_utc": iso(at),
+            "at_market_ms": market_ms,
+            "at_mono_ns": int(self._clock.monotonic() * 1e9),
+            "boot_id": self._boot_id,
+            "clock": None if reading is None else as_plain(asdict(reading)),
+            "writer": asdict(self.writer),
+            "correlation": correlation.as_json(),
+            "body": body,
+        }
+        members = {**head, **head["writer"]}  # type: ignore[dict-item]
+        head["absent_reason"] = {name: why for name, why in ABSENT.items() if members[name] is None}
+        canonical = encode(head)
+        return parse(canonical, prev_hash, link(prev_hash, canonical))
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    def head(self) -> Head:
+        """The last line and its hash."""
+        with sqlite.named_errors(self.path):
+            return self._open_head or self._read_head()
+
+    def records(
+        self,
+        kinds: Collection[Kind] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        correlation: Correlation | None = None,
+        *,
+        after_seq: int = 0,
+    ) -> Iterator[Record]:
+        """Lines in the order written: of these kinds, from `since` to before `until` (wall time), so correlated."""
+        where, values = _conditions(kinds, since, until, correlation)
+        sql = (
+            "SELECT seq, CAST(canonical AS BLOB), prev_hash, hash FROM journal "  # noqa: S608 - parts are ours
+            f"WHERE seq > ? {where} ORDER BY seq LIMIT {PAGE}"
+        )
+        while True:
+            # whole pages: a cursor left open would pin an old snapshot and lock this process out of appending
+            with sqlite.named_errors(self.path):
+                rows: list[tuple[Any, ...]] = self.connection.execute(sql, (after_seq, *values)).fetchall()
+            for _, canonical, prev_hash, own_hash in rows:
+                yield parse(canonical, prev_hash, own_hash)
+            if len(rows) < PAGE:
+                return
+            after_seq = rows[-1][0]
+
+    def verify(self) -> ChainVerdict:
+        """Walk the whole chain from its founding row; reports the first line that does not fit."""
+        last = Head(0, self._genesis)
+        try:
+            for seq, canonical, prev_hash, own_hash in self.connection.execute(
+                "SELECT seq, CAST(canonical AS BLOB), prev_hash, hash FROM journal ORDER BY seq"
+            ):
+                reason = _misfit(last, seq, canonical, prev_hash, own_hash)
+                if reason is not None:
+                    return ChainVerdict(last.seq, last, last.seq + 1, reason)
+                last = Head(seq, own_hash)
+        except apsw.Error as damage:
+            return ChainVerdict(last.seq, last, last.seq + 1, f"unreadable: {damage}")
+        anchored = self._anchor.read()
+        if anchored is not None and anchored.seq > last.seq:
+            return ChainVerdict(last.seq, last, last.seq + 1, f"missing: line {anchored.seq} was written")
+        return ChainVerdict(last.seq, last)
+
+    def _read_head(self) -> Head:
+        row = self.connection.execute("SELECT seq, hash FROM journal ORDER BY seq DESC LIMIT 1").get
+        return Head(0, self._genesis) if row is None else Head(*row)
+
+    def _check_anchor(self) -> None:
+        """Raise StateDamaged when the file lacks a line that is known to have been in it."""
+        anchored = self._anchor.read()
+        if anchored is None or anchored.seq == 0:
+            return
+        found = self.connection.execute("SELECT hash FROM journal WHERE seq = ?", (anchored.seq,)).get
+        if found != anchored.hash:
+            raise sqlite.damaged(
+                self.path, f"it lacks line {anchored.seq} that was written to it: an older copy, or its -wal is missing"
+            )
+
+
+def anchor_path(path: Path) -> Path:
+    """Where the head of a journal is remembered outside of it."""
+    return path.with_suffix(".head")
+
+
+class _Anchor:
+    """The head, repeated in a small file of fixed length: a lost -wal or an older copy of the journal shows.
+
+    It is written after the commit and never synced: it may lag behind the journal, it cannot be ahead of it.
+    """
+
+    LENGTH = 20 + 1 + 64 + 1
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> Head | None:
+        """None when there is none; StateDamaged when it holds something else."""
+        try:
+            text = self._path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise sqlite.damaged(self._path, error.strerror or "it cannot be read") from None
+        if not text:  # made, and the power went before its first content
+            return None
+        try:
+            seq, digest = text.decode("ascii").split()
+            return Head(int(seq), bytes.fromhex(digest))
+        except ValueError:
+            raise sqlite.damaged(self._path, "it does not hold a journal's head") from None
+
+    def write(self, head: Head) -> None:
+        with sqlite.named_errors(self._path):
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            try:
+                os.pwrite(descriptor, f"{head.seq:020d} {head.hash.hex()}\n".encode(), 0)
+            finally:
+                os.close(descriptor)
+
+
+def _conditions(
+    kinds: Collection[Kind] | None, since: datetime | None, until: datetime | None, correlation: Correlation | None
+) -> tuple[str, list[str]]:
+    """SQL to put after a WHERE, and its values."""
+    where, values = "", list[str]()
+    if kinds is not None:
+        where += f" AND kind IN ({', '.join('?' * len(kinds))})"
+        values += [kind.value for kind in kinds]
+    for comparison, at in ((" AND at >= ?", since), (" AND at < ?", until)):
+        if at is not None:
+            where += comparison
+            values.append(iso(at))
+    for name, value in (correlation or Correlation()).as_json().items():
+        column = name if name in {"intent_id", "plan_id"} else f"canonical ->> '$.correlation.{name}'"
+        where += f" AND {column} = ?"
+        values.append(value)
+    return where, values
+
+
+def _misfit(last: Head, seq: int, canonical: bytes, prev_hash: bytes, own_hash: bytes) -> str | None:
+    if seq != last.seq + 1:
+        return f"missing: the next line is {seq}"
+    if prev_hash != last.hash:
+        return "not chained to the line before"
+    if link(prev_hash, canonical) != own_hash:
+        return "its content is not what was hashed"
+    return None
+
+
+def _genesis(connection: apsw.Connection, path: Path, writer: Writer) -> bytes:
+    """What the first line is chained to. Raises UsageError when the journal is another profile's."""
+    rows = connection.execute("SELECT env, venue, profile, created_at FROM chain").fetchall()
+    if len(rows) != 1:
+        raise sqlite.damaged(path, "its founding row is missing")
+    env, venue, profile, _ = rows[0]
+    if (env, venue, profile) != (writer.env, writer.venue, writer.profile):
+        raise UsageError(
+            f"{path} is the journal of {env} {venue} profile {profile}, not of {writer.env} {writer.venue} "
+            f"profile {writer.profile}.",
+            not_done="Nothing was recorded.",
+            next_commands=("perpctl config show --origin",),
+        )
+    return link(b"perpctl.journal/1", encode(list(rows[0])))
+
+
+def _boot_id() -> str | None:
+    if sys.platform != "linux":
+        return None
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

@@ -1,0 +1,225 @@
+"""What one line of the journal is: its kind, its writer, what it belongs to, and the canonical bytes that are chained.
+
+Canonical JSON is one byte string for one meaning, free of floats and of anything that looks like a secret.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import Enum, StrEnum
+from typing import Any
+
+from perpctl.errors import PerpctlError
+from perpctl.model.money import plain
+
+SCHEMA = "perpctl.record/1"
+MAX_DEPTH = 32
+
+SECRETS = re.compile(
+    r"PRIVATE KEY-"  # PEM of any sort
+    r"|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}"  # JWT
+    r"|MHcCAQEE|MHQCAQEE|MIGHAgEA|MC4CAQAwBQYDK2Vw"  # DER of EC and Ed25519 keys in base64
+    r"|[A-Za-z0-9+/]{86}=="  # the 64 bytes of an Ed25519 secret, as key files hold it
+    r'|"(?:private_?key|api_?secret|client_?secret|access_?token|refresh_?token|password|passphrase)":"[^"]'
+    r"|\bBearer [\w.~+/-]{16,}",
+    re.IGNORECASE,
+)
+
+
+class Kind(StrEnum):
+    """Every kind of event that we remember."""
+
+    RUN_STARTED = "run.started"
+    RUN_STOPPED = "run.stopped"
+    MODE_CHANGED = "mode.changed"
+    LEASE_TAKEN = "lease.taken"
+    ORDER_INTENDED = "order.intended"
+    ORDER_SENT = "order.sent"
+    ORDER_CONFIRMED = "order.confirmed"
+    ORDER_REFUSED = "order.refused"
+    ORDER_UNKNOWN = "order.unknown"
+    ORDER_SETTLED = "order.settled"
+    ORDER_SEEN = "order.seen"
+    CANCEL_INTENDED = "cancel.intended"
+    CANCEL_CONFIRMED = "cancel.confirmed"
+    CANCEL_REFUSED = "cancel.refused"
+    CANCEL_UNKNOWN = "cancel.unknown"
+    FILL_BOOKED = "fill.booked"
+    FUNDING_BOOKED = "funding.booked"
+    FUNDING_SAMPLED = "funding.sampled"
+    GATE_REFUSED = "gate.refused"
+    CORRECTION_BOOKED = "correction.booked"
+    PLAN_STARTED = "plan.started"
+    STEP_DONE = "step.done"
+    PLAN_ENDED = "plan.ended"
+    KEY_SWITCHED = "key.switched"
+    ALERT_RAISED = "alert.raised"
+    ALERT_ACKNOWLEDGED = "alert.acknowledged"
+    ALERT_CLEARED = "alert.cleared"
+    OPERATOR_NOTED = "operator.noted"
+    RECONCILE_ENDED = "reconcile.ended"
+    BASELINE_TAKEN = "baseline.taken"
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Who writes: repeated on every record, so that each one answers for itself years later."""
+
+    who: str  # operator id, or the algorithm's
+    process: str  # run, cancel-all, reconcile ...
+    host: str
+    pid: int
+    version: str
+    env: str  # paper | live
+    venue: str  # global | us
+    profile: str
+    build_hash: str | None = None
+    config_hash: str | None = None
+    limits_version: str | None = None
+    account_id: str | None = None  # as the venue reported it
+    bot_id: str | None = None
+    epoch: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Correlation:
+    """What a record belongs to; one query by any of these gives the story."""
+
+    intent_id: str | None = None  # the identity of the order
+    parent_id: str | None = None
+    plan_id: str | None = None
+    kill_id: str | None = None
+    incident_id: str | None = None
+    alert_id: str | None = None
+
+    def as_json(self) -> dict[str, str]:
+        """The members that are there."""
+        return {name: value for name in _CORRELATIONS if (value := getattr(self, name)) is not None}
+
+
+_CORRELATIONS = tuple(member.name for member in fields(Correlation))
+
+
+@dataclass(frozen=True, slots=True)
+class ClockReading:
+    """How far the machine's clock was from UTC when last measured; microseconds."""
+
+    offset_us: int
+    error_us: int
+    source: str
+    checked_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One line of the journal; `canonical` is the bytes as written, `hash` SHA-256 over prev_hash and those bytes."""
+
+    seq: int
+    kind: Kind
+    at: datetime  # wall time, UTC, microseconds
+    at_market_ms: int | None
+    at_mono_ns: int
+    boot_id: str | None
+    writer: Mapping[str, Any]
+    correlation: Correlation
+    body: Mapping[str, Any]
+    prev_hash: bytes
+    hash: bytes
+    canonical: bytes
+
+
+def link(prev_hash: bytes, canonical: bytes) -> bytes:
+    """The hash that chains a record to the one before it."""
+    return hashlib.sha256(prev_hash + canonical).digest()
+
+
+def parse(canonical: bytes, prev_hash: bytes, own_hash: bytes) -> Record:
+    """A record from its stored bytes. Raises ValueError when they are not a record of ours."""
+    try:
+        head = json.loads(canonical)
+        return Record(
+            seq=head["seq"],
+            kind=Kind(head["kind"]),
+            at=datetime.fromisoformat(head["at_utc"]).astimezone(UTC),
+            at_market_ms=head["at_market_ms"],
+            at_mono_ns=head["at_mono_ns"],
+            boot_id=head["boot_id"],
+            writer=head["writer"],
+            correlation=Correlation(**head["correlation"]),
+            body=head["body"],
+            prev_hash=prev_hash,
+            hash=own_hash,
+            canonical=canonical,
+        )
+    except (KeyError, TypeError, UnicodeDecodeError) as damage:
+        raise ValueError(f"not a journal record: {damage!r}") from None
+
+
+class SecretRefused(PerpctlError):
+    """A record would have held something that looks like a key or a token."""
+
+
+def plain_json(value: object, depth: int = 0) -> Any:
+    """The value as JSON knows it: decimals as text without exponent, aware times as ISO 8601 UTC, enums by value,
+    dataclasses and named tuples as objects.
+
+    Raises ValueError for floats, naive times, numbers that are not finite, keys that are not text and absurd depth.
+    """
+    if value is None or isinstance(value, bool | int):
+        return value if not isinstance(value, Enum) else value.value
+    if isinstance(value, str):
+        return str(value.value) if isinstance(value, Enum) else value
+    if isinstance(value, Decimal):
+        return _decimal(value)
+    if depth > MAX_DEPTH:
+        raise ValueError(f"nested deeper than {MAX_DEPTH}")
+    if isinstance(value, Mapping):
+        return {_key(key): plain_json(member, depth + 1) for key, member in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {one.name: plain_json(getattr(value, one.name), depth + 1) for one in fields(value)}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return plain_json(value._asdict(), depth)
+    if isinstance(value, list | tuple):
+        return [plain_json(member, depth + 1) for member in value]
+    if isinstance(value, datetime):
+        return iso(value)
+    raise ValueError(f"not for a record: {type(value).__name__} {value!r}")
+
+
+def encode(plain_value: object) -> bytes:
+    """Canonical bytes of what `plain_json` returned: sorted keys, no spaces, UTF-8.
+
+    Raises SecretRefused, naming no part of the secret.
+    """
+    text = json.dumps(plain_value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    if SECRETS.search(text):
+        raise SecretRefused(
+            "The record holds something that looks like a private key or a token.", not_done="Nothing was recorded."
+        )
+    return text.encode()
+
+
+def iso(at: datetime) -> str:
+    """UTC with microseconds and Z; such texts sort as the times do. Raises ValueError for a naive time."""
+    offset = at.utcoffset()
+    if offset is None:
+        raise ValueError("a time without a zone")
+    return (at - offset).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+def _decimal(value: Decimal) -> str:
+    if not value.is_finite():
+        raise ValueError(f"not a finite number: {value}")
+    return plain(value)
+
+
+def _key(key: object) -> str:
+    if not isinstance(key, str):
+        raise ValueError(f"not a member name: {key!r}")
+    return plain_json(key) if isinstance(key, Enum) else key

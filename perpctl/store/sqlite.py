@@ -1,0 +1,158 @@
+"""The SQLite file under the journal: made whole or not at all, opened strictly, migrated forward, its errors named."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import stat
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+
+import apsw
+
+from perpctl.errors import StateDamaged, TimedOut
+
+NEXT = ("perpctl state verify", "perpctl backup restore FILE")
+LOCK_WAIT_S = 5.0
+Migration = tuple[int, str]
+
+
+def migrations() -> tuple[Migration, ...]:
+    """Every migration of this program: number and SQL, in order."""
+    found = [
+        (int(match[1]), entry.read_text(encoding="utf-8"))
+        for entry in resources.files("perpctl.store").joinpath("sql").iterdir()
+        if (match := re.fullmatch(r"(\d{3})_\w+\.sql", entry.name))
+    ]
+    return tuple(sorted(found))
+
+
+def connect(path: Path, *, durable: bool = True, wait_s: float = LOCK_WAIT_S) -> apsw.Connection:
+    """An existing database, in WAL; every commit is on the disk when `durable`.
+
+    Raises StateDamaged when it is absent, empty, a symlink, not a database or not writable, TimedOut while locked.
+    """
+    check_regular(path)
+    with named_errors(path):
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW)
+        connection.set_busy_timeout(int(wait_s * 1000))
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
+            if connection.readonly("main"):
+                raise damaged(path, "it cannot be written")
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def create(path: Path, first_rows: str, values: tuple[str, ...]) -> None:
+    """Make the database with every migration applied and `first_rows` executed, then put it in its place at once.
+
+    A crash leaves either nothing at `path` or a whole database; a file that is there already stays.
+    """
+    building = path.with_name(f"{path.name}.new-{os.getpid()}")
+    with named_errors(path):
+        building.unlink(missing_ok=True)
+        os.close(os.open(building, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+        try:
+            with contextlib.closing(apsw.Connection(str(building))) as connection:
+                migrate(connection, path)
+                connection.execute(first_rows, values)
+            with contextlib.suppress(FileExistsError):
+                os.link(building, path)
+        finally:
+            building.unlink(missing_ok=True)
+        sync_directory(path.parent)
+
+
+def migrate(connection: apsw.Connection, path: Path, known: tuple[Migration, ...] | None = None) -> bool:
+    """Apply what is missing, all in one transaction; True when anything was.
+
+    Raises StateDamaged when the database is newer than this program. Two migrators at once: the second finds it done.
+    """
+    known = migrations() if known is None else known
+    newest = known[-1][0]
+    if version(connection) == newest:
+        return False
+    connection.execute("BEGIN IMMEDIATE")
+    with rolled_back_on_error(connection):
+        found = version(connection)
+        if found > newest:
+            raise StateDamaged(
+                f"{path} was written by a newer perpctl (schema {found}, this program knows {newest}).",
+                not_done="Nothing was read or changed.",
+                next_commands=("perpctl --version",),
+            )
+        for number, sql in known:
+            if number > found:
+                connection.execute(sql)
+        connection.pragma("user_version", newest)
+        connection.execute("COMMIT")
+    return found < newest
+
+
+def version(connection: apsw.Connection) -> int:
+    """The number of the last migration applied."""
+    return int(connection.pragma("user_version"))
+
+
+@contextlib.contextmanager
+def rolled_back_on_error(connection: apsw.Connection) -> Iterator[None]:
+    """Roll back the open transaction when the body raises, whatever it raises."""
+    try:
+        yield
+    except BaseException:
+        if connection.in_transaction:
+            with contextlib.suppress(apsw.Error):  # the first error is the one to tell
+                connection.execute("ROLLBACK")
+        raise
+
+
+@contextlib.contextmanager
+def named_errors(path: Path) -> Iterator[None]:
+    """Turn SQLite's and the system's errors about this file into ours."""
+    try:
+        yield
+    except (apsw.BusyError, apsw.LockedError):
+        raise TimedOut(
+            f"Another process holds the write lock of {path} and did not let go in time.",
+            not_done="Nothing was recorded.",
+            next_commands=("perpctl status",),
+        ) from None
+    except apsw.ConstraintError:
+        raise
+    except (apsw.Error, OSError) as error:
+        raise damaged(path, str(error) or type(error).__name__) from error
+
+
+def damaged(path: Path, why: str) -> StateDamaged:
+    """The error for a file that cannot be trusted or written."""
+    return StateDamaged(f"{path}: {why}.", not_done="Nothing was recorded.", next_commands=NEXT)
+
+
+def check_regular(path: Path) -> tuple[int, int]:
+    """Device and inode of a plain file with something in it; raises StateDamaged otherwise."""
+    try:
+        found = os.lstat(path)
+    except OSError as error:
+        raise damaged(path, error.strerror or "it cannot be read") from None
+    if not stat.S_ISREG(found.st_mode):
+        raise damaged(path, "it is not a plain file")
+    if found.st_size == 0:
+        raise damaged(path, "it is empty")
+    return found.st_dev, found.st_ino
+
+
+def sync_directory(directory: Path) -> None:
+    """Make a rename or a new name in the directory survive a power loss."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
