@@ -9,7 +9,6 @@ from decimal import Decimal
 from perpctl.clock import Clock
 from perpctl.exchange.access import Access
 from perpctl.exchange.budget import Budget
-from perpctl.exchange.gateway.transport import Transport
 from perpctl.exchange.port import (
     Candle,
     Identity,
@@ -19,6 +18,7 @@ from perpctl.exchange.port import (
     Unsupported,
     VenueStatus,
 )
+from perpctl.exchange.transport import Transport
 from perpctl.model.fill import Fill, FundingPayment, FundingRate
 from perpctl.model.instrument import Book, Instrument, Quote
 from perpctl.model.order import Order, OrderRequest

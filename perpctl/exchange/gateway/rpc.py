@@ -1,0 +1,211 @@
+"""This file is JSON-RPC as the gateway speaks it: frames out, answers in, over HTTP and over a two-way wire."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, DecimalException
+from typing import Any
+
+import msgspec
+
+from perpctl.exchange.gateway.errors import RpcFailure
+from perpctl.exchange.http import HttpReply, NoAnswer, NotSent
+from perpctl.exchange.transport import Transport, Wire, WireClosed
+from perpctl.model.money import plain
+
+Param = None | bool | int | str | Decimal | Sequence[str]
+Gate = Callable[[], str | None]
+Notify = Callable[[dict[str, Any]], None]
+RETRY_AFTER_MIN_S, RETRY_AFTER_MAX_S = 1.0, 30.0
+
+_decode_json = msgspec.json.Decoder(float_hook=Decimal).decode
+_encode_json = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request. `gate` is asked right before its bytes leave and answers with a reason to hold them back."""
+
+    method: str
+    params: Mapping[str, Param]
+    deadline_s: float
+    gate: Gate | None = None
+
+
+class HeldBack(NotSent):
+    """Our own rules held the call back; nothing left this machine."""
+
+
+def encode(call_id: int, call: Call) -> bytes:
+    """The frame of a call: named parameters, absent ones left out, decimals as plain JSON numbers."""
+    params = {name: _exact(value) for name, value in call.params.items()}
+    return _encode_json({"jsonrpc": "2.0", "id": call_id, "method": call.method, "params": params})
+
+
+def _exact(value: Param) -> object:
+    return msgspec.Raw(plain(value).encode()) if isinstance(value, Decimal) else value
+
+
+def decode(frame: bytes | str) -> dict[str, Any]:
+    """The JSON object in a frame, its fractions as Decimal. Raises NoAnswer naming what came instead."""
+    head = frame[:64].lstrip()
+    if not head:
+        raise NoAnswer("the answer is empty")
+    try:
+        content = _decode_json(frame)
+    except (msgspec.DecodeError, DecimalException, RecursionError, ValueError) as why:
+        looks_html = head[:1] in (b"<", "<")
+        raise NoAnswer("the answer is a web page, not the API" if looks_html else f"not JSON: {why}") from None
+    if not isinstance(content, dict):
+        raise NoAnswer(f"the answer is JSON but no object: {type(content).__name__}")
+    return content
+
+
+def unwrap(answer: Mapping[str, Any], call_id: int) -> Any:
+    """The result of an answer to `call_id`. Raises RpcFailure for an error, NoAnswer when it answers another call."""
+    error = answer.get("error")
+    if isinstance(error, dict) and isinstance(error.get("code"), int):
+        if answer.get("id", call_id) != call_id:
+            raise NoAnswer("the answer belongs to another call")
+        detail = error.get("data")
+        raise RpcFailure(error["code"], str(error.get("message", "")), detail, _wish(detail))
+    if "result" not in answer:
+        raise NoAnswer("the answer has neither result nor error")
+    if answer.get("id") != call_id:
+        raise NoAnswer("the answer belongs to another call")
+    return answer["result"]
+
+
+class HttpRpc:
+    """Calls over HTTP, one request each."""
+
+    def __init__(self, transport: Transport, url: str) -> None:
+        self._transport = transport
+        self._url = url
+        self._ids = itertools.count(1)
+        self.on_date: Callable[[str | None], object] = lambda date: None
+
+    async def call(self, call: Call, bearer: str | None = None) -> Any:
+        """The result. Raises NotSent, NoAnswer, RpcFailure."""
+        call_id = next(self._ids)
+        headers = {"authorization": f"Bearer {bearer}"} if bearer else {}
+        body = encode(call_id, call)
+        if call.gate is not None and (reason := call.gate()) is not None:
+            raise HeldBack(reason)
+        reply = await self._transport.post(f"{self._url}/{call.method}", body, headers, call.deadline_s)
+        self.on_date(reply.headers.get("date"))
+        return _read_reply(reply, call_id)
+
+
+def _read_reply(reply: HttpReply, call_id: int) -> Any:
+    """The body speaks first, the status only when the body does not."""
+    try:
+        answer = decode(reply.body)
+        result = unwrap(answer, call_id)
+    except NoAnswer as why:
+        if reply.status == 429:
+            wish = clamp_retry_after(reply.headers.get("retry-after"))
+            raise RpcFailure(429, "too many requests", None, wish) from None
+        raise NoAnswer(f"HTTP {reply.status}: {why}") from None
+    if not 200 <= reply.status < 300:
+        raise NoAnswer(f"HTTP {reply.status} around a result")
+    return result
+
+
+def clamp_retry_after(header: object) -> float | None:
+    """Seconds to wait, between 1 and 30 whatever was asked for; None when it is no number of seconds."""
+    try:
+        seconds = float(str(header))
+    except ValueError:
+        return None
+    if seconds != seconds:
+        return None
+    return min(max(seconds, RETRY_AFTER_MIN_S), RETRY_AFTER_MAX_S)
+
+
+def _wish(detail: object) -> float | None:
+    if not isinstance(detail, dict):
+        return None
+    if "retry_after_ms" in detail:
+        asked = clamp_retry_after(detail["retry_after_ms"])
+        return None if asked is None else clamp_retry_after(float(detail["retry_after_ms"]) / 1000)
+    return clamp_retry_after(detail.get("retry_after"))
+
+
+class SocketRpc:
+    """Calls over a wire: many at once, answered in any order. `run` must be running while calls are made."""
+
+    def __init__(self, wire: Wire, notify: Notify) -> None:
+        self._wire = wire
+        self._notify = notify
+        self._ids = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._closed: str | None = None
+
+    @property
+    def closed(self) -> str | None:
+        """Why the wire is gone; None while it is there."""
+        return self._closed
+
+    async def run(self) -> str:
+        """Take frames off the wire until it closes; the answer is why it closed. Never waits for anything else."""
+        try:
+            while True:
+                self._take(await self._wire.receive())
+        except WireClosed as why:
+            self._shut(str(why))
+            return str(why)
+        except asyncio.CancelledError:
+            self._shut("we hung up")
+            raise
+
+    async def call(self, call: Call) -> Any:
+        """The result. Raises NotSent, NoAnswer, RpcFailure."""
+        if self._closed is not None:
+            raise NotSent(f"the socket is down: {self._closed}")
+        call_id = next(self._ids)
+        frame = encode(call_id, call)
+        if call.gate is not None and (reason := call.gate()) is not None:
+            raise HeldBack(reason)
+        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._waiting[call_id] = future
+        try:
+            async with asyncio.timeout(call.deadline_s):
+                await self._wire.send(frame)
+                return unwrap(await future, call_id)
+        except TimeoutError:
+            raise NoAnswer(f"no answer within {call.deadline_s:g} s") from None
+        except WireClosed as why:
+            raise NoAnswer(f"the socket closed: {why}") from why
+        finally:
+            del self._waiting[call_id]
+            if not future.cancel() and not future.cancelled():
+                future.exception()  # looked at: what it says is in the exception that is on its way already
+
+    async def close(self) -> None:
+        """Hang up. Calls still waiting get NoAnswer."""
+        self._shut("we hung up")
+        await self._wire.close()
+
+    def _take(self, frame: bytes | str) -> None:
+        try:
+            message = decode(frame)
+        except NoAnswer as why:
+            # A frame that cannot be read may have been anything, an order of ours included: start over.
+            raise WireClosed(f"unreadable frame: {why}") from None
+        call_id = message.get("id")
+        if "method" in message:
+            self._notify(message)
+        elif call_id is None and "error" in message:
+            raise WireClosed(f"the venue says {message['error']}")
+        elif isinstance(call_id, int) and (future := self._waiting.get(call_id)) is not None and not future.done():
+            future.set_result(message)
+
+    def _shut(self, why: str) -> None:
+        self._closed = self._closed or why
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(NoAnswer(f"the socket closed: {why}"))
