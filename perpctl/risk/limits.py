@@ -28,7 +28,7 @@ _HIGHEST = {
     "USD": Decimal(10) ** 12,
     "%": Decimal(100),
     "bp": Decimal(1_000),
-    "s": Decimal(3_600),
+    "s": Decimal(60),
     "min": Decimal(1_440),
     "/s": Decimal(1_000),
     "x": Decimal(200),

@@ -81,6 +81,8 @@ HALTING = frozenset({Reason.REPEATED_EXECUTION, Reason.LOSING_STREAK, Reason.INT
 """Refusals after which only a named human may go on."""
 
 Value = Decimal | int | str | None
+Finding = tuple[Value, Value, Reason | None]
+"""What a control saw: the value, its limit, and why it is bad."""
 
 
 class Control(NamedTuple):

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from perpctl.model.exposure import Holding, UnknownOrder
+from perpctl.model.exposure import Holding, Key, Reach, UnknownOrder
 from perpctl.model.instrument import Instrument, Quote
 from perpctl.model.mode import Mode
-from perpctl.model.order import Order
+from perpctl.model.order import Order, OrderRequest
 from perpctl.model.position import Account
 from perpctl.risk.activity import Recent
 from perpctl.risk.ages import DEFAULT_AGES, Ages
+from perpctl.risk.bounds import Bounds
+from perpctl.risk.limits import Limits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,3 +54,23 @@ class GateInput:
     order_success_pct: Decimal | None = None  # of 15 min; None: fewer than 20 orders
     latency_p95_ms: int | None = None  # of 5 min; None: fewer than 20 calls
     ages: Ages = DEFAULT_AGES
+
+
+@dataclass(slots=True)
+class Case:
+    """One order beside the world, with what several controls need worked out once."""
+
+    request: OrderRequest
+    view: GateInput
+    limits: Limits
+    quote: Quote | None  # of this very product, like `instrument`
+    instrument: Instrument | None
+    reference: Decimal | None  # mark, else mid
+    bounds: Bounds | None  # None: no reference or no equity
+    holding: Holding | None
+    underlying: str
+    before: dict[Key, Reach]
+    after: dict[Key, Reach]  # with this order working
+    claims: bool  # says that it is an exit
+    shrinks: bool  # proven to shrink the position whatever else is out
+    reduces: bool  # claims it, and it is true
