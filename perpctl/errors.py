@@ -24,6 +24,10 @@ Standard library only: the emergency program imports this file.
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from perpctl.results import Scope
 
 
 class ExitCode(IntEnum):
@@ -58,6 +62,7 @@ class PerpctlError(Exception):
         self.message = message
         self.not_done = not_done
         self.next_commands = next_commands
+        self.scope: Scope | None = None  # whose money it was about, once that is known
 
 
 class NegativeVerdict(PerpctlError):

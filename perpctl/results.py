@@ -28,6 +28,26 @@ class Scope:
     last_seen_account: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the desk stands: the second line of every view. None: not asked, and not shown."""
+
+    mode: str | None = None  # "normal" | "reduce_only" | "halted"
+    latch: str | None = None  # "off", or who and why
+    bot: str | None = None  # "quoter-1 alive 0.4 s", "none"
+    venue_state: str | None = None  # "open", "locked", "UNREACHABLE for ..."
+    source: str | None = None  # "venue over HTTP", "journal"
+    age_s: float | None = None  # of the read, when it was answered
+
+
+@dataclass(frozen=True, slots=True)
+class Age:
+    """How old a number is; past `limit_s` it is shown STALE. Counts on while a view is watched."""
+
+    seconds: float
+    limit_s: float | None = None
+
+
 class Tone(StrEnum):
     """Colour repeats what words already say."""
 
@@ -61,7 +81,7 @@ class Column:
 class Row:
     """A table row: cells by column key, and lines that fold under it."""
 
-    cells: Mapping[str, str]
+    cells: Mapping[str, str | Age]
     below: tuple[Line, ...] = ()
     tone: Tone = Tone.PLAIN
 
@@ -97,6 +117,8 @@ class Answer:
     view: tuple[Block, ...]
     exit_code: ExitCode = ExitCode.OK
     records: str | None = None
+    standing: Standing | None = None
+    banner: str | None = None  # stands above the first line: "DRY RUN: ..."
 
 
 class Risk(StrEnum):

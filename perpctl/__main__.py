@@ -1,0 +1,76 @@
+"""The front door: answers --version, the root help and kill with the standard library; all else goes to cli.py."""
+
+from __future__ import annotations
+
+import sys
+
+from perpctl import __version__
+from perpctl.commands import SECTIONS
+
+VALUED = ("-p", "--profile", "-o", "--output", "--format", "--watch", "--reason")
+FLAGS = ("--dry-run", "--yes")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Carry out one command line and return its exit code."""
+    words = word_first(list(sys.argv[1:] if argv is None else argv))
+    if words[:1] == ["--version"]:
+        return _say(f"perpctl {__version__}")
+    if not words or words[0] in ("-h", "--help", "help"):
+        return _say(root_help())
+    if words[0] == "kill":
+        from perpctl.emergency import kill
+
+        return kill.main(words[1:])
+    from perpctl import cli
+
+    return cli.main(words)
+
+
+def word_first(argv: list[str]) -> list[str]:
+    """Put the common options written before the first word behind it: `-p desk kill` is `kill -p desk`."""
+    at = 0
+    while at < len(argv) and (taken := _common(argv[at])):
+        at += taken
+    if at == 0 or at >= len(argv) or argv[at].startswith("-"):
+        return argv
+    return [argv[at], *argv[:at], *argv[at + 1 :]]
+
+
+def _common(word: str) -> int:
+    if word in VALUED:
+        return 2
+    return int(word in FLAGS or word.startswith(("-p", "-o")) or word.partition("=")[0] in VALUED)
+
+
+def root_help() -> str:
+    """The text of `perpctl --help`, from the table of first words."""
+    lines = [
+        "Usage: perpctl COMMAND [VERB] [OPTIONS]",
+        "",
+        "The runbook of a Coinbase perpetual-futures desk.  Profile `paper` is built in and needs no key.",
+    ]
+    for section, words in SECTIONS.items():
+        lines += ["", f"{section}:"]
+        lines += [f"  {word:<12} {line}" for word, line in words.items()]
+    return "\n".join([*lines, "", *_FOOT])
+
+
+_FOOT = (
+    "Everywhere:",
+    "  -p, --profile NAME           whose money; `paper` unless named (what lowers risk looks for live money first)",
+    "  -o, --output FORMAT          table, json, jsonl or csv, of what is read; --watch SECONDS redraws",
+    "  --dry-run, --yes, --reason   of what changes something",
+    "  --help                       of each command; --version here",
+    "",
+    "First steps:  perpctl run --mode paper --symbols BTC-PERP --risk-level conservative",
+)
+
+
+def _say(text: str) -> int:
+    sys.stdout.write(text + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

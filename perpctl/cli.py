@@ -1,0 +1,88 @@
+"""The lazy command tree and the one error boundary: a first word is imported only when it is typed."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+import traceback
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from perpctl import render
+from perpctl.clock import Clock, SystemClock
+from perpctl.commands import ALIASES, TABLE, module_of
+from perpctl.errors import ExitCode, PerpctlError, UsageError
+
+if TYPE_CHECKING:
+    from perpctl.commands.surface import Commands
+
+
+def main(words: list[str], clock: Clock | None = None) -> int:
+    """Carry out `words`, tell any failure in the form that was asked for, and return the exit code."""
+    clock = clock or SystemClock()
+    try:
+        return _run(words, clock)
+    except KeyboardInterrupt:
+        error = PerpctlError("interrupted", not_done="what was not said above was not done")
+        error.exit_code = ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.OK
+    except typer.TyperException as wrong:
+        error = UsageError(wrong.format_message(), not_done="nothing was read or sent", next_commands=(_help(words),))
+    except Exception as problem:  # noqa: BLE001  the one boundary
+        error = _cause(problem) or _bug(problem)
+    return render.failure(error, render.asked_format(words), clock.now())
+
+
+def load(word: str) -> TyperCommand | TyperGroup:
+    """The command or group that a first word names; UsageError with suggestions when there is none."""
+    module = module_of(word)
+    if module is None or importlib.util.find_spec(module) is None:
+        near = get_close_matches(word, [*TABLE, *ALIASES])
+        raise UsageError(
+            f"no such command: {word}",
+            not_done="nothing was read or sent",
+            next_commands=tuple(f"perpctl {name} --help" for name in near) or ("perpctl --help",),
+        )
+    app: Commands = importlib.import_module(module).app
+    return app.build(word)
+
+
+def _run(words: list[str], clock: Clock) -> int:
+    if words[0].startswith("-"):
+        raise UsageError(f"no such option: {words[0]}", not_done="nothing was done", next_commands=("perpctl --help",))
+    command = load(words[0])
+    code = command.main(args=words[1:], prog_name=f"perpctl {words[0]}", standalone_mode=False, obj=clock)
+    return int(code or 0)
+
+
+def _help(words: list[str]) -> str:
+    verb = next((word for word in words[1:2] if word.isidentifier() or "-" in word[1:]), "")
+    return " ".join(["perpctl", words[0], *([verb] if verb and not verb.startswith("-") else []), "--help"])
+
+
+def _cause(problem: BaseException) -> PerpctlError | None:
+    """The failure that an operator can act on, also when a group of tasks wraps it."""
+    if isinstance(problem, PerpctlError):
+        return problem
+    if isinstance(problem, BaseExceptionGroup):
+        return next((error for inner in problem.exceptions if (error := _cause(inner))), None)
+    return None
+
+
+def _bug(problem: BaseException) -> PerpctlError:
+    if os.environ.get("PERPCTL_TRACEBACK"):
+        traceback.print_exception(problem, file=sys.stderr)
+    place = traceback.extract_tb(problem.__traceback__)[-1]
+    where = f"{os.path.basename(place.filename)}:{place.lineno}"
+    return PerpctlError(
+        f"a bug in perpctl: {type(problem).__name__}: {problem} ({where})",
+        not_done="the command ended here; what was not said above was not done",
+        next_commands=("PERPCTL_TRACEBACK=1 perpctl ...   shows where",),
+    )

@@ -1,0 +1,82 @@
+"""This file conducts a command: asks and draws, shows and carries out, or serves; one event loop each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from perpctl import profile as profiles
+from perpctl import render
+from perpctl.clock import Clock
+from perpctl.commands.surface import Ask, CarryOut, Serve
+from perpctl.desk import Desk
+from perpctl.errors import ExitCode, PerpctlError
+from perpctl.procedures import runner
+from perpctl.procedures.runner import Wish
+from perpctl.profile import Profile
+from perpctl.results import Answer
+
+T = TypeVar("T")
+
+
+def answer(asked: Ask, clock: Clock, *, profile: str | None, output: str, watch: float | None = None) -> int:
+    """Ask once, or again and again, and draw the answer in the form wanted."""
+    form = render.Form.named(output)
+    if isinstance(asked, Answer):
+        return render.show(asked, form)
+    chosen = profiles.load(profile)
+    if watch is not None:
+        return asyncio.run(_with_desk(chosen, clock, lambda desk: _watch(asked, desk, form, watch)))
+    return render.show(asyncio.run(_with_desk(chosen, clock, asked)), form)
+
+
+def plan(
+    build: CarryOut,
+    clock: Clock,
+    *,
+    lowers_risk: bool,
+    profile: str | None,
+    output: str,
+    dry_run: bool,
+    yes: bool,
+    reason: str,
+) -> int:
+    """Show, confirm, journal and carry out a plan, for each profile that it is meant for."""
+    form = render.Form.named(output)
+    wish = Wish(dry_run=dry_run, yes=yes, reason=reason, ask=render.prompt())
+    meant = profiles.meant_to_lower_risk(profile) if lowers_risk else (profiles.load(profile),)
+    codes = [
+        render.show(asyncio.run(_with_desk(one, clock, lambda desk: runner.carry_out(build, desk, wish))), form)
+        for one in meant
+    ]
+    return runner.worst(codes) if len(codes) == 1 else runner.worst([*codes, ExitCode.PARTIAL])
+
+
+def service(serve: Serve, clock: Clock, *, profile: str | None) -> int:
+    """Run a service until it is stopped."""
+    return asyncio.run(_with_desk(profiles.load(profile), clock, serve))
+
+
+async def _with_desk(profile: Profile, clock: Clock, work: Callable[[Desk], Awaitable[T]]) -> T:
+    desk = Desk(profile, clock)
+    try:
+        return await work(desk)
+    except PerpctlError as error:
+        error.scope = error.scope or desk.known_scope()
+        raise
+    finally:
+        await desk.aclose()
+
+
+async def _watch(asked: Callable[[Desk], Awaitable[Answer]], desk: Desk, form: render.Form, every_s: float) -> int:
+    """Redraw every `every_s`; the venue is read no oftener than its floor, and ages on the screen count on."""
+    screen, code, read_at = render.Redraw(form), 0, float("-inf")
+    try:
+        while True:
+            if desk.clock.monotonic() - read_at >= desk.settings.watch_floor_s:
+                read_at, seen = desk.clock.monotonic(), await asked(desk)
+            code = screen.draw(seen, desk.clock.monotonic() - read_at)
+            await desk.clock.sleep(every_s)
+    except asyncio.CancelledError:
+        return code

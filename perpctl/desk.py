@@ -1,0 +1,252 @@
+"""The desk: what an operator works with; exchange, journal and latch are opened when first asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import json
+import os
+import platform
+import socket
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from perpctl import __version__
+from perpctl.clock import Clock
+from perpctl.errors import AccountMismatch, CredentialError, UnknownState, VenueUnreachable
+from perpctl.host.process import NotStarted, is_running, start_detached
+from perpctl.profile import Endpoints, Pin, Profile, config_dir
+from perpctl.results import Scope, Standing
+from perpctl.store.identity_key import load_identity_key
+from perpctl.store.latch import Latch, LatchState, Mode
+from perpctl.store.lease import Lease
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from perpctl.exchange.access import Access
+    from perpctl.exchange.port import Exchange, Identity, MaySend
+    from perpctl.store.journal import Journal
+
+READY_WITHIN_S = 10.0
+_PINNED, _NOT_PINNED, _DIFFERS, _UNKNOWN = "pinned", "not pinned", "differs", "unknown"
+
+
+class Desk:
+    """One operator at one profile, for the time of one command."""
+
+    def __init__(self, settings: Profile, clock: Clock) -> None:
+        self.settings = settings
+        self.clock = clock
+        self._pin = settings.account
+        self._access: Access | None = None
+        self._exchange: Exchange | None = None
+        self._identity: Identity | None = None
+        self._journal: Journal | None = None
+
+    # --- the venue ----------------------------------------------------------------------------------------------------
+
+    async def access(self) -> Access:
+        """Where the venue is and with which key; an exchange of our own is started when it does not run."""
+        if self._access is None:
+            self._access = await self._find_access()
+        return self._access
+
+    async def market(self) -> Exchange:
+        """The exchange for what is public: no account is asked for, no key is read."""
+        if self._exchange is None:
+            self._exchange = await self.open_exchange()
+        return self._exchange
+
+    async def exchange(self) -> Exchange:
+        """The exchange, its account compared with the pinned one. Raises AccountMismatch, VenueUnreachable."""
+        exchange = await self.market()
+        if self._identity is None:
+            self._identity = await exchange.identity()
+        if self._pinned() == _DIFFERS:
+            assert self._pin is not None
+            raise AccountMismatch(
+                f"the venue answered for account {self._identity.account_id}, pinned is {self._pin.id}",
+                not_done="nothing was sent, and nothing read is about the pinned account",
+                next_commands=(f"perpctl -p {self.settings.profile} auth test",),
+            )
+        return exchange
+
+    async def open_exchange(self, may_send: MaySend | None = None) -> Exchange:
+        """A client of one's own, for whoever decides by `may_send` what may leave."""
+        from perpctl.exchange.gateway.client import open_gateway
+
+        return open_gateway(await self.access(), self.clock, may_send=may_send)
+
+    # --- what we remember ---------------------------------------------------------------------------------------------
+
+    def journal(self) -> Journal:
+        """The profile's journal, made at first use. Raises StateDamaged."""
+        if self._journal is None:
+            from perpctl.store.journal import Journal
+
+            self._ready_latch()
+            writer = self._writer()
+            self._journal = Journal.open(self.settings.state_dir / "journal.db", writer, self.clock)
+        return self._journal
+
+    def latch(self) -> Latch:
+        """The profile's latch, with the other places that can halt it."""
+        settings = self.settings
+        return Latch(
+            settings.state_dir / "latch",
+            trading_disabled_file=settings.trading_disabled_file,
+            extra_latches=settings.extra_latches,
+        )
+
+    def identity_key(self) -> bytes:
+        """The key that tells our orders from others', made at first use."""
+        return load_identity_key(config_dir())
+
+    # --- what every answer says first ---------------------------------------------------------------------------------
+
+    async def scope(self) -> Scope:
+        """Whose money it is; when the venue cannot tell, the account is unknown and nothing else is claimed."""
+        if self._identity is None:
+            try:
+                await self.exchange()
+            except (UnknownState, CredentialError):
+                return self.known_scope()
+        return self.known_scope()
+
+    def known_scope(self) -> Scope:
+        """Whose money it is as far as the venue has told by now; asks nothing."""
+        settings, seen = self.settings, self._identity
+        return Scope(
+            env=settings.env,
+            venue=settings.venue,
+            profile=settings.profile,
+            account=seen and seen.account_id,
+            pinned=self._pinned(),
+            at=self.clock.now(),
+            last_seen_account=None if seen or self._pin is None else self._pin.id,
+        )
+
+    def standing(
+        self, *, venue_state: str | None = None, source: str | None = None, age_s: float | None = None
+    ) -> Standing:
+        """How the desk stands now: mode, latch and bot from their files; the rest is what the caller read."""
+        state = self.latch().read()
+        return Standing(
+            mode=state.mode.value,
+            latch=_latch_text(state),
+            bot=self._bot_text(),
+            venue_state=venue_state,
+            source=source,
+            age_s=age_s,
+        )
+
+    async def aclose(self) -> None:
+        """Let go of everything that was opened."""
+        if self._exchange is not None:
+            await self._exchange.aclose()
+        if self._journal is not None:
+            self._journal.close()
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _pinned(self) -> str:
+        if self._identity is None:
+            return _UNKNOWN
+        if self._pin is None:
+            return _NOT_PINNED
+        same_name = self._pin.username in (None, self._identity.username)
+        return _PINNED if self._pin.id == self._identity.account_id and same_name else _DIFFERS
+
+    async def _find_access(self) -> Access:
+        from perpctl.exchange.access import Access
+
+        settings, endpoints, key_file, ca_file = self.settings, self.settings.endpoints, None, None
+        if endpoints is None and settings.endpoints_file is not None:
+            served = await asyncio.to_thread(self._served, settings.endpoints_file)
+            endpoints = Endpoints(served["gateway_http"], served["gateway_ws"], served["gateway_streams"])
+            key_file, ca_file = _path(served["key_file"]), _path(served["ca_file"])
+            self._pin = self._pin or Pin(**served["account"])
+        trust = {"key_file": settings.key_file or key_file, "ca_file": settings.ca_file or ca_file}
+        if endpoints is None:
+            return Access(**trust)
+        return Access(endpoints.http, endpoints.ws, endpoints.streams, **trust)
+
+    def _served(self, file: Path) -> Mapping[str, Any]:
+        """What the exchange that we start ourselves says of itself; starts it unless it answers."""
+        if found := _answering(file):
+            return found
+        command = self.settings.exchange_command
+        assert command is not None
+        try:
+            return start_detached(command, file.parent / "server.log", READY_WITHIN_S)
+        except NotStarted as failed:
+            if found := _answering(file):  # another command was quicker
+                return found
+            raise VenueUnreachable(
+                f"the exchange of profile {self.settings.profile} did not start: {failed.message}",
+                not_done="nothing was sent",
+                next_commands=(f"cat {file.parent / 'server.log'}", f"perpctl -p {self.settings.profile} paper status"),
+            ) from failed
+
+    def _writer(self) -> Any:
+        from perpctl.store.records import Writer
+
+        return Writer(
+            who=operator(),
+            process=" ".join(["perpctl", *sys.argv[1:2]]),
+            host=platform.node(),
+            pid=os.getpid(),
+            version=__version__,
+            env=self.settings.env,
+            venue=self.settings.venue,
+            profile=self.settings.profile,
+            account_id=self._identity and self._identity.account_id,
+        )
+
+    def _ready_latch(self) -> None:
+        """A latch absent beside a journal means halted, so the first journal comes after the first latch."""
+        directory = self.settings.state_dir
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not (directory / "journal.db").exists() and not (directory / "latch").exists():
+            at_ms = int(self.clock.now().timestamp() * 1000)
+            self.latch().write(LatchState(Mode.NORMAL, operator(), "state directory made", at_ms, "human"))
+
+    def _bot_text(self) -> str:
+        lease = Lease.read(self.settings.state_dir / "lease")
+        return f"{lease.holder} alive, pid {lease.pid}" if lease is not None and lease.is_held else "none"
+
+
+def operator() -> str:
+    """Who acts: the login behind sudo when there is one."""
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+def _latch_text(state: LatchState) -> str:
+    if state.mode is Mode.NORMAL:
+        return "off"
+    return f"ON by {state.who or state.cause}: {state.why}"
+
+
+def _path(text: str | None) -> Any:
+    from pathlib import Path
+
+    return Path(text) if text else None
+
+
+def _answering(file: Path) -> Mapping[str, Any] | None:
+    """The record of a server that is alive and listens, else None."""
+    try:
+        served: Mapping[str, Any] = json.loads(file.read_text())
+        address = urlsplit(str(served["gateway_http"]))
+        if not is_running(int(served["pid"])):
+            return None
+        with socket.create_connection((address.hostname or "127.0.0.1", address.port or 0), 0.5):
+            return served
+    except (OSError, ValueError, KeyError):
+        return None

@@ -1,0 +1,90 @@
+"""This file starts a process that outlives us, and awaits the one line with which it says that it is ready."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from perpctl.errors import PerpctlError, TimedOut
+
+_LONGEST_LINE = 1 << 16
+
+
+class NotStarted(PerpctlError):
+    """The process ended before it was ready; `exit_code` is its own when it is one of ours."""
+
+
+def start_detached(command: Sequence[str], log: Path, ready_within_s: float) -> Mapping[str, Any]:
+    """Start `command` in a session of its own and return the JSON object of its first line.
+
+    What it says on stderr goes to `log`. Raises NotStarted or TimedOut; it is then no longer running.
+    """
+    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    reading, writing = os.pipe()
+    try:
+        pid = _spawn(command, log, writing)
+    finally:
+        os.close(writing)
+    try:
+        line = _first_line(reading, ready_within_s)
+    except TimeoutError:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+        raise TimedOut(f"{command[0]} was not ready within {ready_within_s:g} s", not_done="it was ended") from None
+    finally:
+        os.close(reading)
+    try:
+        ready: Mapping[str, Any] = json.loads(line)
+    except ValueError:
+        raise _ended(pid, command, log) from None
+    return ready
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process of that id exists and has not ended."""
+    try:
+        os.kill(pid, 0)
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[:1]
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # not ours, or no /proc: it exists as far as can be seen
+    return state != [b"Z"]
+
+
+def _spawn(command: Sequence[str], log: Path, stdout: int) -> int:
+    errors = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_DUP2, stdout, 1),
+        (os.POSIX_SPAWN_OPEN, 2, str(log), errors, 0o600),
+    ]
+    return os.posix_spawnp(command[0], list(command), os.environ, file_actions=actions, setsid=True)
+
+
+def _first_line(reading: int, within_s: float) -> bytes:
+    """Raises TimeoutError; an end without a line is an empty one."""
+    ends = time.monotonic() + within_s
+    text = b""
+    with selectors.DefaultSelector() as waiting:
+        waiting.register(reading, selectors.EVENT_READ)
+        while b"\n" not in text and len(text) < _LONGEST_LINE:
+            if not waiting.select(max(0.0, ends - time.monotonic())):
+                raise TimeoutError
+            more = os.read(reading, 4096)
+            if not more:
+                break
+            text += more
+    return text.partition(b"\n")[0]
+
+
+def _ended(pid: int, command: Sequence[str], log: Path) -> NotStarted:
+    _, status = os.waitpid(pid, 0)
+    said = log.read_text(errors="replace").strip().splitlines()[-1:]
+    code = os.waitstatus_to_exitcode(status)
+    return NotStarted(f"{' '.join(command[:3])} ended with {code} before it was ready: {' '.join(said)}")

@@ -1,0 +1,262 @@
+"""This file carries out a plan: previews, confirms, journals, performs step by step, and answers with what was done."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from perpctl import render
+from perpctl.errors import ExitCode, PerpctlError, RefusedBySafety, UnknownState, VenueRefused, WorldChanged
+from perpctl.results import (
+    Answer,
+    Column,
+    Confirm,
+    Done,
+    Json,
+    Line,
+    Next,
+    OnFailure,
+    Plan,
+    Row,
+    Step,
+    StepResult,
+    Table,
+    Tone,
+)
+
+if TYPE_CHECKING:
+    from perpctl.desk import Desk
+
+SCHEMA = "perpctl.plan/1"
+Build = Callable[["Desk"], Awaitable[Plan]]
+
+_CODES = {Done.PARTIAL: ExitCode.PARTIAL, Done.REFUSED: ExitCode.VENUE_REFUSED, Done.UNKNOWN: ExitCode.UNKNOWN}
+_TONES = {Done.DONE: Tone.GOOD, Done.PARTIAL: Tone.WARN, Done.REFUSED: Tone.BAD, Done.UNKNOWN: Tone.BAD}
+_GRAVITY = (ExitCode.BUG, ExitCode.INTERRUPTED, ExitCode.STATE_DAMAGED, ExitCode.UNKNOWN, ExitCode.CREDENTIAL)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the operator asked for beside the plan itself; `ask` is None without a terminal."""
+
+    dry_run: bool = False
+    yes: bool = False
+    reason: str = ""
+    ask: Callable[[str], str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """One step and what it came to; `after_s` from the start of the plan."""
+
+    step: Step
+    result: StepResult
+    after_s: float
+
+
+async def carry_out(build: Build, desk: Desk, wish: Wish) -> Answer:
+    """Carry out the plan that `build` makes, or only preview it. The worst step is the exit code.
+
+    Raises RefusedBySafety without a confirmation or a reason, WorldChanged when the plan is no longer true.
+    """
+    plan = await build(desk)
+    if wish.dry_run:
+        return await _preview(plan, "DRY RUN: nothing is changed.")
+    if plan.reason_required and not wish.reason:
+        raise RefusedBySafety(f"{plan.name} needs a reason", not_done="nothing was done", next_commands=(_again(plan),))
+    if plan.confirm is not Confirm.NONE and not wish.yes:
+        await _confirmed(plan, wish)
+        plan = await _still_true(plan, build, desk)
+    return await _Carrying(plan, desk, wish).run()
+
+
+def worst(codes: Iterable[ExitCode]) -> ExitCode:
+    """The gravest of several exit codes: unknown outweighs known failures, any failure outweighs success."""
+    ranked = sorted(codes, key=lambda code: (code in _GRAVITY and -_GRAVITY.index(code) + 100) or int(code))
+    return ranked[-1] if ranked else ExitCode.OK
+
+
+async def _preview(plan: Plan, banner: str) -> Answer:
+    """What each step would do; steps that are done already say so."""
+    rows: list[Row] = []
+    facts: list[Json] = []
+    for step in plan.steps:
+        text = "already so" if await _is_done(step) else await step.preview()
+        rows.append(Row({"step": step.title, "would": text}))
+        facts.append({"key": step.key, "title": step.title, "would": text})
+    table = Table((Column("step", "STEP"), Column("would", "WHAT WOULD BE DONE")), tuple(rows), "nothing to do")
+    body = {"plan": plan.name, "risk": plan.risk.value, "dry_run": True, "fingerprint": plan.fingerprint}
+    return Answer(SCHEMA, plan.scope, {**body, "steps": facts}, (table,), records="steps", banner=banner)
+
+
+async def _confirmed(plan: Plan, wish: Wish) -> None:
+    if wish.ask is None:
+        raise RefusedBySafety(
+            f"{plan.name} asks before it acts, and there is no terminal to ask at",
+            not_done="nothing was done",
+            next_commands=(_again(plan, "--dry-run"), _again(plan, "--yes")),
+        )
+    render.tell_page(await _preview(plan, f"{plan.name} would do this:"))
+    if plan.confirm is Confirm.TYPED:
+        given = wish.ask(f"Type {plan.typed} to go on:") == plan.typed
+    else:
+        given = wish.ask("Do it? [y/N]").lower() in ("y", "yes")
+    if not given:
+        raise RefusedBySafety("not confirmed", not_done="nothing was done")
+
+
+async def _still_true(plan: Plan, build: Build, desk: Desk) -> Plan:
+    """The plan made anew after the human's thinking time. Raises WorldChanged when it is another one."""
+    fresh = await build(desk)
+    if fresh.fingerprint != plan.fingerprint:
+        raise WorldChanged(
+            f"the world changed while you were asked: {plan.name} is no longer the plan that was shown",
+            not_done="nothing was done",
+            next_commands=(_again(plan, "--dry-run"),),
+        )
+    return fresh
+
+
+async def _is_done(step: Step) -> bool:
+    return step.is_done is not None and await step.is_done()
+
+
+class _Carrying:
+    """One plan being carried out, each step journaled when it ends."""
+
+    def __init__(self, plan: Plan, desk: Desk, wish: Wish) -> None:
+        self._plan, self._desk, self._wish = plan, desk, wish
+        self._plan_id = uuid.uuid4().hex[:12]
+        self._began = desk.clock.monotonic()
+        self._carried: list[Carried] = []
+        self._in_hand: Step | None = None
+
+    async def run(self) -> Answer:
+        self._started()
+        try:
+            for step in self._plan.steps:
+                self._in_hand = step
+                result = await self._perform(step)
+                self._book(step, result)
+                if _failed(result) and step.on_failure is OnFailure.STOP:
+                    break
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            self._interrupted()
+            raise
+        code = worst(_code(one.result) for one in self._carried)
+        self._ended(code)
+        return self._answer(code)
+
+    async def _perform(self, step: Step) -> StepResult:
+        try:
+            if await _is_done(step):
+                return StepResult(Done.NOTHING_TO_DO, "already so")
+            return await step.perform()
+        except PerpctlError as error:
+            done = Done.UNKNOWN if isinstance(error, UnknownState) else Done.REFUSED
+            code = None if isinstance(error, UnknownState | VenueRefused) else error.exit_code
+            left = (error.not_done,) if error.not_done else ()
+            return StepResult(done, error.message, left, {"next": list(error.next_commands)}, code)
+
+    def _book(self, step: Step, result: StepResult) -> None:
+        self._carried.append(Carried(step, result, self._desk.clock.monotonic() - self._began))
+        self._append("step.done", {"step": step.key, "title": step.title, **_facts(result)})
+
+    def _started(self) -> None:
+        plan = self._plan
+        self._append(
+            "plan.started",
+            {
+                "plan": plan.name,
+                "risk": plan.risk.value,
+                "reason": self._wish.reason or None,
+                "fingerprint": plan.fingerprint,
+                "confirmed": "--yes" if self._wish.yes else plan.confirm.value,
+                "steps": [step.key for step in plan.steps],
+            },
+        )
+
+    def _interrupted(self) -> None:
+        ended = ", ".join(one.step.title for one in self._carried) or "nothing"
+        at = self._in_hand.title if self._in_hand else "the start"
+        render.tell(f"interrupted in {self._plan.name} at: {at} (its outcome is unknown); ended before: {ended}")
+        self._ended(ExitCode.INTERRUPTED)
+
+    def _ended(self, code: ExitCode) -> None:
+        left = [step.key for step in self._untouched()]
+        self._append("plan.ended", {"plan": self._plan.name, "exit_code": int(code), "not_reached": left})
+
+    def _append(self, kind: str, body: dict[str, object]) -> None:
+        from perpctl.store.records import Correlation, Kind
+
+        self._desk.journal().append(Kind(kind), body, Correlation(plan_id=self._plan_id))
+
+    def _untouched(self) -> Sequence[Step]:
+        return self._plan.steps[len(self._carried) :]
+
+    def _answer(self, code: ExitCode) -> Answer:
+        rows = [_row(one) for one in self._carried]
+        rows += [Row({"step": step.title, "result": "NOT REACHED", "after": ""}) for step in self._untouched()]
+        columns = (Column("step", "STEP"), Column("result", "RESULT"), Column("after", "AFTER", right=True))
+        table = Table((*columns, Column("evidence", "EVIDENCE")), tuple(rows), "nothing to do")
+        facts = {
+            "plan": self._plan.name,
+            "plan_id": self._plan_id,
+            "dry_run": False,
+            "risk": self._plan.risk.value,
+            "reason": self._wish.reason or None,
+            "exit_code": int(code),
+            "steps": [_step_facts(one) for one in self._carried],
+            "not_reached": [step.key for step in self._untouched()],
+        }
+        commands = [str(each) for one in self._carried for each in _next_of(one.result)]
+        end = Line(f"{self._plan.name}: {_verdict(code)}", Tone.GOOD if code is ExitCode.OK else Tone.BAD)
+        view = (table, end, Next(tuple(dict.fromkeys(commands))))
+        return Answer(SCHEMA, self._plan.scope, facts, view, code, records="steps")
+
+
+def _failed(result: StepResult) -> bool:
+    return _code(result) is not ExitCode.OK
+
+
+def _code(result: StepResult) -> ExitCode:
+    return result.exit_code if result.exit_code is not None else _CODES.get(result.done, ExitCode.OK)
+
+
+def _row(one: Carried) -> Row:
+    result = one.result
+    below = tuple(Line(f"left: {each}", mark=True) for each in result.left)
+    shown = result.done.value.upper().replace("_", " ") if _failed(result) else result.done.value.replace("_", " ")
+    cells = {"step": one.step.title, "result": shown, "after": f"{one.after_s:.2f} s", "evidence": result.evidence}
+    return Row(cells, below, _TONES.get(result.done, Tone.PLAIN))
+
+
+def _step_facts(one: Carried) -> dict[str, Json]:
+    key_and_title: dict[str, Json] = {"key": one.step.key, "title": one.step.title}
+    return {**key_and_title, **_facts(one.result), "after_s": f"{one.after_s:.3f}"}
+
+
+def _facts(result: StepResult) -> dict[str, Json]:
+    return {
+        "result": result.done.value,
+        "evidence": result.evidence,
+        "left": list(result.left),
+        "facts": dict(result.facts),
+    }
+
+
+def _next_of(result: StepResult) -> Sequence[Json]:
+    commands = result.facts.get("next", ())
+    return commands if isinstance(commands, list | tuple) else ()
+
+
+def _verdict(code: ExitCode) -> str:
+    return "done" if code is ExitCode.OK else f"NOT DONE ({code.name.lower().replace('_', ' ')}, exit {int(code)})"
+
+
+def _again(plan: Plan, option: str = '--reason "..."') -> str:
+    named = f" -p {plan.scope.profile}" if plan.scope else ""
+    return f"perpctl {plan.name}{named} {option}"
