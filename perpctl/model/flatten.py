@@ -315,6 +315,17 @@ def prove_no_orders(reads: Sequence[Read], *, since_s: float) -> Proof:
     return Proof(found >= 2, () if found >= 2 else (f"orders: {found} of 2 reads",), tuple(fresh))
 
 
+def prove_no_positions(reads: Sequence[Read], *, since_s: float) -> Proof:
+    """No positions needs two empty position reads a second apart and zero margin in use from a second endpoint.
+
+    Resting entries hold margin, so they keep this from being proven; protective stops hold none.
+    """
+    fresh = _after_last_sight(sorted((read for read in reads if read.at_s >= since_s), key=_sent))
+    counts = {kind: (_spaced(fresh, kind), needed) for kind, needed in (("positions", 2), ("margin", 1))}
+    lacking = tuple(f"{kind}: {found} of {needed} reads" for kind, (found, needed) in counts.items() if found < needed)
+    return Proof(not lacking, lacking, tuple(fresh))
+
+
 def _sent(read: Read) -> float:
     return read.at_s
 

@@ -1,0 +1,74 @@
+"""This file turns exact numbers into the words of a view: separators, units, signs, ages; missing stays missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from decimal import Decimal
+
+from perpctl.model.money import cents, plain
+
+MISSING = "?"
+
+
+def money(amount: Decimal | None, *, signed: bool = False) -> str:
+    """Two decimals with thousands separators; `?` when it could not be read."""
+    if amount is None:
+        return MISSING
+    return f"{cents(amount):+,.2f}" if signed else f"{cents(amount):,.2f}"
+
+
+def price(amount: Decimal | None, decimals: int) -> str:
+    """With the product's own number of decimals."""
+    return MISSING if amount is None else f"{amount:,.{decimals}f}"
+
+
+def size(amount: Decimal | None, unit: str, decimals: int, *, signed: bool = True) -> str:
+    """Base coin with its unit."""
+    if amount is None:
+        return MISSING
+    return f"{amount:+,.{decimals}f} {unit}" if signed else f"{amount:,.{decimals}f} {unit}"
+
+
+def percent(fraction: Decimal | None, decimals: int = 2, *, signed: bool = True) -> str:
+    """A fraction shown as a percentage."""
+    if fraction is None:
+        return MISSING
+    return f"{fraction * 100:+.{decimals}f} %" if signed else f"{fraction * 100:.{decimals}f} %"
+
+
+def age(seconds: float) -> str:
+    """How long ago, as short as an eye needs it."""
+    if seconds < 100:
+        return f"{max(seconds, 0.0):.1f}s"
+    return f"{seconds:.0f}s" if seconds < 600 else span(seconds)
+
+
+def span(seconds: float) -> str:
+    """A duration in its two largest units: `4 h 47 m`."""
+    left = timedelta(seconds=int(seconds))
+    minutes, rest = divmod(left.seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [(left.days, "d"), (hours, "h"), (minutes, "m"), (rest, "s")]
+    shown = [f"{count} {unit}" for count, unit in parts if count]
+    return " ".join(shown[:2]) if shown else "0 s"
+
+
+def text(amount: Decimal | None) -> str | None:
+    """For JSON: money and sizes as strings, absent as null."""
+    return None if amount is None else plain(amount)
+
+
+def texts(pairs: Iterable[tuple[str, Decimal | None]]) -> dict[str, str | None]:
+    """Several of them."""
+    return {key: text(amount) for key, amount in pairs}
+
+
+def total(amounts: Iterable[Decimal | None]) -> Decimal | None:
+    """The sum, or None as soon as one part is missing: a partial sum is not a total."""
+    added = Decimal(0)
+    for amount in amounts:
+        if amount is None:
+            return None
+        added += amount
+    return added

@@ -1,0 +1,205 @@
+"""This file answers what funding costs: the rate now, what was paid, and when it is paid next."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from perpctl.clock import from_ms
+from perpctl.exchange.port import Unsupported
+from perpctl.model.fill import FundingPayment, FundingRate
+from perpctl.questions import figures
+from perpctl.results import Answer, Block, Column, Json, Line, Row, Table
+
+if TYPE_CHECKING:
+    from perpctl.desk import Desk
+    from perpctl.exchange.port import Exchange
+
+EIGHT_HOURS_A_YEAR = Decimal(3 * 365)
+DAY_MS = 86_400_000
+
+
+async def rates(desk: Desk, symbols: tuple[str, ...]) -> Answer:
+    """The rate of each product: per 8 hours and a year, and when it is paid."""
+    exchange = await desk.exchange()
+    found = await _rates(desk, exchange, symbols)
+    now_ms = await exchange.time_ms()
+    rows = tuple(_rate_row(symbol, rate, now_ms) for symbol, rate in found)
+    view = (Table(_RATE_COLUMNS, rows), Line("positive: longs pay shorts; the rate accrues continuously"))
+    facts: dict[str, Json] = {"rates": [_rate_facts(symbol, rate) for symbol, rate in found]}
+    return Answer("perpctl.funding.rates/1", await desk.scope(), facts, view, records="rates")
+
+
+async def _rates(
+    desk: Desk, exchange: Exchange, symbols: tuple[str, ...]
+) -> tuple[tuple[str, FundingRate | Unsupported], ...]:
+    instruments = [await exchange.instrument(symbol) for symbol in symbols or desk.settings.symbols]
+    found = await asyncio.gather(*(exchange.funding_rate(one.product_id) for one in instruments))
+    return tuple((one.symbol, rate) for one, rate in zip(instruments, found, strict=True))
+
+
+_RATE_COLUMNS = (
+    Column("symbol", "SYMBOL"),
+    Column("rate", "PER 8 HOURS", True),
+    Column("current", "CURRENT", True),
+    Column("year", "A YEAR", True),
+    Column("next", "PAID NEXT"),
+)
+
+
+def _rate_row(symbol: str, rate: FundingRate | Unsupported, now_ms: int) -> Row:
+    if isinstance(rate, Unsupported):
+        return Row({"symbol": symbol, "rate": "n/a", "current": "n/a", "year": "n/a", "next": rate.reason})
+    until = figures.span((rate.next_at_ms - now_ms) / 1000)
+    return Row(
+        {
+            "symbol": symbol,
+            "rate": figures.percent(rate.rate_8h, 4),
+            "current": figures.percent(rate.current, 4),
+            "year": figures.percent(rate.rate_8h * EIGHT_HOURS_A_YEAR, 1),
+            "next": f"{from_ms(rate.next_at_ms):%d %b %H:%M} UTC, in {until}",
+        }
+    )
+
+
+def _rate_facts(symbol: str, rate: FundingRate | Unsupported) -> dict[str, Json]:
+    if isinstance(rate, Unsupported):
+        return {"symbol": symbol, "rate_8h": None, "absent": rate.reason}
+    return {
+        "symbol": symbol,
+        "product_id": rate.product_id,
+        "next_at": from_ms(rate.next_at_ms).isoformat(),
+        **figures.texts(
+            [
+                ("rate_8h", rate.rate_8h),
+                ("current", rate.current),
+                ("rate_year", rate.rate_8h * EIGHT_HOURS_A_YEAR),
+            ]
+        ),
+    }
+
+
+async def history(desk: Desk, days: int) -> Answer:
+    """Payments of the last `days`, not rates, with the running session beside them."""
+    exchange = await desk.exchange()
+    now_ms = await exchange.time_ms()
+    paid, positions = await asyncio.gather(exchange.funding_payments(now_ms - days * DAY_MS), exchange.positions())
+    if isinstance(paid, Unsupported):
+        facts: dict[str, Json] = {"payments": None, "absent": paid.reason}
+        return Answer("perpctl.funding.history/1", await desk.scope(), facts, (Line(f"payments n/a: {paid.reason}"),))
+    running = figures.total(position.funding for position in positions)
+    currency = paid[0].currency if paid else (await exchange.account()).currency
+    rows = tuple(_payment_row(payment) for payment in paid)
+    total = sum((payment.amount for payment in paid), Decimal(0))
+    view: tuple[Block, ...] = (
+        Table(_PAYMENT_COLUMNS, rows, f"no funding was paid in the last {days} days"),
+        Line(""),
+        Line(f"PAID     {figures.money(total, signed=True)} {currency} in {days} days; negative: we paid"),
+        Line(f"RUNNING  {figures.money(running, signed=True)} {currency} accrued since 08:00 UTC, not yet in cash"),
+    )
+    facts = {
+        "days": days,
+        "payments": [_payment_facts(payment) for payment in paid],
+        **figures.texts([("paid", total), ("running", running)]),
+        "currency": currency,
+    }
+    return Answer("perpctl.funding.history/1", await desk.scope(), facts, view, records="payments")
+
+
+_PAYMENT_COLUMNS = (
+    Column("at", "AT (UTC)"),
+    Column("product", "PRODUCT"),
+    Column("amount", "AMOUNT", True),
+    Column("basis", "BASIS"),
+    Column("row", "LEDGER ROW", True),
+)
+
+
+def _payment_row(payment: FundingPayment) -> Row:
+    return Row(
+        {
+            "at": f"{from_ms(payment.at_ms):%d %b %Y %H:%M}",
+            "product": payment.product_id if payment.slot is None else f"{payment.product_id} iso {payment.slot}",
+            "amount": f"{'' if payment.exact else '~'}{payment.amount:+,.4f} {payment.currency}",
+            "basis": "exact, the venue's ledger" if payment.exact else "estimate",
+            "row": payment.row_id,
+        }
+    )
+
+
+def _payment_facts(payment: FundingPayment) -> dict[str, Json]:
+    return {
+        "product_id": payment.product_id,
+        "slot": payment.slot,
+        "amount": figures.text(payment.amount),
+        "currency": payment.currency,
+        "at": from_ms(payment.at_ms).isoformat(),
+        "row_id": payment.row_id,
+        "exact": payment.exact,
+    }
+
+
+async def schedule(desk: Desk) -> Answer:
+    """When funding is paid next, and about what each open position would pay at the rate of now."""
+    exchange = await desk.exchange()
+    positions = await exchange.positions()
+    now_ms = await exchange.time_ms()
+    symbols = tuple(dict.fromkeys(position.product_id for position in positions)) or desk.settings.symbols
+    found = {
+        rate.product_id: rate for _, rate in await _rates(desk, exchange, symbols) if isinstance(rate, FundingRate)
+    }
+    rows: list[Row] = []
+    facts: list[Json] = []
+    for position in positions:
+        rate = found.get(position.product_id)
+        expected = _expected(position.size, position.mark, rate, now_ms)
+        rows.append(
+            Row(
+                {
+                    "product": position.product_id,
+                    "accrued": figures.money(position.funding, signed=True),
+                    "expected": "n/a" if rate is None else f"~{figures.money(expected, signed=True)}",
+                }
+            )
+        )
+        facts.append(
+            {
+                "product_id": position.product_id,
+                **figures.texts([("accrued", position.funding), ("expected_more", expected)]),
+                "estimate": True,
+            }
+        )
+    next_ms = min((rate.next_at_ms for rate in found.values()), default=None)
+    when = "n/a at this venue"
+    if next_ms is not None:
+        when = f"{from_ms(next_ms):%a %d %b %H:%M} UTC, in {figures.span((next_ms - now_ms) / 1000)}"
+    view = (Line(f"NEXT     {when}"), Line(""), Table(_SCHEDULE_COLUMNS, tuple(rows), "no open position: nothing due"))
+    body: dict[str, Json] = {
+        "next_at": None if next_ms is None else from_ms(next_ms).isoformat(),
+        "positions": facts,
+    }
+    return Answer("perpctl.funding.schedule/1", await desk.scope(), body, view, records="positions")
+
+
+_SCHEDULE_COLUMNS = (
+    Column("product", "PRODUCT"),
+    Column("accrued", "ACCRUED", True),
+    Column("expected", "STILL TO COME, AT THE RATE OF NOW", True),
+)
+
+
+def _expected(size: Decimal, mark: Decimal | None, rate: FundingRate | None, now_ms: int) -> Decimal | None:
+    """Rate x notional x elapsed / 8 h until the payment; negative: we pay."""
+    if rate is None or mark is None:
+        return None
+    hours = Decimal(rate.next_at_ms - now_ms) / 3_600_000
+    return -size * mark * rate.rate_8h * hours / 8
+
+
+async def overview(desk: Desk) -> Answer:
+    """Rates, the next payment and what this session has accrued, on one screen."""
+    now, due, paid = [await part for part in (rates(desk, ()), schedule(desk), history(desk, 1))]
+    view = (*now.view, Line(""), *due.view, Line(""), *paid.view)
+    facts: dict[str, Json] = {"rates": now.facts["rates"], "schedule": dict(due.facts), "history": dict(paid.facts)}
+    return Answer("perpctl.funding/1", now.scope, facts, view)
