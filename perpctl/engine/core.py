@@ -1,0 +1,503 @@
+"""This file is the heart of the bot, without I/O: an event goes in, the effects that it asks for come out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from perpctl.engine import events as e
+from perpctl.engine.day import RiskDay
+from perpctl.engine.guard import Guard
+from perpctl.engine.product import Product
+from perpctl.engine.strategy import Desired, View
+from perpctl.engine.truth import compare, take_over
+from perpctl.engine.working import Orders, Stage, Working
+from perpctl.exchange import port
+from perpctl.model.fill import Fill
+from perpctl.model.mode import Mode
+from perpctl.model.money import ZERO
+from perpctl.model.order import Order, OrderRequest
+from perpctl.model.position import Position
+from perpctl.risk.activity import Activity
+from perpctl.risk.bounds import Market, effective
+from perpctl.risk.conduct import CANCEL_SHARE, bucket_load
+from perpctl.risk.limits import Limits
+from perpctl.risk.verdict import HALTING
+
+HUNDRED = Decimal(100)
+UNPROVEN_S = 60.0  # after so long without a reconciliation no entry is sent
+WISH_S = 2.0  # a wish that could not be sent for so long is forgotten
+SETTLE_SOON_S, SETTLE_LATER_S, SETTLE_SOON_FOR_S = 1.0, 5.0, 15.0
+LOCKED = frozenset({10019, 10072, 11098})  # account or position locks, Deribit docs, error codes
+USER = "user"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """`user_silent_s` None: the line cannot go silent (a simulation in memory)."""
+
+    limits: Limits
+    user_silent_s: float | None = 5.0
+    ramp: Decimal = Decimal(1)
+
+
+class Core:
+    """All that the bot knows and decides. Times are our monotonic counter in seconds, or market ms."""
+
+    def __init__(
+        self,
+        rules: Rules,
+        products: Iterable[Product],
+        new_identity: Callable[[], str],
+        is_ours: Callable[[str | None], bool],
+    ) -> None:
+        self.rules = rules
+        self.products = {product.product_id: product for product in products}
+        self.orders = Orders()
+        self.others: tuple[Position, ...] = ()  # positions of products or slots that we do not trade
+        self.day = RiskDay()
+        self.activity = Activity()
+        self.mode, self.mode_why, self.mode_since = Mode.HALTED, "not started", 0.0
+        self.blocks: dict[str, str] = {}  # why no entry may be sent, by what blocks it
+        self.dead_man = False
+        self.entered = self.left = 0
+        self.user_heard = 0.0
+        self.reconciled_at: float | None = None
+        self.now = 0.0
+        self.market_ms = 0
+        self._new_identity, self.is_ours = new_identity, is_ours
+        limits = rules.limits
+        self.guard = Guard(
+            limits.stop_distance_pct, float(limits.stop_missing_s), limits.price_collar_pct, new_identity
+        )
+        self._out: list[e.Effect] = []
+        self._breached: set[str] = set()
+        self._steps: dict[type, Callable[[Any], None]] = {
+            port.QuoteSeen: self._quote_seen,
+            port.BookSeen: self._book_seen,
+            port.OrderSeen: lambda event: self.order_seen(event.order),
+            port.FillSeen: lambda event: self.fill_seen(event.fill),
+            port.PositionSeen: lambda event: self._position_seen(event.position),
+            port.FeedLost: self._feed_lost,
+            port.FeedResumed: self._feed_resumed,
+            port.Beat: self._beat,
+            e.Placed: self._placed,
+            e.HeldBack: self._held_back,
+            e.CancelAnswered: self._cancel_answered,
+            e.Settled: self._settled,
+            e.ModeChanged: self._mode_changed,
+            e.AccountRead: self._account_read,
+            e.Ticked: self._ticked,
+            e.Reconciled: self._reconciled,
+            e.ReconcileFailed: self._reconcile_failed,
+        }
+
+    def step(self, event: e.Event, now: float) -> list[e.Effect]:
+        """What has to be done about an event."""
+        self.now = now
+        self._steps[type(event)](event)
+        out, self._out = self._out, []
+        return out
+
+    def begin(self, truth: e.Reconciled, now: float) -> list[e.Effect]:
+        """Take over what the venue holds before the first order."""
+        self.now = self.user_heard = self.reconciled_at = now
+        take_over(self, truth)
+        out, self._out = self._out, []
+        return out
+
+    # --- the market
+
+    def _quote_seen(self, event: port.QuoteSeen) -> None:
+        quote = event.quote
+        product = self.products.get(quote.product_id)
+        if product is None:
+            return
+        before = self.market_ms
+        self.market_ms = max(self.market_ms, quote.at_ms)
+        product.quoted(quote)
+        if self.market_ms // 60_000 != before // 60_000:
+            self._minute_passed(before)
+        if self._may_ask(product):
+            self._ask(product)
+
+    def _book_seen(self, event: port.BookSeen) -> None:
+        if (product := self.products.get(event.book.product_id)) is not None:
+            product.book = event.book
+
+    def _may_ask(self, product: Product) -> bool:
+        """Halted or blind, the strategy is not asked."""
+        return (
+            self.mode is not Mode.HALTED
+            and not self.blocks
+            and product.is_tradable
+            and product.closing is None
+            and self.day.account is not None
+            and not self.orders.has_unknown(product.product_id)
+        )
+
+    def _ask(self, product: Product) -> None:
+        wishes = product.strategy.on_market(self.view(product))
+        if wishes is not None:
+            product.waiting, product.waiting_since = tuple(wishes), self.now
+            self._cancel_unwanted(product)
+        self._place_waiting(product)
+
+    def view(self, product: Product) -> View:
+        """What the strategy sees; asked only while there is a two-sided quote and a read account."""
+        quote, account = product.quote, self.day.account
+        assert quote is not None
+        assert quote.bid is not None
+        assert quote.ask is not None
+        assert account is not None
+        limits = self.rules.limits
+        reference = product.mark or quote.bid
+        bounds = effective(limits, account.equity, Market(reference, quote.open_interest), self.rules.ramp)
+        return View(
+            instrument=product.instrument,
+            quote=quote,
+            bid=quote.bid,
+            ask=quote.ask,
+            market_ms=quote.at_ms,
+            position=product.position,
+            entry_price=product.held.entry_price,
+            target_max=bounds.position_size * limits.strategy_target_pct / HUNDRED / len(self.products),
+            max_order=bounds.order_size,
+            may_increase=self.mode is Mode.NORMAL,
+            orders_left=max(0, int(limits.max_orders_day) - self.activity.recent(self.market_ms).orders_today),
+            orders_a_day=int(limits.max_orders_day),
+            day_left=self.day.left(quote.at_ms),
+        )
+
+    # --- wishes into orders
+
+    def _cancel_unwanted(self, product: Product) -> None:
+        """Orders that serve a wish stay, and the wish is fulfilled; the others go."""
+        unserved = list(product.waiting)
+        for working in self.orders.of(product.product_id, stops=False):
+            served = next((wish for wish in unserved if _serves(working, wish)), None)
+            if served is not None:
+                unserved.remove(served)
+            elif working.stage is Stage.RESTING and self._fits(cancel=True):
+                self._cancel(working, "no longer wanted")
+        product.waiting = tuple(unserved)
+
+    def _place_waiting(self, product: Product) -> None:
+        """Send the wishes whose side is free: an old order goes first, so that two never fill for one."""
+        if not product.waiting:
+            return
+        if self.now - product.waiting_since > WISH_S:
+            product.waiting = ()
+            return
+        going = {Stage.SENDING, Stage.CANCELLING, Stage.UNKNOWN}
+        entries = self.orders.of(product.product_id, stops=False)
+        busy = {w.request.side for w in entries if w.stage in going}
+        still = []
+        for wish in product.waiting:
+            if wish.side in busy or not self._fits(cancel=False):
+                still.append(wish)
+            else:
+                self._place(product, wish)
+        product.waiting = tuple(still)
+
+    def _fits(self, *, cancel: bool) -> bool:
+        """Whether one more message keeps the rate; part of the burst is kept for cancels, and more for haste."""
+        limits = self.rules.limits
+        share = Decimal(1) if cancel else 1 - CANCEL_SHARE
+        waiting = sum(isinstance(effect, e.PlaceEntry | e.CancelEntry) for effect in self._out)
+        messages = self.activity.recent(self.market_ms).messages_ms + (self.market_ms,) * waiting
+        return bucket_load(messages, self.market_ms, limits) <= int(limits.messages_burst * share)
+
+    def _place(self, product: Product, wish: Desired) -> None:
+        request = product.entry(wish, self._new_identity(), self.mode is Mode.NORMAL)
+        if request is None:
+            return
+        self.follow(request, wish.why, wish.tolerance)
+        self._out.append(e.PlaceEntry(request, wish.why))
+
+    def follow(self, request: OrderRequest, reason: str, tolerance: Decimal = ZERO) -> Working:
+        working = Working(request, reason, Stage.SENDING, self.now, self.market_ms, tolerance, cover=request.size)
+        self.orders.ours[request.identity] = working
+        self.entered += 1
+        return working
+
+    def _cancel(self, working: Working, reason: str) -> None:
+        if working.order is None:
+            return
+        working.enter(Stage.CANCELLING, self.now)
+        self._out.append(e.CancelEntry(working.order, reason))
+
+    # --- what became of our orders
+
+    def _placed(self, event: e.Placed) -> None:
+        working, outcome = self.orders.ours.get(event.identity), event.outcome
+        if isinstance(outcome, port.Confirmed):
+            self._confirmed(outcome)
+            return
+        if working is None:
+            return
+        if isinstance(outcome, port.Unknown):
+            self.lost_sight_of(working)
+            return
+        self.orders.drop(event.identity)
+        self.note("VENUE NO", working.request.product_id, f"{outcome.reason} ({outcome.code})")
+        if outcome.code in LOCKED:
+            self._enter_mode(Mode.HALTED, f"the venue locked the account: {outcome.reason}", risk=True)
+        self._refused(working)
+
+    def _confirmed(self, outcome: port.Confirmed) -> None:
+        self.order_seen(outcome.order)
+        for fill in outcome.fills:
+            self.fill_seen(fill)
+        working = self.orders.ours.get(outcome.order.identity or "")
+        if working is None or working.is_stop or not self._is_closed_to_entries:
+            return
+        if working.stage is Stage.RESTING:
+            self._cancel(working, f"mode is {self.mode.value}")
+
+    def _refused(self, working: Working) -> None:
+        product = self.products[working.request.product_id]
+        if working.is_stop:
+            stops = self.orders.of(product.product_id, stops=True)
+            self._out += self.guard.refused(product, stops, self.now)
+        self.look_after(product)
+
+    def _held_back(self, event: e.HeldBack) -> None:
+        working = self.orders.drop(event.identity)
+        if working is None:
+            return
+        self.note("REFUSED", working.request.product_id, f"{event.control}: {event.reason}")
+        if event.control in HALTING:
+            self._enter_mode(Mode.HALTED, f"gate: {event.reason}", risk=True)
+        self._refused(working)
+
+    def _cancel_answered(self, event: e.CancelAnswered) -> None:
+        if isinstance(event.outcome, port.Confirmed):
+            self._confirmed(event.outcome)
+            return
+        working = self.orders.ours.get(event.identity)
+        if working is not None:
+            self.lost_sight_of(working)
+
+    def lost_sight_of(self, working: Working) -> None:
+        working.enter(Stage.UNKNOWN, self.now)
+        self._settle(working)
+
+    def _settle(self, working: Working) -> None:
+        if not working.asking:
+            working.asking, working.asked_at = True, self.now
+            self._out.append(e.SettleUnknown(working.request))
+
+    def _settled(self, event: e.Settled) -> None:
+        working = self.orders.ours.get(event.identity)
+        if working is None:
+            return
+        working.asking = False
+        if isinstance(event.settled, port.Confirmed):
+            self._confirmed(event.settled)
+        elif isinstance(event.settled, port.Absent):
+            self.orders.drop(event.identity)
+            self.look_after(self.products[working.request.product_id])
+
+    def order_seen(self, order: Order) -> None:
+        self.user_heard = self.now
+        working = self.orders.told(order, self.now)
+        if working is None:
+            self.unexpected(order)
+            return
+        product = self.products.get(order.product_id)
+        if product is not None:
+            self.look_after(product)
+            self._place_waiting(product)
+
+    def unexpected(self, order: Order) -> None:
+        if order.status.is_terminal:
+            self.orders.foreign.pop(order.order_id, None)
+        elif order.identity in self.orders.finished and not order.is_trigger:
+            self.note("ALERT", order.product_id, f"order {order.order_id} was thought gone and is live: cancelled")
+            self._out.append(e.CancelEntry(order, "was thought gone"))
+        else:
+            if order.order_id not in self.orders.foreign:
+                self.note("FOREIGN", order.product_id, f"order {order.order_id} is not this bot's: counted")
+            self.orders.foreign[order.order_id] = order
+
+    def fill_seen(self, fill: Fill) -> None:
+        self.user_heard = self.now
+        product = self.products.get(fill.product_id)
+        if product is None or fill.slot is not None or product.held.book(fill) is None:
+            return
+        product.changed_at = self.now
+        self.activity.executed(fill)
+        if self.orders.count(fill.identity, fill.size, self.now) is None and not self.is_ours(fill.identity):
+            self._stranger_filled(fill)
+        if not product.position and product.held.end_trip() < 0:
+            self.activity.round_trip_lost(fill.at_ms)
+        self.look_after(product)
+
+    def _stranger_filled(self, fill: Fill) -> None:
+        self.note("FOREIGN", fill.product_id, f"fill {fill.trade_id} of {fill.size} is not ours: counted")
+        if fill.liquidation:
+            self._enter_mode(Mode.HALTED, "the venue liquidated a position", risk=True)
+        self._out.append(e.Reconcile("a fill that is not ours"))
+
+    def _position_seen(self, position: Position) -> None:
+        self.user_heard = self.now
+        product = self.products.get(position.product_id)
+        if product is None or position.slot is not None:
+            return
+        if position.size == product.position:
+            product.proven_at = self.now
+
+    # --- feeds
+
+    def _beat(self, event: port.Beat) -> None:
+        if USER not in self.blocks:
+            self.user_heard = self.now
+
+    def _feed_lost(self, event: port.FeedLost) -> None:
+        self.note("FEED LOST", None, f"{event.channel}: {event.cause}")
+        if event.channel.startswith(USER):
+            self.blocks[USER] = event.cause
+            self.dead_man = False
+            for working in self.orders.entries():
+                if working.stage in {Stage.RESTING, Stage.CANCELLING}:
+                    working.enter(Stage.UNKNOWN, self.now)
+            return
+        for working in self.orders.entries():
+            if working.stage is Stage.RESTING:
+                self._cancel(working, "the market feed is lost")
+
+    def _feed_resumed(self, event: port.FeedResumed) -> None:
+        self.note("FEED BACK", None, event.channel)
+        if not event.channel.startswith(USER):
+            return
+        self.blocks.pop(USER, None)
+        self.user_heard = self.now
+        for fill in event.fills or ():
+            self.fill_seen(fill)
+        for order in event.orders or ():
+            self.order_seen(order)
+        for working in self.orders.unknown():
+            self._settle(working)
+        self._out.append(e.Reconcile("the user channel is back"))
+
+    # --- time, mode, money
+
+    def _ticked(self, event: e.Ticked) -> None:
+        silent = self.rules.user_silent_s
+        if silent is not None and self.now - self.user_heard > silent:
+            self.breach("user silent", Mode.REDUCE_ONLY, f"gate: user channel silent for {silent:g} s", risk=False)
+        else:
+            self._heal("user silent")
+        for working in tuple(self.orders.ours.values()):
+            self._chase(working)
+        for product in self.products.values():
+            self.look_after(product)
+
+    def _chase(self, working: Working) -> None:
+        waited = self.now - working.since
+        if working.stage is Stage.UNKNOWN:
+            pause = SETTLE_SOON_S if waited < SETTLE_SOON_FOR_S else SETTLE_LATER_S
+            if self.now - working.asked_at >= pause:
+                self._settle(working)
+        elif working.stage is Stage.FILLING and waited > WISH_S:
+            working.since = self.now
+            self._out.append(e.Reconcile("fills of an order at its end are missing"))
+
+    @property
+    def _is_closed_to_entries(self) -> bool:
+        return self.mode is not Mode.NORMAL or bool(self.blocks)
+
+    def _mode_changed(self, event: e.ModeChanged) -> None:
+        self.mode, self.mode_why, self.mode_since = event.mode, event.why, self.now
+        self.note("MODE", None, f"{event.mode.value}: {event.why}")
+        if event.mode is Mode.NORMAL:
+            self._breached.clear()
+            return
+        for product in self.products.values():
+            product.waiting = ()
+        for working in self.orders.entries():
+            if working.stage is Stage.RESTING:
+                self._cancel(working, f"mode is {event.mode.value}")
+        self._out.append(e.ReadBackEntries(f"mode is {event.mode.value}"))
+
+    def _enter_mode(self, mode: Mode, reason: str, *, risk: bool) -> None:
+        if self.mode is not mode and self.mode is not Mode.HALTED:
+            self._out.append(e.EnterMode(mode, reason, risk))
+
+    def breach(self, name: str, mode: Mode, reason: str, *, risk: bool) -> None:
+        """Act once when a line is crossed, not at every look."""
+        if name not in self._breached:
+            self._breached.add(name)
+            self._enter_mode(mode, reason, risk=risk)
+
+    def _heal(self, name: str) -> None:
+        if name in self._breached:
+            self._breached.discard(name)
+            self._out.append(e.LeaveMode(name))
+
+    def _account_read(self, event: e.AccountRead) -> None:
+        written = self.day.read(event.account, self.worth(worse=False), self.now)
+        if written is not None:
+            self._out.append(e.TakeBaseline(*written))
+        self._watch_losses()
+
+    def _minute_passed(self, before_ms: int) -> None:
+        if before_ms and self.day.day_of(self.market_ms) != self.day.day_of(before_ms):
+            self.activity.day_began()
+        if before_ms and self.market_ms // 1_800_000 != before_ms // 1_800_000:
+            self._out.append(e.ReadAccount("half an hour of the market passed"))
+        self._watch_losses()
+
+    def _watch_losses(self) -> None:
+        limits, worth = self.rules.limits, self.worth(worse=True)
+        loss = -(self.day.pnl_pct(worth, self.market_ms) or ZERO)
+        drawdown = self.day.drawdown_pct(worth) or ZERO
+        if limits.drawdown_halt_pct and drawdown >= limits.drawdown_halt_pct:
+            reason = f"gate: {drawdown:.2f} % below the 7-day peak, line {limits.drawdown_halt_pct} %"
+            self.breach("drawdown", Mode.HALTED, reason, risk=True)
+        if limits.day_loss_reduce_pct and loss >= limits.day_loss_reduce_pct:
+            reason = f"gate: day loss {loss:.2f} %, line {limits.day_loss_reduce_pct} %"
+            self.breach("day loss", Mode.REDUCE_ONLY, reason, risk=True)
+
+    def worth(self, *, worse: bool) -> Decimal:
+        """Cash of our fills plus positions, at mark or at the worse of mark and index."""
+        return sum((p.worth(p.worse_price if worse else p.mark) for p in self.products.values()), ZERO)
+
+    # --- the venue's truth
+
+    def _reconciled(self, truth: e.Reconciled) -> None:
+        compare(self, truth)
+        self.reconciled_at = self.now
+        self.blocks.pop("reconcile", None)
+
+    def _reconcile_failed(self, event: e.ReconcileFailed) -> None:
+        self.note("NOT RECONCILED", None, event.why)
+        if self.reconciled_at is None or self.now - self.reconciled_at > UNPROVEN_S:
+            self.blocks["reconcile"] = event.why
+
+    def look_after(self, product: Product) -> None:
+        for effect in self.guard.look_after(product, self.orders, self.now):
+            if isinstance(effect, e.PlaceStop | e.CloseNow):
+                self.follow(effect.request, effect.reason)
+            if isinstance(effect, e.CloseNow):
+                product.closing = effect.request.identity
+            self._out.append(effect)
+
+    def ask_for(self, effect: e.Effect) -> None:
+        """One more thing to do."""
+        self._out.append(effect)
+
+    def note(self, kind: str, product_id: str | None, text: str) -> None:
+        self._out.append(e.Note(kind, product_id, text))
+
+
+def _serves(working: Working, wish: Desired) -> bool:
+    """Whether this order is what the strategy wants to have: the side, and near enough in price."""
+    request = working.request
+    live = working.stage in {Stage.SENDING, Stage.RESTING}
+    if not live or wish.take or request.side is not wish.side or request.price is None:
+        return False
+    return abs(request.price - wish.price) <= wish.tolerance and working.remaining <= wish.size

@@ -1,0 +1,157 @@
+"""This file sees to it that every position has its protective stop, and closes what cannot have one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from perpctl.engine import events as e
+from perpctl.engine.product import Product
+from perpctl.engine.working import Orders, Stage, Working
+from perpctl.model.money import ZERO, price_down, price_up
+from perpctl.model.order import OrderRequest, OrderType, Purpose, Side, TimeInForce, is_protective
+
+HUNDRED = Decimal(100)
+DRIFT = Decimal("0.1")  # of the stop's distance: nearer triggers are left where they are
+RETRY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """`distance_pct` from the average entry; a position is bare for at most `missing_s`; closes reach `collar_pct`."""
+
+    distance_pct: Decimal
+    missing_s: float
+    collar_pct: Decimal
+    new_identity: Callable[[], str]
+
+    def look_after(self, product: Product, orders: Orders, now: float) -> list[e.Effect]:
+        """What the position's cover asks for now; at most one stop is on its way at any time."""
+        stops = orders.of(product.product_id, stops=True)
+        _shrink(product, stops)
+        if product.closing is not None:
+            if product.closing in orders.ours:
+                return []
+            product.closing = None
+        if not product.position:
+            product.bare_since = None
+            return [_cancel(stop, "nothing left to protect", now) for stop in _resting(stops)]
+        if self._is_covered(product, orders, stops):
+            product.bare_since = None
+            return self._tidy(product, stops, now)
+        return self._cover(product, stops, now)
+
+    def _cover(self, product: Product, stops: list[Working], now: float) -> list[e.Effect]:
+        if product.bare_since is None:
+            product.bare_since = now
+        if now < product.retry_at:
+            return []
+        if now - product.bare_since > self.missing_s:
+            return [self._close(product, now, f"no stop for {self.missing_s:g} s")]
+        if any(stop.stage in {Stage.SENDING, Stage.UNKNOWN} for stop in stops):
+            return []
+        return [self._stop(product, now, "protects the position")]
+
+    def refused(self, product: Product, stops: list[Working], now: float) -> list[e.Effect]:
+        """The venue took no new stop: make room by cancelling the smaller ones, and try again."""
+        product.retry_at = now if _resting(stops) else now + RETRY_S
+        return [_cancel(stop, "makes room for a larger stop", now) for stop in _resting(stops)]
+
+    def _is_covered(self, product: Product, orders: Orders, stops: list[Working]) -> bool:
+        mine = max((stop.cover for stop in _serving(product, stops)), default=ZERO)
+        others = (o for o in orders.foreign.values() if o.product_id == product.product_id)
+        theirs = sum((o.remaining for o in others if is_protective(o, product.position)), ZERO)
+        return max(mine, theirs) >= abs(product.position)
+
+    def _tidy(self, product: Product, stops: list[Working], now: float) -> list[e.Effect]:
+        serving = _serving(product, stops)
+        enough = [stop for stop in serving if stop.cover >= abs(product.position)]
+        if not enough:
+            return []
+        kept = max(enough, key=lambda stop: stop.since)
+        spare = [stop for stop in _resting(stops) if stop is not kept]
+        if spare:
+            return [_cancel(stop, "another stop covers the position", now) for stop in spare]
+        on_its_way = any(stop.stage is not Stage.RESTING for stop in stops)
+        if on_its_way or now < product.retry_at or not self._has_drifted(product, kept):
+            return []
+        return [self._stop(product, now, "the average entry moved")]
+
+    def _has_drifted(self, product: Product, stop: Working) -> bool:
+        entry, trigger = product.held.entry_price, stop.request.trigger_price
+        if entry is None or trigger is None:
+            return False
+        return abs(self._trigger(product) - trigger) > entry * self.distance_pct / HUNDRED * DRIFT
+
+    def _trigger(self, product: Product) -> Decimal:
+        entry = product.held.entry_price or product.mark or ZERO
+        reach, tick = entry * self.distance_pct / HUNDRED, product.instrument.tick
+        return price_up(entry - reach, tick) if product.position > 0 else price_down(entry + reach, tick)
+
+    def _stop(self, product: Product, now: float, reason: str) -> e.Effect:
+        trigger, mark = self._trigger(product), product.mark
+        if mark is not None and (mark - trigger) * product.position <= 0:
+            return self._close(product, now, f"the price is past where the stop belongs, {trigger}")
+        return e.PlaceStop(
+            OrderRequest(
+                identity=self.new_identity(),
+                product_id=product.product_id,
+                side=product.closing_side,
+                size=abs(product.position),
+                type=OrderType.STOP_MARKET,
+                price=None,
+                reduce_only=True,
+                trigger_price=trigger,
+                trigger="mark_price",
+                purpose=Purpose.STOP,
+            ),
+            reason,
+        )
+
+    def _close(self, product: Product, now: float, reason: str) -> e.Effect:
+        product.retry_at = now + RETRY_S
+        side, price = product.closing_side, self._collared(product)
+        return e.CloseNow(
+            OrderRequest(
+                identity=self.new_identity(),
+                product_id=product.product_id,
+                side=side,
+                size=abs(product.position),
+                type=OrderType.MARKET if price is None else OrderType.LIMIT,
+                price=price,
+                time_in_force=TimeInForce.IOC,
+                reduce_only=True,
+                purpose=Purpose.CLOSE,
+            ),
+            reason,
+        )
+
+    def _collared(self, product: Product) -> Decimal | None:
+        if product.mark is None:
+            return None
+        reach, tick = product.mark * self.collar_pct / HUNDRED, product.instrument.tick
+        if product.closing_side is Side.SELL:
+            return price_up(product.mark - reach, tick)
+        return price_down(product.mark + reach, tick)
+
+
+def _shrink(product: Product, stops: list[Working]) -> None:
+    """A reduce-only order shrinks with its position and never grows again: nor does what we count on."""
+    for stop in _serving(product, stops):
+        told = stop.order.remaining if stop.order is not None else stop.request.size
+        stop.cover = min(stop.cover, told, abs(product.position))
+
+
+def _serving(product: Product, stops: list[Working]) -> list[Working]:
+    return [stop for stop in _resting(stops) if stop.request.side is product.closing_side]
+
+
+def _resting(stops: list[Working]) -> list[Working]:
+    return [stop for stop in stops if stop.stage is Stage.RESTING and stop.order is not None]
+
+
+def _cancel(stop: Working, reason: str, now: float) -> e.Effect:
+    assert stop.order is not None
+    stop.enter(Stage.CANCELLING, now)
+    return e.CancelStop(stop.order, reason)
