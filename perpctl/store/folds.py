@@ -34,7 +34,6 @@ class IntentState(StrEnum):
 
 
 UNPROVEN = (IntentState.INTENDED, IntentState.SENT, IntentState.UNKNOWN)
-_AT_THE_VENUE = (IntentState.CONFIRMED, IntentState.TERMINAL)
 _MOVES = {
     Kind.ORDER_SENT: (IntentState.SENT, (IntentState.INTENDED,)),
     Kind.ORDER_REFUSED: (IntentState.REFUSED, UNPROVEN),
@@ -113,7 +112,7 @@ def _settled(connection: apsw.Connection, record: Record, body: Body) -> None:
 def _seen(connection: apsw.Connection, record: Record, body: Body) -> None:
     """The venue's own word on an order, from whichever channel it came; older words do not undo newer ones."""
     order = body["order"]
-    key = _key_of(connection, order["order_id"], order["identity"])
+    key = _key_of(connection, order["order_id"], record.correlation.intent_id or order["identity"])
     state = IntentState.TERMINAL if OrderStatus(order["status"]).is_terminal else IntentState.CONFIRMED
     row = connection.execute("SELECT state, seen FROM orders WHERE key = ?", (key,)).get
     if row is None:
@@ -139,15 +138,16 @@ def _is_news(known: Body, order: Body) -> bool:
 
 
 def _key_of(connection: apsw.Connection, order_id: str, identity: str | None) -> str:
-    """The row of an order: its identity's, unless that stands for another order already (labels are not unique)."""
-    if identity is not None:
-        bound = connection.execute("SELECT order_id FROM orders WHERE key = ?", (identity,)).fetchall()
-        if bound and bound[0][0] in (None, order_id):
-            return identity
-    return order_id
+    """The row of an order: the one with its id, else its identity's while that stands for no other (labels repeat)."""
+    known = connection.execute("SELECT key FROM orders WHERE order_id = ?", (order_id,)).get
+    if known is None and identity is not None:
+        known = connection.execute("SELECT key FROM orders WHERE key = ? AND order_id IS NULL", (identity,)).get
+    return order_id if known is None else str(known)
 
 
 def _cancel(connection: apsw.Connection, record: Record, body: Body) -> None:
+    if body.get("order") is not None:
+        _seen(connection, record, body)
     key = _key_of(connection, body["order_id"], record.correlation.intent_id)
     connection.execute(
         "UPDATE orders SET cancel_state = ?, last_seq = ? WHERE key = ?", (_CANCELS[record.kind], record.seq, key)
@@ -174,17 +174,18 @@ def _fill(connection: apsw.Connection, record: Record, body: Body) -> None:
 
 
 def _fill_order(connection: apsw.Connection, record: Record, fill: Body) -> None:
-    """A fill proves its order: it was taken, and once filled in full it is over."""
+    """A fill tells an order's id and, once it is filled in full, its end; less than that settles nothing."""
     key = _key_of(connection, fill["order_id"], fill["identity"])
     row = connection.execute("SELECT booked, state, request, seen FROM orders WHERE key = ?", (key,)).get
     if row is None:
         return
     booked = Decimal(row[0]) + Decimal(fill["size"])
     size = Decimal(json.loads(row[2] or row[3])["size"])
-    over = row[1] == IntentState.TERMINAL or booked >= size
+    disproved = row[1] in {IntentState.ABSENT, IntentState.REFUSED}
+    state = IntentState.TERMINAL if booked >= size else IntentState.UNKNOWN if disproved else row[1]
     connection.execute(
         "UPDATE orders SET booked = ?, state = ?, order_id = ?, last_seq = ? WHERE key = ?",
-        (plain(booked), _AT_THE_VENUE[over], fill["order_id"], record.seq, key),
+        (plain(booked), state, fill["order_id"], record.seq, key),
     )
 
 
@@ -203,9 +204,7 @@ def _reconciled(connection: apsw.Connection, record: Record, body: Body) -> None
 
 
 def _mode_changed(connection: apsw.Connection, record: Record, body: Body) -> None:
-    connection.execute(
-        "INSERT INTO mode_changes VALUES (?, ?, ?)", (record.seq, record.at.isoformat(), _text(body))
-    )
+    connection.execute("INSERT INTO mode_changes VALUES (?, ?, ?)", (record.seq, record.at.isoformat(), _text(body)))
 
 
 def _funding(connection: apsw.Connection, record: Record, body: Body) -> None:

@@ -10,28 +10,29 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import apsw
 
 from perpctl.clock import Clock
 from perpctl.errors import StateDamaged, UsageError
 from perpctl.store import folds, sqlite
-from perpctl.store.records import SCHEMA, ClockReading, Correlation, Kind, Record, Writer, encode, iso, link, parse
-from perpctl.store.records import plain_json as as_plain
+from perpctl.store.records import (
+    SCHEMA,
+    ClockReading,
+    Correlation,
+    Kind,
+    Record,
+    Writer,
+    absent_reasons,
+    encode,
+    iso,
+    link,
+    parse,
+    plain_json,
+)
 
 PAGE = 500
-ABSENT = {
-    "at_market_ms": "no market time was at hand",
-    "boot_id": "this system tells none",
-    "clock": "not measured by this process",
-    "build_hash": "not a sealed build",
-    "config_hash": "no configuration file was read",
-    "limits_version": "no limits were loaded",
-    "account_id": "the venue was not asked yet",
-    "bot_id": "not written by a bot",
-    "epoch": "no lease is held",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,58 +57,32 @@ class ChainVerdict:
         return self.broken_at is None
 
 
-class Journal:
-    """One connection to the journal of a profile; any number of processes may have theirs.
+class JournalReader:
+    """The journal, read: a saved one, or the one that others write to."""
 
-    `writer` and `clock_reading` may be replaced while it is open. Nothing may be awaited inside a batch.
-    """
-
-    def __init__(self, path: Path, connection: apsw.Connection, writer: Writer, clock: Clock, *, durable: bool) -> None:
+    def __init__(self, path: Path, connection: apsw.Connection) -> None:
         self.path = path
         self.connection = connection
-        self.writer = writer
-        self.clock_reading: ClockReading | None = None
-        self._clock = clock
-        self._durable = durable
-        self._boot_id = _boot_id()
-        self._inode = sqlite.check_regular(path)
-        self._genesis = _genesis(connection, path, writer)
         self._anchor = _Anchor(anchor_path(path))
-        self._open_head: Head | None = None  # inside a batch: where the next line goes
-        self._seen = Head(0, self._genesis)
-        self._failure: StateDamaged | None = None
+        with sqlite.named_errors(path):
+            self.founding = _founding(connection, path)
+        self._genesis = link(b"perpctl.journal/1", encode(list(self.founding)))
 
     @classmethod
-    def open(
-        cls, path: Path, writer: Writer, clock: Clock, *, durable: bool = True, wait_s: float = sqlite.LOCK_WAIT_S
-    ) -> Journal:
-        """The journal at `path`, made when there never was one, its schema brought up to date.
-
-        `durable=False` gives up safety from power loss for speed: for simulations only.
-        Raises StateDamaged when the file is damaged, gone, older than it was, not writable, newer than this program,
-        or another profile's; TimedOut while another process keeps it locked longer than `wait_s`.
-        """
-        if not os.path.lexists(path):
-            if _Anchor(anchor_path(path)).read() is not None:
-                raise sqlite.damaged(path, "it is gone, but its anchor says that it held records")
-            founding = (writer.env, writer.venue, writer.profile, iso(clock.now()))
-            sqlite.create(path, "INSERT INTO chain VALUES (?, ?, ?, ?)", founding)
-        connection = sqlite.connect(path, durable=durable, wait_s=wait_s)
+    def open_read(cls, path: Path) -> JournalReader:
+        """Without the means to write. Raises StateDamaged when it is no journal, or one of another program version."""
+        connection = sqlite.connect_to_read(path)
         try:
-            with sqlite.named_errors(path):
-                sqlite.migrate(connection, path)
-                journal = cls(path, connection, writer, clock, durable=durable)
-                journal._check_anchor()
+            return cls(path, connection)
         except BaseException:
             connection.close()
             raise
-        return journal
 
     def close(self) -> None:
         """Let go of the file; the last process to do so leaves no WAL behind."""
         self.connection.close()
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -115,115 +90,10 @@ class Journal:
     ) -> None:
         self.close()
 
-    # --- writing ------------------------------------------------------------------------------------------------------
-
-    def append(
-        self,
-        kind: Kind,
-        body: Mapping[str, object],
-        correlation: Correlation | None = None,
-        market_ms: int | None = None,
-    ) -> Record:
-        """Write one line; on return it is on the disk, unless inside `batch`.
-
-        Raises SecretRefused or ValueError for a body that cannot be recorded, StateDamaged and TimedOut as `open`.
-        """
-        plain_body = as_plain(body)
-        with self.batch():
-            assert self._open_head is not None
-            record = self._compose(kind, plain_body, correlation or Correlation(), market_ms)
-            with sqlite.named_errors(self.path):
-                self.connection.execute(
-                    "INSERT INTO journal (seq, canonical, prev_hash, hash) VALUES (?, ?, ?, ?)",
-                    (record.seq, record.canonical.decode(), record.prev_hash, record.hash),
-                )
-                folds.fold(self.connection, record)
-            self._open_head = Head(record.seq, record.hash)
-        return record
-
-    @contextlib.contextmanager
-    def batch(self) -> Iterator[None]:
-        """One commit for every line written inside; all of them, or none when the body raises."""
-        if self._open_head is not None:
-            with self._savepoint():
-                yield
-            return
-        self._begin()
-        try:
-            with sqlite.rolled_back_on_error(self.connection):
-                yield
-                self._commit()
-        finally:
-            self._open_head = None
-
-    def _begin(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-        if sqlite.check_regular(self.path) != self._inode:
-            raise sqlite.damaged(self.path, "it was removed or replaced while open")
-        with sqlite.named_errors(self.path):
-            self.connection.execute("BEGIN IMMEDIATE")
-            with sqlite.rolled_back_on_error(self.connection):
-                head = self._read_head()
-                if head.seq < self._seen.seq or (head.seq == self._seen.seq and head.hash != self._seen.hash):
-                    raise sqlite.damaged(self.path, f"it ends at line {head.seq}, and had line {self._seen.seq}")
-        self._open_head = head
-
-    def _commit(self) -> None:
-        assert self._open_head is not None
-        try:
-            with sqlite.named_errors(self.path):
-                self.connection.execute("COMMIT")
-        except StateDamaged as failure:
-            if not isinstance(failure.__cause__, apsw.FullError):
-                self._failure = failure  # after a failed sync nobody knows what is on the disk: never try again
-            raise
-        self._seen = self._open_head
-        if self._durable:
-            self._anchor.write(self._seen)
-
-    @contextlib.contextmanager
-    def _savepoint(self) -> Iterator[None]:
-        before = self._open_head
-        try:
-            with self.connection:
-                yield
-        except BaseException:
-            self._open_head = before
-            raise
-
-    def _compose(
-        self, kind: Kind, body: Mapping[str, Any], correlation: Correlation, market_ms: int | None
-    ) -> Record:
-        assert self._open_head is not None
-        seq, prev_hash = self._open_head.seq + 1, self._open_head.hash
-        at = self._clock.now()
-        reading = self.clock_reading
-        head = {
-            "schema": SCHEMA,
-            "chain": self._genesis.hex()[:16],
-            "seq": seq,
-            "kind": kind.value,
-            "at_utc": iso(at),
-            "at_market_ms": market_ms,
-            "at_mono_ns": int(self._clock.monotonic() * 1e9),
-            "boot_id": self._boot_id,
-            "clock": None if reading is None else as_plain(asdict(reading)),
-            "writer": asdict(self.writer),
-            "correlation": correlation.as_json(),
-            "body": body,
-        }
-        members = {**head, **head["writer"]}  # type: ignore[dict-item]
-        head["absent_reason"] = {name: why for name, why in ABSENT.items() if members[name] is None}
-        canonical = encode(head)
-        return parse(canonical, prev_hash, link(prev_hash, canonical))
-
-    # --- reading ------------------------------------------------------------------------------------------------------
-
     def head(self) -> Head:
         """The last line and its hash."""
         with sqlite.named_errors(self.path):
-            return self._open_head or self._read_head()
+            return self._read_head()
 
     def records(
         self,
@@ -272,6 +142,52 @@ class Journal:
         row = self.connection.execute("SELECT seq, hash FROM journal ORDER BY seq DESC LIMIT 1").get
         return Head(0, self._genesis) if row is None else Head(*row)
 
+
+class Journal(JournalReader):
+    """One connection to the journal of a profile; any number of processes may have theirs.
+
+    `writer` and `clock_reading` may be replaced while it is open. Nothing may be awaited inside a batch.
+    """
+
+    def __init__(self, path: Path, connection: apsw.Connection, writer: Writer, clock: Clock, *, durable: bool) -> None:
+        super().__init__(path, connection)
+        _check_owner(path, self.founding, writer)
+        self.writer = writer
+        self.clock_reading: ClockReading | None = None
+        self._clock = clock
+        self._durable = durable
+        self._boot_id = _boot_id()
+        self._inode = sqlite.check_regular(path)
+        self._open_head: Head | None = None  # inside a batch: where the next line goes
+        self._seen = Head(0, self._genesis)
+        self._failure: StateDamaged | None = None
+
+    @classmethod
+    def open(
+        cls, path: Path, writer: Writer, clock: Clock, *, durable: bool = True, wait_s: float = sqlite.LOCK_WAIT_S
+    ) -> Journal:
+        """The journal at `path`, made when there never was one, its schema brought up to date.
+
+        `durable=False` gives up safety from power loss for speed: for simulations only.
+        Raises StateDamaged when the file is damaged, gone, older than it was, not writable, newer than this program,
+        or another profile's; TimedOut while another process keeps it locked longer than `wait_s`.
+        """
+        if not os.path.lexists(path):
+            if _Anchor(anchor_path(path)).read() is not None:
+                raise sqlite.damaged(path, "it is gone, but its anchor says that it held records")
+            founding = (writer.env, writer.venue, writer.profile, iso(clock.now()))
+            sqlite.create(path, "INSERT INTO chain VALUES (?, ?, ?, ?)", founding)
+        connection = sqlite.connect(path, durable=durable, wait_s=wait_s)
+        try:
+            with sqlite.named_errors(path):
+                sqlite.migrate(connection, path)
+                journal = cls(path, connection, writer, clock, durable=durable)
+                journal._check_anchor()
+        except BaseException:
+            connection.close()
+            raise
+        return journal
+
     def _check_anchor(self) -> None:
         """Raise StateDamaged when the file lacks a line that is known to have been in it."""
         anchored = self._anchor.read()
@@ -283,10 +199,113 @@ class Journal:
                 self.path, f"it lacks line {anchored.seq} that was written to it: an older copy, or its -wal is missing"
             )
 
+    def append(
+        self,
+        kind: Kind,
+        body: Mapping[str, object],
+        correlation: Correlation | None = None,
+        market_ms: int | None = None,
+    ) -> Record:
+        """Write one line; on return it is on the disk, unless inside `batch`.
+
+        Raises SecretRefused or ValueError for a body that cannot be recorded, StateDamaged and TimedOut as `open`.
+        """
+        plain_body = plain_json(body)
+        with self.batch():
+            assert self._open_head is not None
+            record = self._compose(kind, plain_body, correlation or Correlation(), market_ms)
+            with sqlite.named_errors(self.path):
+                self.connection.execute(
+                    "INSERT INTO journal (seq, canonical, prev_hash, hash) VALUES (?, ?, ?, ?)",
+                    (record.seq, record.canonical.decode(), record.prev_hash, record.hash),
+                )
+                folds.fold(self.connection, record)
+            self._open_head = Head(record.seq, record.hash)
+        return record
+
+    @contextlib.contextmanager
+    def batch(self) -> Iterator[None]:
+        """One commit for every line written inside; all of them, or none when the body raises."""
+        if self._open_head is not None:
+            with self._savepoint():
+                yield
+            return
+        self._begin()
+        try:
+            with sqlite.rolled_back_on_error(self.connection):
+                yield
+                self._commit()
+        finally:
+            self._open_head = None
+
+    @property
+    def in_batch(self) -> bool:
+        """Whether lines are being held back for a common commit."""
+        return self._open_head is not None
+
+    def _begin(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if sqlite.check_regular(self.path) != self._inode:
+            raise sqlite.damaged(self.path, "it was removed or replaced while open")
+        with sqlite.named_errors(self.path):
+            self.connection.execute("BEGIN IMMEDIATE")
+            with sqlite.rolled_back_on_error(self.connection):
+                head = self._read_head()
+                if head.seq < self._seen.seq or (head.seq == self._seen.seq and head.hash != self._seen.hash):
+                    raise sqlite.damaged(self.path, f"it ends at line {head.seq}, and had line {self._seen.seq}")
+        self._open_head = head
+
+    def _commit(self) -> None:
+        assert self._open_head is not None
+        try:
+            with sqlite.named_errors(self.path):
+                self.connection.execute("COMMIT")
+        except StateDamaged as failure:
+            if not isinstance(failure.__cause__, apsw.FullError):
+                self._failure = failure  # after a failed sync nobody knows what is on the disk: never try again
+            raise
+        self._seen = self._open_head
+        if self._durable:
+            self._anchor.write(self._seen)
+
+    @contextlib.contextmanager
+    def _savepoint(self) -> Iterator[None]:
+        before = self._open_head
+        try:
+            with self.connection:
+                yield
+        except BaseException:
+            self._open_head = before
+            raise
+
+    def _compose(self, kind: Kind, body: Mapping[str, Any], correlation: Correlation, market_ms: int | None) -> Record:
+        assert self._open_head is not None
+        seq, prev_hash = self._open_head.seq + 1, self._open_head.hash
+        at = self._clock.now()
+        reading = self.clock_reading
+        head = {
+            "schema": SCHEMA,
+            "chain": self._genesis.hex()[:16],
+            "seq": seq,
+            "kind": kind.value,
+            "at_utc": iso(at),
+            "at_market_ms": market_ms,
+            "at_mono_ns": int(self._clock.monotonic() * 1e9),
+            "boot_id": self._boot_id,
+            "clock": None if reading is None else plain_json(asdict(reading)),
+            "writer": asdict(self.writer),
+            "correlation": correlation.as_json(),
+            "body": body,
+        }
+        head["absent_reason"] = absent_reasons(head)
+        canonical = encode(head)
+        return parse(canonical, prev_hash, link(prev_hash, canonical))
+
 
 def anchor_path(path: Path) -> Path:
     """Where the head of a journal is remembered outside of it."""
-    return path.with_suffix(".head")
+    return path.with_name(f"{path.name}.head")
 
 
 class _Anchor:
@@ -354,12 +373,18 @@ def _misfit(last: Head, seq: int, canonical: bytes, prev_hash: bytes, own_hash: 
     return None
 
 
-def _genesis(connection: apsw.Connection, path: Path, writer: Writer) -> bytes:
-    """What the first line is chained to. Raises UsageError when the journal is another profile's."""
-    rows = connection.execute("SELECT env, venue, profile, created_at FROM chain").fetchall()
+def _founding(connection: apsw.Connection, path: Path) -> tuple[str, str, str, str]:
+    """The row a chain begins with: env, venue, profile, when."""
+    rows: list[tuple[Any, ...]] = connection.execute("SELECT env, venue, profile, created_at FROM chain").fetchall()
     if len(rows) != 1:
         raise sqlite.damaged(path, "its founding row is missing")
-    env, venue, profile, _ = rows[0]
+    env, venue, profile, created_at = rows[0]
+    return env, venue, profile, created_at
+
+
+def _check_owner(path: Path, founding: tuple[str, str, str, str], writer: Writer) -> None:
+    """Raise UsageError when the journal is another profile's: paper and live never share a chain."""
+    env, venue, profile, _ = founding
     if (env, venue, profile) != (writer.env, writer.venue, writer.profile):
         raise UsageError(
             f"{path} is the journal of {env} {venue} profile {profile}, not of {writer.env} {writer.venue} "
@@ -367,7 +392,6 @@ def _genesis(connection: apsw.Connection, path: Path, writer: Writer) -> bytes:
             not_done="Nothing was recorded.",
             next_commands=("perpctl config show --origin",),
         )
-    return link(b"perpctl.journal/1", encode(list(rows[0])))
 
 
 def _boot_id() -> str | None:

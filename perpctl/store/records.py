@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -30,6 +30,38 @@ SECRETS = re.compile(
     r"|\bBearer [\w.~+/-]{16,}",
     re.IGNORECASE,
 )
+
+
+ABSENT = {
+    "at_market_ms": "no market time was at hand",
+    "boot_id": "this system tells none",
+    "clock": "not measured by this process",
+    "build_hash": "not a sealed build",
+    "config_hash": "no configuration file was read",
+    "limits_version": "no limits were loaded",
+    "account_id": "the venue was not asked yet",
+    "bot_id": "not written by a bot",
+    "epoch": "no lease is held",
+    "slot": "cross margin",
+    "identity": "the venue told none",
+    "ours": "the key that tells was not at hand",
+    "contracts": "sized in base coin",
+    "expires_at": "good until cancelled",
+    "client_id": "trades for own account",
+    "operator_id": "decided by an algorithm",
+    "algorithm_id": "decided by a person",
+    "algorithm_version": "decided by a person",
+    "state_before": "not recorded before",
+    "response_kept": "not kept",
+}
+ABSENT_IN = {
+    "request": "not asked for",
+    "order": "the venue did not tell",
+    "fill": "the venue did not tell",
+    "payment": "the venue did not tell",
+    "attempt": "not observed",
+    "controls": "does not apply",
+}
 
 
 class Kind(StrEnum):
@@ -203,6 +235,29 @@ def encode(plain_value: object) -> bytes:
             "The record holds something that looks like a private key or a token.", not_done="Nothing was recorded."
         )
     return text.encode()
+
+
+def absent_reasons(plain_value: Mapping[str, Any]) -> dict[str, str]:
+    """Why each null in it is one, by dotted name; the members of a list share theirs."""
+    return {path: _reason(path) for path in _nulls(plain_value, "")}
+
+
+def _nulls(value: object, path: str) -> Iterator[str]:
+    if value is None:
+        yield path
+    elif isinstance(value, dict):
+        for name, member in value.items():
+            yield from _nulls(member, f"{path}.{name}" if path else name)
+    elif isinstance(value, list):
+        for member in value:
+            yield from _nulls(member, path)
+
+
+def _reason(path: str) -> str:
+    *sections, name = path.split(".")
+    if name in ABSENT:
+        return ABSENT[name]
+    return next((ABSENT_IN[section] for section in reversed(sections) if section in ABSENT_IN), "not at hand")
 
 
 def iso(at: datetime) -> str:

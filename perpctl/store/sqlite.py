@@ -49,6 +49,30 @@ def connect(path: Path, *, durable: bool = True, wait_s: float = LOCK_WAIT_S) ->
     return connection
 
 
+def connect_to_read(path: Path, wait_s: float = LOCK_WAIT_S) -> apsw.Connection:
+    """An existing database of exactly this program's schema, read-only. Raises StateDamaged as `connect`."""
+    check_regular(path)
+    with named_errors(path):
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_NOFOLLOW)
+        try:
+            connection.set_busy_timeout(int(wait_s * 1000))
+            found, newest = version(connection), migrations()[-1][0]
+            if found != newest:
+                raise damaged(path, f"its schema is {found}, this program's is {newest}")
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def copy_database(source: apsw.Connection, target: Path) -> None:
+    """A consistent copy as of one moment, while others go on writing; it stands alone, without a WAL."""
+    with contextlib.closing(apsw.Connection(str(target))) as copy:
+        with copy.backup("main", source, "main") as backup:
+            backup.step()
+        copy.execute("PRAGMA journal_mode=DELETE")
+
+
 def create(path: Path, first_rows: str, values: tuple[str, ...]) -> None:
     """Make the database with every migration applied and `first_rows` executed, then put it in its place at once.
 
@@ -147,6 +171,15 @@ def check_regular(path: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
+def sync_file(path: Path) -> None:
+    """Put the file's content on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def sync_directory(directory: Path) -> None:
     """Make a rename or a new name in the directory survive a power loss."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
@@ -154,5 +187,3 @@ def sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-

@@ -1,0 +1,276 @@
+"""What the journal comes to: orders, fills, positions and funding as they stand, and booking what the venue tells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeVar
+
+import apsw
+import msgspec
+
+from perpctl.model.fill import Fill, FundingPayment
+from perpctl.model.order import Order, OrderRequest
+from perpctl.store import folds, sqlite
+from perpctl.store.folds import UNPROVEN, IntentState
+from perpctl.store.journal import Journal, JournalReader
+from perpctl.store.records import Correlation, Kind, Record, parse
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedOrder:
+    """An order as our records know it: what we asked for, and what the venue last said of it."""
+
+    key: str  # our identity; the venue's order id for an order that no intent of ours explains
+    identity: str | None
+    order_id: str | None
+    state: IntentState
+    cancel_state: str | None  # intended | confirmed | refused | unknown
+    product_id: str
+    request: OrderRequest | None  # None: no intent of ours
+    order: Order | None  # None: the venue never reported it
+    booked: Decimal  # sum of the fills booked, base coin
+    cause: str | None  # of the last refusal, unknown outcome or absence
+    epoch: int | None
+    risk_day: str | None
+    since_ms: int | None  # market time of the intent
+    first_seq: int
+    last_seq: int
+
+    @property
+    def size(self) -> Decimal:
+        """Base coin, positive, total."""
+        sized = self.order or self.request
+        assert sized is not None  # a row comes from an intent or from a sighting
+        return sized.size
+
+    @property
+    def remaining(self) -> Decimal:
+        """What can still fill, by whichever of fills and the venue's word is further."""
+        return self.size - max(self.booked, self.order.filled if self.order else Decimal(0))
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """Equity at the start of a risk day."""
+
+    risk_day: str
+    equity: Decimal
+    currency: str
+
+
+class Views:
+    """The projections, read; over the journal's own database or over a rebuilt copy."""
+
+    def __init__(self, connection: apsw.Connection, path: Path) -> None:
+        self._connection = connection
+        self._path = path
+
+    def order(self, identity: str) -> TrackedOrder | None:
+        """The order of one of our intents."""
+        return next(self._orders("key = ?", identity), None)
+
+    def orders_of(self, word: str) -> tuple[TrackedOrder, ...]:
+        """Every order that goes by this identity or order id; more than one when a label was reused."""
+        return tuple(self._orders("key = ?1 OR order_id = ?1 OR (identity = ?1 AND identity <> key)", word))
+
+    def orders(self, *states: IntentState) -> tuple[TrackedOrder, ...]:
+        """Orders in any of these states, in the order they were first recorded; all of them without states."""
+        marks = ", ".join("?" * len(states))
+        return tuple(self._orders(f"state IN ({marks})" if states else "1", *states))
+
+    def unknown_orders(self) -> tuple[TrackedOrder, ...]:
+        """Orders that may have reached the venue and are neither confirmed nor refused: intended, sent or unknown."""
+        return self.orders(*UNPROVEN)
+
+    def working_orders(self) -> tuple[TrackedOrder, ...]:
+        """Orders that the venue has and that can still fill, whoever made them."""
+        return self.orders(IntentState.CONFIRMED)
+
+    def fills(self, since_ms: int = 0) -> tuple[Fill, ...]:
+        """Fills from `since_ms` (market time), in the order of the venue's times."""
+        return self._decoded(Fill, "SELECT fill FROM fills WHERE at_ms >= ? ORDER BY at_ms, seq", since_ms)
+
+    def fills_of(self, word: str) -> tuple[Fill, ...]:
+        """Fills of one order, by our identity or its order id."""
+        ids = {word, *(order.order_id for order in self.orders_of(word) if order.order_id)}
+        marks = ", ".join("?" * len(ids))
+        return self._decoded(
+            Fill,
+            f"SELECT fill FROM fills WHERE order_id IN ({marks}) ORDER BY at_ms, seq",  # noqa: S608 - marks only
+            *sorted(ids),
+        )
+
+    def has_fill(self, venue: str, trade_id: str) -> bool:
+        """Whether this execution is booked."""
+        return bool(self._rows("SELECT 1 FROM fills WHERE venue = ? AND trade_id = ?", venue, trade_id))
+
+    def funding(self, since_ms: int = 0) -> tuple[FundingPayment, ...]:
+        """Funding payments from `since_ms` (market time), in the order of the venue's times."""
+        return self._decoded(
+            FundingPayment, "SELECT payment FROM funding WHERE at_ms >= ? ORDER BY at_ms, seq", since_ms
+        )
+
+    def intents_today(self, risk_day: str) -> int:
+        """How many orders were intended on a risk day."""
+        return int(self._rows("SELECT count(*) FROM orders WHERE risk_day = ?", risk_day)[0][0])
+
+    def last_clean_reconcile(self) -> datetime | None:
+        """Wall time of the last reconcile that left no difference open."""
+        rows = self._rows("SELECT at FROM reconciles ORDER BY seq DESC LIMIT 1")
+        return datetime.fromisoformat(rows[0][0]).astimezone(UTC) if rows else None
+
+    def baseline(self, risk_day: str) -> Baseline | None:
+        """Equity at the start of a risk day, None when none was taken."""
+        rows = self._rows("SELECT risk_day, equity, currency FROM baselines WHERE risk_day = ?", risk_day)
+        return Baseline(rows[0][0], Decimal(rows[0][1]), rows[0][2]) if rows else None
+
+    def mode_changes(self, limit: int = 100) -> tuple[dict[str, Any], ...]:
+        """The bodies of the last mode changes, newest first, each with its `at`."""
+        rows = self._rows("SELECT at, change FROM mode_changes ORDER BY seq DESC LIMIT ?", limit)
+        return tuple({**msgspec.json.decode(change), "at": at} for at, change in rows)
+
+    def differences(self, other: Views) -> tuple[str, ...]:
+        """The names of the projections in which two folds differ."""
+        return tuple(table for table in folds.PROJECTIONS if self._table(table) != other._table(table))
+
+    def _table(self, table: str) -> list[tuple[Any, ...]]:
+        return self._rows(f"SELECT * FROM {table} ORDER BY 1, 2")  # noqa: S608 - our own names
+
+    def _orders(self, where: str, *values: str) -> Iterator[TrackedOrder]:
+        sql = (
+            "SELECT key, identity, order_id, state, cancel_state, product_id, request, seen, booked, cause, epoch, "  # noqa: S608
+            f"risk_day, since_ms, first_seq, last_seq FROM orders WHERE {where} ORDER BY first_seq"
+        )
+        for row in self._rows(sql, *values):
+            key, identity, order_id, state, cancel_state, product_id, request, seen, booked, *rest = row
+            yield TrackedOrder(
+                key,
+                identity,
+                order_id,
+                IntentState(state),
+                cancel_state,
+                product_id,
+                None if request is None else msgspec.json.decode(request, type=OrderRequest),
+                None if seen is None else msgspec.json.decode(seen, type=Order),
+                Decimal(booked),
+                *rest,
+            )
+
+    def _decoded(self, kind: type[Row], sql: str, *values: str | int) -> tuple[Row, ...]:
+        return tuple(msgspec.json.decode(text, type=kind) for (text,) in self._rows(sql, *values))
+
+    def _rows(self, sql: str, *values: str | int) -> list[tuple[Any, ...]]:
+        with sqlite.named_errors(self._path):
+            return self._connection.execute(sql, values).fetchall()
+
+
+class Projections(Views):
+    """The projections of an open journal, and the booking of what the venue tells: each thing once."""
+
+    def __init__(self, journal: Journal, is_ours: Callable[[str | None], bool] | None = None) -> None:
+        super().__init__(journal.connection, journal.path)
+        self.journal = journal
+        self._is_ours = is_ours
+
+    def book_fill(self, fill: Fill, seen_by: str, correlation: Correlation | None = None) -> bool:
+        """Book an execution exactly once, whoever sees it first; False: it was booked already.
+
+        `seen_by` is reply, user channel, by id, listing or reconcile.
+        """
+        venue = self.journal.writer.venue
+        with self.journal.batch():
+            if self.has_fill(venue, fill.trade_id):
+                return False
+            body = {
+                "order_id": fill.order_id,
+                "ours": self.ours(fill.identity),
+                "seen_by": seen_by,
+                "trade_type": "fill",
+                "counted_once_key": f"{venue}:{fill.trade_id}",
+                "size_unit": "base coin",
+                "fill": fill,
+            }
+            self.journal.append(Kind.FILL_BOOKED, body, correlation or Correlation(intent_id=fill.identity), fill.at_ms)
+        return True
+
+    def book_funding(self, payment: FundingPayment, seen_by: str) -> bool:
+        """Book a funding payment exactly once by its row id; False: it was booked already."""
+        with self.journal.batch():
+            known = "SELECT 1 FROM funding WHERE venue = ? AND row_id = ?"
+            if self._rows(known, self.journal.writer.venue, payment.row_id):
+                return False
+            self.journal.append(Kind.FUNDING_BOOKED, {"seen_by": seen_by, "payment": payment}, None, payment.at_ms)
+        return True
+
+    def see_order(self, order: Order, seen_by: str) -> bool:
+        """Record what the venue says of an order, when it says something new; False: nothing new."""
+        with self.journal.batch():
+            known = next((one for one in self.orders_of(order.order_id) if one.order_id == order.order_id), None)
+            if known is not None and known.order == order:
+                return False
+            state = None if known is None else known.state
+            body = {**self.sighting(order), "seen_by": seen_by, "state_before": state}
+            self.journal.append(Kind.ORDER_SEEN, body, Correlation(intent_id=order.identity), order.updated_ms)
+        return True
+
+    def sighting(self, order: Order) -> dict[str, object]:
+        """The members that every record of an order's state has."""
+        return {
+            "order_id": order.order_id,
+            "ours": self.ours(order.identity),
+            "state_after": order.status,
+            "size_unit": "base coin",
+            "order": order,
+        }
+
+    def ours(self, identity: str | None) -> bool | None:
+        """Whether the identity proves to be of our making; None: nobody here holds the key that tells."""
+        return None if self._is_ours is None else self._is_ours(identity)
+
+    def set_baseline(self, risk_day: str, equity: Decimal, currency: str, market_ms: int | None = None) -> Baseline:
+        """Equity at the start of the risk day; the first one stays, whoever restarts."""
+        with self.journal.batch():
+            taken = self.baseline(risk_day)
+            if taken is None:
+                body = {"risk_day": risk_day, "equity": equity, "currency": currency}
+                self.journal.append(Kind.BASELINE_TAKEN, body, None, market_ms)
+                taken = Baseline(risk_day, equity, currency)
+        return taken
+
+    def correct(self, movement: Fill, cause: str, correlation: Correlation) -> Record:
+        """Move our position by what no fill explains: `movement` has no fee and a trade id of its own making.
+
+        `cause` is foreign, liquidation, reversal or unknown; the correlation names the plan that decided on it.
+        """
+        body = {"cause": cause, "order_id": movement.order_id, "size_unit": "base coin", "fill": movement}
+        return self.journal.append(Kind.CORRECTION_BOOKED, body, correlation, movement.at_ms)
+
+    def trace(self, word: str) -> tuple[Record, ...]:
+        """Every record of one order, by our identity or its order id, in the order written."""
+        orders = self.orders_of(word)
+        words = sorted({word} | {order.order_id or word for order in orders} | {order.key for order in orders})
+        marks = ", ".join("?" * len(words))
+        sql = (
+            "SELECT seq, CAST(canonical AS BLOB), prev_hash, hash FROM journal "  # noqa: S608 - marks only
+            f"WHERE intent_id IN ({marks}) OR order_id IN ({marks}) ORDER BY seq"
+        )
+        return tuple(parse(*row[1:]) for row in self._rows(sql, *words, *words))
+
+
+def rebuild(journal: JournalReader, until_seq: int | None = None) -> Views:
+    """The projections folded anew, in memory, from the journal's lines up to `until_seq`."""
+    connection = apsw.Connection(":memory:")
+    sqlite.migrate(connection, journal.path)
+    connection.execute("BEGIN")
+    for record in journal.records():
+        if until_seq is not None and record.seq > until_seq:
+            break
+        folds.fold(connection, record)
+    connection.execute("COMMIT")
+    return Views(connection, journal.path)
