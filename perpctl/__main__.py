@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from perpctl import __version__
 from perpctl.commands import SECTIONS
+
+if TYPE_CHECKING:
+    from perpctl.clock import Clock
 
 VALUED = ("-p", "--profile", "-o", "--output", "--format", "--watch", "--reason")
 FLAGS = ("--dry-run", "--yes")
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Carry out one command line and return its exit code."""
+def main(argv: list[str] | None = None, clock: Clock | None = None) -> int:
+    """Carry out one command line and return its exit code; without a clock it is the machine's."""
     words = word_first(list(sys.argv[1:] if argv is None else argv))
     if words[:1] == ["--version"]:
         return _say(f"perpctl {__version__}")
@@ -24,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
         return kill.main(words[1:])
     from perpctl import cli
 
-    return cli.main(words)
+    return cli.main(words, clock)
 
 
 def word_first(argv: list[str]) -> list[str]:

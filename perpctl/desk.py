@@ -6,10 +6,10 @@ import asyncio
 import getpass
 import json
 import os
-import platform
 import socket
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -24,11 +24,10 @@ from perpctl.store.latch import Latch, LatchState, Mode
 from perpctl.store.lease import Lease
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from perpctl.exchange.access import Access
     from perpctl.exchange.port import Exchange, Identity, MaySend
     from perpctl.store.journal import Journal
+    from perpctl.store.projections import Projections
 
 READY_WITHIN_S = 10.0
 _PINNED, _NOT_PINNED, _DIFFERS, _UNKNOWN = "pinned", "not pinned", "differs", "unknown"
@@ -92,6 +91,14 @@ class Desk:
             self._journal = Journal.open(self.settings.state_dir / "journal.db", writer, self.clock)
         return self._journal
 
+    def projections(self) -> Projections:
+        """What the journal comes to: orders, fills, positions, funding. Raises StateDamaged."""
+        from perpctl.model import identity
+        from perpctl.store.projections import Projections
+
+        key = self.identity_key()
+        return Projections(self.journal(), lambda label: label is not None and identity.is_ours(key, label))
+
     def latch(self) -> Latch:
         """The profile's latch, with the other places that can halt it."""
         settings = self.settings
@@ -123,7 +130,7 @@ class Desk:
             env=settings.env,
             venue=settings.venue,
             profile=settings.profile,
-            account=seen and seen.account_id,
+            account=seen.account_id if seen else None,
             pinned=self._pinned(),
             at=self.clock.now(),
             last_seen_account=None if seen or self._pin is None else self._pin.id,
@@ -169,10 +176,10 @@ class Desk:
             endpoints = Endpoints(served["gateway_http"], served["gateway_ws"], served["gateway_streams"])
             key_file, ca_file = _path(served["key_file"]), _path(served["ca_file"])
             self._pin = self._pin or Pin(**served["account"])
-        trust = {"key_file": settings.key_file or key_file, "ca_file": settings.ca_file or ca_file}
+        key_file, ca_file = settings.key_file or key_file, settings.ca_file or ca_file
         if endpoints is None:
-            return Access(**trust)
-        return Access(endpoints.http, endpoints.ws, endpoints.streams, **trust)
+            return Access(key_file=key_file, ca_file=ca_file)
+        return Access(endpoints.http, endpoints.ws, endpoints.streams, key_file=key_file, ca_file=ca_file)
 
     def _served(self, file: Path) -> Mapping[str, Any]:
         """What the exchange that we start ourselves says of itself; starts it unless it answers."""
@@ -197,13 +204,13 @@ class Desk:
         return Writer(
             who=operator(),
             process=" ".join(["perpctl", *sys.argv[1:2]]),
-            host=platform.node(),
+            host=socket.gethostname(),
             pid=os.getpid(),
             version=__version__,
             env=self.settings.env,
             venue=self.settings.venue,
             profile=self.settings.profile,
-            account_id=self._identity and self._identity.account_id,
+            account_id=self._identity.account_id if self._identity else None,
         )
 
     def _ready_latch(self) -> None:
@@ -233,9 +240,7 @@ def _latch_text(state: LatchState) -> str:
     return f"ON by {state.who or state.cause}: {state.why}"
 
 
-def _path(text: str | None) -> Any:
-    from pathlib import Path
-
+def _path(text: str | None) -> Path | None:
     return Path(text) if text else None
 
 

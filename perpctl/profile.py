@@ -18,6 +18,7 @@ from perpctl.store.lease import Lease
 from perpctl.store.snapshot import read_snapshot, snapshot_key
 
 PAPER = "paper"
+_ON_LINUX: bool = sys.platform == "linux"
 _WATCH_FLOOR_S = {"global": 2.0, "us": 5.0}
 
 
@@ -124,7 +125,7 @@ def config_dir() -> Path:
 def _directory(ours: str, xdg: str, beneath_home: str, elsewhere: str) -> Path:
     if named := os.environ.get(ours):
         return Path(named).absolute()
-    if sys.platform == "linux":  # what platformdirs says there, without the time its import takes
+    if _ON_LINUX:  # what platformdirs says there, without the time its import takes
         return Path(os.environ.get(xdg) or Path.home() / beneath_home) / "perpctl"
     import platformdirs
 

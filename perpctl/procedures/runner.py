@@ -202,7 +202,7 @@ class _Carrying:
         rows += [Row({"step": step.title, "result": "NOT REACHED", "after": ""}) for step in self._untouched()]
         columns = (Column("step", "STEP"), Column("result", "RESULT"), Column("after", "AFTER", right=True))
         table = Table((*columns, Column("evidence", "EVIDENCE")), tuple(rows), "nothing to do")
-        facts = {
+        facts: dict[str, Json] = {
             "plan": self._plan.name,
             "plan_id": self._plan_id,
             "dry_run": False,

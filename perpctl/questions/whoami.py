@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from perpctl.desk import Desk, operator
 from perpctl.errors import ExitCode
-from perpctl.results import Answer, Line
+from perpctl.results import Answer, Json, Line
 
 
 async def whoami(desk: Desk) -> Answer:
@@ -12,11 +12,11 @@ async def whoami(desk: Desk) -> Answer:
     scope = await desk.scope()
     access = await desk.access()
     settings = desk.settings
-    facts = {
+    facts: dict[str, Json] = {
         "operator": operator(),
         "state_dir": str(settings.state_dir),
         "address": access.http,
-        "key_file": access.key_file and str(access.key_file),
+        "key_file": str(access.key_file) if access.key_file else None,
     }
     view = (
         Line(f"operator  {facts['operator']}"),
