@@ -254,6 +254,22 @@ def require_funds(
         raise refusal("not_enough_funds")
 
 
+def order_margins(
+    account: Account, market: Market, orders: dict[str, Order], amount: Decimal
+) -> tuple[Decimal, Decimal]:
+    """How much more initial margin buying and selling that amount would bind."""
+    product, size = market.product, account.size(market.product.name)
+    leverage = account.leverage.get(product.name)
+    buys, sells = open_amounts(account, orders).get(product.name, OpenAmounts(ZERO, ZERO))
+    now = initial_margin(product, max(abs(size + buys), abs(size - sells)), market.mark, leverage)
+    bought = max(abs(size + buys + amount), abs(size - sells))
+    sold = max(abs(size + buys), abs(size - sells - amount))
+    return (
+        max(ZERO, initial_margin(product, bought, market.mark, leverage) - now),
+        max(ZERO, initial_margin(product, sold, market.mark, leverage) - now),
+    )
+
+
 def account_view(account: Account, markets: dict[str, Market], orders: dict[str, Order], currency: str) -> AccountView:
     """The account as shown."""
     now = standing(account, markets)

@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from perpctl.paper.floor.book import ZERO, Book
 from perpctl.paper.types import (
@@ -68,7 +68,7 @@ class Market(Struct):
     rate: Decimal = ZERO
     paid: Decimal = ZERO
     interest: Decimal = ZERO
-    interest_marks: list[Decimal] = [ZERO]  # `interest` at each full hour
+    interest_marks: list[Decimal] = field(default_factory=lambda: [ZERO])  # `interest` at each full hour
     hours: list[FundingHour] = []
     trades: list[PublicTrade] = []
     minute_bars: list[Bar] = []

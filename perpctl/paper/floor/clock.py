@@ -1,0 +1,68 @@
+"""This file lets market time pass: funding hours, the daily settlement, the end of day orders."""
+
+
+from perpctl.paper.floor.account import Account
+from perpctl.paper.floor.ledger import settle_session
+from perpctl.paper.floor.market import DAY_MS, HOUR_MS
+from perpctl.paper.floor.orders import end
+from perpctl.paper.floor.venue import Venue
+from perpctl.paper.types import StateChanged
+
+
+def pass_time(venue: Venue, now: int) -> None:
+    """Everything due until `now` happens, in order; time never runs backwards."""
+    while due := _next_due(venue, now):
+        _accrue(venue, due)
+        if venue.settling_until and due >= venue.settling_until:
+            _reopen(venue)
+        if due == venue.next_hour:
+            venue.next_hour += HOUR_MS
+            for market in venue.markets.values():
+                market.close_hour(due)
+            if due % DAY_MS == venue.rules.settlement_minute * 60_000:
+                _settle(venue)
+    if now > venue.now:
+        _accrue(venue, now)
+
+
+def _next_due(venue: Venue, now: int) -> int | None:
+    due = venue.next_hour
+    if venue.settling_until and venue.settling_until < due:
+        due = venue.settling_until
+    return due if due <= now else None
+
+
+def _accrue(venue: Venue, now: int) -> None:
+    venue.now = now
+    for market in venue.markets.values():
+        market.accrue(now)
+
+
+def _settle(venue: Venue) -> None:
+    """Books close for some seconds, day orders end, session results become cash."""
+    venue.settling_until = venue.now + venue.rules.settlement_ms
+    for market in venue.markets.values():
+        if market.state == "open":
+            market.state = "settlement"
+            venue.emit(StateChanged(market.product.name, "settlement"))
+    for account in list(venue.accounts.values()):
+        _end_day_orders(venue, account)
+        for name, held in account.holdings.items():
+            settle_session(venue, account, venue.markets[name], held)
+    for market in venue.markets.values():
+        market.settlement_price = market.mark
+
+
+def _end_day_orders(venue: Venue, account: Account) -> None:
+    for order_id in list(account.live):
+        order = venue.orders[order_id]
+        if order.is_live and order.time_in_force == "good_til_day":
+            end(venue, order, "settlement")
+
+
+def _reopen(venue: Venue) -> None:
+    venue.settling_until = 0
+    for market in venue.markets.values():
+        if market.state == "settlement":
+            market.state = "open"
+            venue.emit(StateChanged(market.product.name, "open"))
