@@ -25,7 +25,7 @@ KINDS = {
     "gap": "lose a notification",
     "outage": "cut every connection and accept none",
 }
-REQUEST_KINDS = ("delay", "delay_answer", "drop_before", "drop_after", "http_status", "error", "expired_token")
+REQUEST_KINDS = ("delay_answer", "drop_before", "drop_after", "http_status", "error", "expired_token")
 NOTIFICATION_KINDS = ("duplicate", "reorder", "gap")
 
 
@@ -59,7 +59,6 @@ class Rule:
 class Verdict:
     """What happens to one request."""
 
-    delay_s: float = 0.0
     delay_answer_s: float = 0.0
     drop_before: bool = False
     drop_after: bool = False
@@ -105,15 +104,17 @@ class FaultPlane:
         """The rules in force, oldest first."""
         return [asdict(rule) for rule in self._rules]
 
+    def hold(self, method: str) -> float:
+        """Seconds to wait before the request is served at all."""
+        return sum(rule.seconds for rule in self._strikes(method, ("delay",))) if self._rules else 0.0
+
     def judge(self, method: str) -> Verdict:
         """What befalls this request; each rule that matches strikes."""
         verdict = Verdict()
         if not self._rules:
             return verdict
         for rule in self._strikes(method, REQUEST_KINDS):
-            if rule.kind == "delay":
-                verdict.delay_s += rule.seconds
-            elif rule.kind == "delay_answer":
+            if rule.kind == "delay_answer":
                 verdict.delay_answer_s += rule.seconds
             elif rule.kind == "http_status":
                 verdict.status, verdict.body = rule.status, rule.body

@@ -84,7 +84,10 @@ class KeyRing:
 
 
 def _key_file(
-    key_id: str, private: EllipticCurvePrivateKey | Ed25519PrivateKey, permissions: tuple[str, ...], created_at: datetime
+    key_id: str,
+    private: EllipticCurvePrivateKey | Ed25519PrivateKey,
+    permissions: tuple[str, ...],
+    created_at: datetime,
 ) -> dict[str, object]:
     """The file that the CDP portal hands out, in its two shapes."""
     if isinstance(private, Ed25519PrivateKey):
@@ -96,9 +99,7 @@ def _key_file(
         "principal": owner,
         "principalType": "USER",
         "publicKey": _pem(private.public_key()),
-        "privateKey": private.private_bytes(
-            Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()
-        ).decode(),
+        "privateKey": private.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode(),
         "createTime": created_at.strftime("%Y-%m-%dT%H:%M:%S.%f000Z"),
         "projectId": owner,
         "nickname": "paper",

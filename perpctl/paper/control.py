@@ -1,0 +1,181 @@
+"""This file is the control plane of the paper exchange: what tests and `perpctl paper` do that no venue offers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any, cast, get_args
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from perpctl.errors import UsageError
+from perpctl.paper.faults import KINDS, read_rule
+from perpctl.paper.keys import MAIN_ACCOUNT
+from perpctl.paper.types import BookState, Rejected
+from perpctl.paper.venue import Venue
+
+PATH = "/control"
+_LOOPBACK = ("127.0.0.1", "::1")
+Answer = dict[str, Any]
+
+
+@dataclass
+class Control:
+    """Endpoints without a token, for loopback only."""
+
+    venue: Venue
+    wall: Callable[[], float]
+    stop: Callable[[], None]
+    flush: Callable[[], None]
+
+    def routes(self) -> list[BaseRoute]:
+        """Every path of the control plane."""
+        table: list[tuple[str, str, Callable[[Answer], Answer]]] = [
+            ("GET", "/status", self._status),
+            ("GET", "/fault", self._faults),
+            ("POST", "/fault", self._add_fault),
+            ("DELETE", "/fault", self._clear_faults),
+            ("POST", "/price", self._price),
+            ("POST", "/deposit", self._deposit),
+            ("POST", "/state", self._state),
+            ("POST", "/advance", self._advance),
+            ("POST", "/announce", self._announce),
+            ("POST", "/expire-tokens", self._expire_tokens),
+            ("POST", "/disconnect", self._disconnect),
+            ("POST", "/reset", self._reset),
+            ("POST", "/shutdown", self._shutdown),
+        ]
+        return [Route(PATH + path, self._endpoint(act), methods=[method]) for method, path, act in table]
+
+    def _endpoint(self, act: Callable[[Answer], Answer]) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            peer = request.client.host if request.client else ""
+            if peer not in _LOOPBACK or "origin" in request.headers:
+                return _json({"error": "the control plane answers on loopback only, and no browser"}, 403)
+            try:
+                body = await request.body()
+                wanted = msgspec.json.decode(body, type=dict[str, Any]) if body else {}
+                self.venue.advance(self.wall())
+                answer = act({**request.query_params, **wanted})
+            except Rejected as no:
+                return _json({"error": str(no), "code": no.code}, 400)
+            except (UsageError, msgspec.MsgspecError, InvalidOperation, KeyError, ValueError) as why:
+                return _json({"error": f"{type(why).__name__}: {why}"}, 400)
+            self.flush()
+            return _json(answer, 200)
+
+        return endpoint
+
+    def _status(self, wanted: Answer) -> Answer:
+        exchange, gateway = self.venue.exchange, self.venue.gateway
+        products = [product for product in exchange.products.values() if product.tradable]
+        accounts = {str(account): exchange.account(account) for account in exchange.account_ids()}
+        return {
+            "schema": "perpctl.paper.status/1",
+            "market_time_ms": exchange.now,
+            "wall_time_ms": int(self.wall() * 1000),
+            "speed": None if self.venue.speed == float("inf") else self.venue.speed,
+            "feed_ended": self.venue.feed_ended,
+            "maintenance": exchange.maintenance,
+            "connections": len(gateway.sessions),
+            "marks": {product.name: exchange.ticker(product.name).mark_price for product in products},
+            "accounts": {
+                name: {
+                    "username": view.username,
+                    "balance": view.balance,
+                    "equity": view.equity,
+                    "open_orders": len(exchange.open_orders(view.account_id, include_isolated=True)),
+                    "positions": {
+                        held.product: held.size
+                        for held in exchange.positions(view.account_id, include_isolated=True)
+                        if held.size
+                    },
+                }
+                for name, view in accounts.items()
+            },
+            "faults": self.venue.faults.list(),
+        }
+
+    def _faults(self, wanted: Answer) -> Answer:
+        return {"faults": self.venue.faults.list(), "kinds": KINDS}
+
+    def _add_fault(self, wanted: Answer) -> Answer:
+        return {"id": self.venue.faults.add(read_rule(wanted))}
+
+    def _clear_faults(self, wanted: Answer) -> Answer:
+        return {"cleared": self.venue.faults.clear(int(wanted["id"]) if "id" in wanted else None)}
+
+    def _price(self, wanted: Answer) -> Answer:
+        name, price = str(wanted["instrument_name"]), Decimal(str(wanted["price"]))
+        if not price.is_finite() or price <= 0:
+            raise UsageError("a price is a positive number")
+        self.venue.set_price(name, price)
+        return {"instrument_name": name, "mark_price": self.venue.exchange.ticker(name).mark_price}
+
+    def _deposit(self, wanted: Answer) -> Answer:
+        account, amount = int(wanted.get("account", MAIN_ACCOUNT)), Decimal(str(wanted["amount"]))
+        self.venue.exchange.deposit(account, amount, self.venue.exchange.now)
+        self._settle()
+        return {"account": account, "balance": self.venue.exchange.account(account).balance}
+
+    def _state(self, wanted: Answer) -> Answer:
+        """`maintenance`, or `instrument_name` with `state`, or `locked` and `position_locked`, or `credits`."""
+        exchange = self.venue.exchange
+        if "maintenance" in wanted:
+            exchange.set_maintenance(bool(wanted["maintenance"]), exchange.now)
+        if "instrument_name" in wanted:
+            if wanted["state"] not in get_args(BookState):
+                raise UsageError(f"state is one of {', '.join(get_args(BookState))}")
+            name = exchange.product(str(wanted["instrument_name"])).name
+            exchange.set_book_state(name, cast(BookState, wanted["state"]), exchange.now)
+        if "locked" in wanted or "position_locked" in wanted:
+            exchange.lock_account(
+                int(wanted.get("account", MAIN_ACCOUNT)),
+                exchange.now,
+                locked=bool(wanted.get("locked")),
+                position_locked=bool(wanted.get("position_locked")),
+            )
+        if "credits" in wanted:
+            self.venue.gateway.credits.enabled = bool(wanted["credits"])
+        self._settle()
+        return {"market_time_ms": exchange.now}
+
+    def _advance(self, wanted: Answer) -> Answer:
+        self.venue.skip(float(wanted["seconds"]))
+        return {"market_time_ms": self.venue.exchange.now}
+
+    def _announce(self, wanted: Answer) -> Answer:
+        title, body = str(wanted["title"]), str(wanted.get("body", ""))
+        important = bool(wanted.get("important", False))
+        self.venue.gateway.announce(title, body, important=important, wall_s=self.wall())
+        return {"announcements": len(self.venue.gateway.announcements)}
+
+    def _expire_tokens(self, wanted: Answer) -> Answer:
+        self.venue.gateway.tokens.expire_all()
+        return {"expired": True}
+
+    def _disconnect(self, wanted: Answer) -> Answer:
+        sessions = list(self.venue.gateway.sessions)
+        for session in sessions:
+            session.cut()
+        return {"disconnected": len(sessions)}
+
+    def _reset(self, wanted: Answer) -> Answer:
+        self.venue.reset(self.wall())
+        return {"market_time_ms": self.venue.exchange.now}
+
+    def _shutdown(self, wanted: Answer) -> Answer:
+        self.stop()
+        return {"stopping": True}
+
+    def _settle(self) -> None:
+        self.venue.gateway.publish()
+        self.venue.record.commit()
+
+
+def _json(content: object, status: int) -> Response:
+    return Response(msgspec.json.encode(content), status, media_type="application/json")

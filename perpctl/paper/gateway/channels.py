@@ -1,0 +1,461 @@
+"""This file turns what happens in the exchange into the notifications of each subscribed channel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
+from typing import Any, Protocol
+
+from perpctl.paper.core import Exchange
+from perpctl.paper.gateway import rows
+from perpctl.paper.types import (
+    AccountChanged,
+    AccountLocked,
+    BookChanged,
+    Event,
+    Filled,
+    LiquidationChanged,
+    OrderChanged,
+    PositionChanged,
+    PublicTradePrinted,
+    StateChanged,
+    TickerChanged,
+    TickerView,
+)
+
+INTERVALS = {"raw": 0.0, "100ms": 0.1, "agg2": 1.0}
+_WHOLE_BOOK = 10_000
+_DEPTHS = (1, 10, 20)
+
+
+class Stream(Protocol):
+    """One subscribed channel: it sees events, and says when asked what is worth telling."""
+
+    def see(self, event: Event) -> None:
+        """Take note of something that happened."""
+
+    def take(self) -> list[Any]:
+        """The payloads due since the last call."""
+
+
+@dataclass
+class Snapshots:
+    """The latest picture of a product's market, once for each change: ticker, quote, perpetual, price index."""
+
+    exchange: Exchange
+    product: str
+    draw: Callable[[TickerView], dict[str, Any]]
+    _stale: bool = True
+    _last: dict[str, Any] = field(default_factory=dict)
+
+    def see(self, event: Event) -> None:
+        if isinstance(event, TickerChanged | BookChanged | StateChanged) and event.product == self.product:
+            self._stale = True
+
+    def take(self) -> list[Any]:
+        if not self._stale:
+            return []
+        self._stale = False
+        picture = self.draw(self.exchange.ticker(self.product))
+        if _without_time(picture) == _without_time(self._last):
+            return []
+        self._last = picture
+        return [picture]
+
+
+@dataclass
+class Increments(Snapshots):
+    """The whole ticker first, then only the members that changed."""
+
+    def take(self) -> list[Any]:
+        before = self._last
+        pictures = super().take()
+        if not before:
+            return [{**picture, "type": "snapshot"} for picture in pictures]
+        always = ("timestamp", "instrument_name")
+        return [
+            {name: value for name, value in picture.items() if name in always or before.get(name) != value}
+            | {"type": "change"}
+            for picture in pictures
+        ]
+
+
+def _without_time(picture: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in picture.items() if name != "timestamp"}
+
+
+@dataclass
+class Book:
+    """The whole book once, then what changed; prev_change_id chains each message to the one before."""
+
+    exchange: Exchange
+    product: str
+    _change_id: int | None = None
+    _sides: dict[str, dict[Decimal, Decimal]] = field(default_factory=dict)
+    _stale: bool = True
+
+    def see(self, event: Event) -> None:
+        if isinstance(event, BookChanged) and event.product == self.product:
+            self._stale = True
+
+    def take(self) -> list[Any]:
+        if not self._stale:
+            return []
+        self._stale = False
+        view = self.exchange.book(self.product, _WHOLE_BOOK)
+        if view.change_id == self._change_id:
+            return []
+        first = self._change_id is None
+        message: dict[str, Any] = {
+            "type": "snapshot" if first else "change",
+            "instrument_name": self.product,
+            "timestamp": view.at_ms,
+            "change_id": view.change_id,
+        }
+        if not first:
+            message["prev_change_id"] = self._change_id
+        for side, levels in (("bids", dict(view.bids)), ("asks", dict(view.asks))):
+            message[side] = _changes(self._sides.get(side, {}), levels)
+            self._sides[side] = levels
+        self._change_id = view.change_id
+        return [message]
+
+
+def _changes(before: dict[Decimal, Decimal], after: dict[Decimal, Decimal]) -> list[list[Any]]:
+    gone: list[list[Any]] = [["delete", price, 0] for price in before if price not in after]
+    return gone + [
+        ["change" if price in before else "new", price, amount]
+        for price, amount in after.items()
+        if before.get(price) != amount
+    ]
+
+
+@dataclass
+class GroupedBook:
+    """The best levels whole each time, prices grouped to a step."""
+
+    exchange: Exchange
+    product: str
+    step: Decimal | None
+    depth: int
+    _change_id: int | None = None
+
+    def see(self, event: Event) -> None:
+        """Nothing: change_id tells."""
+
+    def take(self) -> list[Any]:
+        view = self.exchange.book(self.product, _WHOLE_BOOK if self.step else self.depth)
+        if view.change_id == self._change_id:
+            return []
+        self._change_id = view.change_id
+        return [
+            {
+                "instrument_name": self.product,
+                "timestamp": view.at_ms,
+                "change_id": view.change_id,
+                "bids": self._grouped(view.bids, ROUND_FLOOR),
+                "asks": self._grouped(view.asks, ROUND_CEILING),
+            }
+        ]
+
+    def _grouped(self, levels: tuple[tuple[Decimal, Decimal], ...], rounding: str) -> list[list[Decimal]]:
+        sums: dict[Decimal, Decimal] = {}
+        for price, amount in levels:
+            at = price if self.step is None else (price / self.step).to_integral_value(rounding) * self.step
+            sums[at] = sums.get(at, Decimal(0)) + amount
+        return [[price, amount] for price, amount in sums.items()][: self.depth]
+
+
+@dataclass
+class Tape:
+    """Market trades, a list a message."""
+
+    exchange: Exchange
+    wanted: Callable[[str], bool]  # by product name
+    _rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def see(self, event: Event) -> None:
+        if isinstance(event, PublicTradePrinted) and self.wanted(event.trade.product):
+            size = self.exchange.product(event.trade.product).contract_size
+            self._rows.append(rows.public_trade(event.trade, size))
+
+    def take(self) -> list[Any]:
+        found, self._rows = self._rows, []
+        return [found] if found else []
+
+
+@dataclass
+class Chart:
+    """The bar in progress, after each trade in it."""
+
+    exchange: Exchange
+    product: str
+    minutes: int
+    _stale: bool = False
+
+    def see(self, event: Event) -> None:
+        if isinstance(event, PublicTradePrinted) and event.trade.product == self.product:
+            self._stale = True
+
+    def take(self) -> list[Any]:
+        if not self._stale:
+            return []
+        self._stale = False
+        now, length = self.exchange.now, self.minutes * 60_000
+        bars = self.exchange.candles(self.product, now - now % length, now, self.minutes)
+        return [_bar(bars[-1])] if bars else []
+
+
+def _bar(candle: Any) -> dict[str, Any]:
+    return {
+        "tick": candle.at_ms,
+        "open": candle.open,
+        "high": candle.high,
+        "low": candle.low,
+        "close": candle.close,
+        "volume": candle.volume,
+        "cost": rows.money(candle.cost),
+    }
+
+
+@dataclass
+class States:
+    """Books that open, lock or halt; or the platform, when `platform` is set."""
+
+    exchange: Exchange
+    wanted: Callable[[str], bool]
+    platform: bool = False
+    _rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def see(self, event: Event) -> None:
+        if not isinstance(event, StateChanged):
+            return
+        if self.platform:
+            self._rows.append(self._platform(event))
+        elif event.product is not None and self.wanted(event.product):
+            now = self.exchange.now
+            self._rows.append({"instrument_name": event.product, "state": event.state, "timestamp": now})
+
+    def _platform(self, event: StateChanged) -> dict[str, Any]:
+        if event.product is None:
+            return {"maintenance": event.state == "maintenance"}
+        return {"price_index": self.exchange.product(event.product).price_index, "locked": event.state == "locked"}
+
+    def take(self) -> list[Any]:
+        found, self._rows = self._rows, []
+        return list(found)
+
+
+@dataclass
+class Silent:
+    """A channel that is granted and has nothing to tell here."""
+
+    def see(self, event: Event) -> None:
+        """Nothing."""
+
+    def take(self) -> list[Any]:
+        return []
+
+
+@dataclass
+class Mine:
+    """Orders, trades and positions of an account, or of its isolated slots."""
+
+    exchange: Exchange
+    account: int
+    isolated: bool
+    part: str  # orders, trades, changes
+    raw: bool
+    wanted: Callable[[str], bool]
+    _seen: dict[str, dict[str, list[Any]]] = field(default_factory=dict)  # product -> part -> rows
+
+    def see(self, event: Event) -> None:
+        if not isinstance(event, OrderChanged | Filled | PositionChanged) or not self._is_mine(event.account_id):
+            return
+        product = (
+            event.order.product
+            if isinstance(event, OrderChanged)
+            else event.trade.product
+            if isinstance(event, Filled)
+            else event.product
+        )
+        if self.wanted(product):
+            parts = self._seen.setdefault(product, {"orders": [], "trades": [], "positions": []})
+            self._note(event, product, parts)
+
+    def _note(self, event: OrderChanged | Filled | PositionChanged, product: str, parts: dict[str, list[Any]]) -> None:
+        size = self.exchange.product(product).contract_size
+        if isinstance(event, OrderChanged):
+            parts["orders"].append(rows.order(event.order, size))
+        elif isinstance(event, Filled):
+            parts["trades"].append(rows.user_trade(event.trade, size))
+        else:
+            shown = rows.position(self.exchange.position(event.account_id, product), self.account)
+            parts["positions"] = [row for row in parts["positions"] if row["user_id"] != event.account_id] + [shown]
+
+    def _is_mine(self, account_id: int) -> bool:
+        if self.isolated:
+            return account_id in self.exchange.slot_ids(self.account)
+        return account_id == self.account
+
+    def take(self) -> list[Any]:
+        seen, self._seen = self._seen, {}
+        if self.part == "changes":
+            return [{"instrument_name": product, **parts} for product, parts in seen.items()]
+        found = [row for parts in seen.values() for row in parts[self.part]]
+        if self.part == "orders" and self.raw:
+            return found  # one order a message; every other form is a list
+        return [found] if found else []
+
+
+@dataclass
+class Purse:
+    """Money and margin, when they changed."""
+
+    exchange: Exchange
+    account: int
+    isolated: bool
+    _last: dict[int, dict[str, Any]] = field(default_factory=dict)
+    _stale: bool = True
+
+    def see(self, event: Event) -> None:
+        if isinstance(event, AccountChanged | PositionChanged | TickerChanged):
+            self._stale = True
+
+    def take(self) -> list[Any]:
+        if not self._stale:
+            return []
+        self._stale = False
+        accounts = self.exchange.slot_ids(self.account) if self.isolated else [self.account]
+        pictures = {account: rows.portfolio(self.exchange.account(account)) for account in accounts}
+        changed = [picture for account, picture in pictures.items() if self._last.get(account) != picture]
+        self._last = pictures
+        return changed
+
+
+@dataclass
+class Warnings:
+    """Locks and liquidations of an account."""
+
+    exchange: Exchange
+    account: int
+    isolated: bool
+    _rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def see(self, event: Event) -> None:
+        if isinstance(event, AccountLocked) and not self.isolated and event.account_id == self.account:
+            self._rows.append({"currency": "ALL", "locked": event.locked})
+        slots = self.exchange.slot_ids(self.account) if self.isolated else []
+        if isinstance(event, LiquidationChanged) and event.account_id in slots:
+            row = {
+                "state": event.state,
+                "user_id": event.account_id,
+                "maintenance_margin": rows.money(event.maintenance_margin),
+                "margin_balance": rows.money(event.margin_balance),
+                "timestamp": self.exchange.now,
+            }
+            self._rows.append(row)
+
+    def take(self) -> list[Any]:
+        found, self._rows = self._rows, []
+        return list(found)
+
+
+def open_stream(exchange: Exchange, channel: str, account: int | None) -> tuple[Stream, float] | None:
+    """(the stream, seconds between messages) of a channel, or None when there is no such channel.
+
+    `account` is set on the private socket, where user channels live and market channels come raw only.
+    """
+    words = channel.split(".")
+    if words[0] == "user":
+        return None if account is None else _user_stream(exchange, words[1:], account)
+    if account is not None and words[-1] != "raw":
+        return None
+    return _market_stream(exchange, words)
+
+
+def _user_stream(exchange: Exchange, words: list[str], account: int) -> tuple[Stream, float] | None:
+    isolated = words[:1] == ["isolated"]
+    words = words[1:] if isolated else words
+    currencies = (exchange.rules.currency.lower(), "any")
+    match words:
+        case ["lock"] if not isolated:
+            return Warnings(exchange, account, False), 0.0
+        case ["liquidation"] if isolated:
+            return Warnings(exchange, account, True), 0.0
+        case ["portfolio", currency] if currency.lower() in currencies:
+            return Purse(exchange, account, isolated), 1.0
+        case ["orders" | "trades" | "changes" as part, *which, interval] if interval in INTERVALS:
+            wanted = _chooser(exchange, which)
+            if wanted is None or (isolated and len(which) != 2):
+                return None
+            return Mine(exchange, account, isolated, part, interval == "raw", wanted), INTERVALS[interval]
+    return None
+
+
+def _market_stream(exchange: Exchange, words: list[str]) -> tuple[Stream, float] | None:
+    every = INTERVALS.get(words[-1])
+    match words:
+        case ["ticker", name, _] if every is not None and name in exchange.products:
+            return Snapshots(exchange, name, rows.ticker), every
+        case ["incremental_ticker", name] if name in exchange.products:
+            return Increments(exchange, name, rows.ticker), 0.1
+        case ["quote", name] if name in exchange.products:
+            return Snapshots(exchange, name, rows.quote), 0.0
+        case ["perpetual", name, _] if every is not None and name in exchange.products:
+            return Snapshots(exchange, name, _perpetual), every
+        case ["book", name, _] if every is not None and name in exchange.products:
+            return Book(exchange, name), every
+        case ["book", name, group, depth, _] if every is not None and name in exchange.products:
+            return _grouped_book(exchange, name, group, depth, every)
+        case ["trades", *which, _] if every is not None and (wanted := _chooser(exchange, which)):
+            return Tape(exchange, wanted), every
+        case ["chart", "trades", name, resolution] if name in exchange.products:
+            minutes = {"1D": 1440}.get(resolution) or (int(resolution) if resolution.isdecimal() else 0)
+            return (Chart(exchange, name, minutes), 0.1) if 0 < minutes <= 1440 else None
+        case ["deribit_price_index", index]:
+            names = [p.name for p in exchange.products.values() if p.price_index == index]
+            return (Snapshots(exchange, names[0], _index_of(index)), 0.0) if names else None
+        case ["instrument", "state", kind, currency]:
+            chosen = _chooser(exchange, [kind, currency])
+            return (States(exchange, chosen), 0.0) if chosen else None
+        case ["platform_state"]:
+            return States(exchange, lambda product: True, platform=True), 0.0
+        case ["platform_state", "public_methods_state"] | ["announcements"]:
+            return Silent(), 0.0
+    return None
+
+
+def _grouped_book(exchange: Exchange, name: str, group: str, depth: str, every: float) -> tuple[Stream, float] | None:
+    if depth not in map(str, _DEPTHS):
+        return None
+    try:
+        step = None if group == "none" else Decimal(group) * exchange.product(name).tick
+    except InvalidOperation:
+        return None
+    return (GroupedBook(exchange, name, step, int(depth)), every) if step is None or step > 0 else None
+
+
+def _chooser(exchange: Exchange, which: list[str]) -> Callable[[str], bool] | None:
+    """Which products a channel speaks of: {instrument} or {kind}.{currency}; None when it makes no sense."""
+    match which:
+        case [name] if name in exchange.products:
+            return lambda product: product == name
+        case [kind, currency]:
+            settle = currency.upper()
+            known = {product.settle for product in exchange.products.values()} | {"ANY"}
+            if kind not in ("future", "spot", "any") or settle not in known:
+                return None
+            return lambda product: (
+                kind in ("any", exchange.product(product).kind) and settle in ("ANY", exchange.product(product).settle)
+            )
+    return None
+
+
+def _perpetual(view: TickerView) -> dict[str, Any]:
+    return {"index_price": view.index_price, "interest": view.current_funding, "timestamp": view.at_ms}
+
+
+def _index_of(index: str) -> Callable[[TickerView], dict[str, Any]]:
+    return lambda view: {"index_name": index, "price": view.index_price, "timestamp": view.at_ms}

@@ -1,0 +1,350 @@
+"""This file is the gateway as one object: every method by name, over HTTP or over a session, on handed-in time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from typing import Any, Protocol
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from perpctl.paper.core import Exchange
+from perpctl.paper.faults import FaultPlane, Verdict
+from perpctl.paper.gateway import account, orders, public, reads, rpc
+from perpctl.paper.gateway.access import HTTP_LIFE_S, Credits, Grant, Keys, TokenStore, pool_of, require_scope
+from perpctl.paper.gateway.rpc import Params, Request, RpcError
+from perpctl.paper.gateway.session import SESSION_METHODS, GatewaySession, Host
+from perpctl.paper.types import Event, Rejected
+
+RPC_PATH = "/api/v2"
+PRIVATE_SOCKET = "/ws/api/v2"
+STREAMS_SOCKET = "/streams/ws/api/v2"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request as its method sees it."""
+
+    gateway: Gateway
+    params: Params
+    wall_s: float
+    grant: Grant | None = None
+    session: GatewaySession | None = None
+
+    @property
+    def exchange(self) -> Exchange:
+        return self.gateway.exchange
+
+    @property
+    def now(self) -> int:
+        """Market time, ms."""
+        return self.gateway.exchange.now
+
+    @property
+    def account(self) -> int:
+        """The caller's main account. Raises RpcError 13009 without a grant."""
+        if self.grant is None:
+            raise RpcError("unauthorized")
+        return self.grant.account
+
+
+Method = Callable[[Call], Any]
+
+# Which methods only a socket offers, and which of the real gateway's this exchange lacks (Deribit docs, method list).
+SOCKET_ONLY = SESSION_METHODS - {"public/test", "public/auth"}
+LACKING = frozenset(
+    (
+        "private/get_order_margin_by_ids",
+        "private/get_max_order_size",
+        "private/get_subaccounts_details",
+        "private/submit_transfer_between_subaccounts",
+        "private/change_margin_model",
+        "private/pme/simulate",
+        "private/simulate_portfolio",
+        "private/create_combo",
+        "private/get_leg_prices",
+        "private/create_block_rfq",
+        "private/get_block_rfqs",
+        "private/accept_block_rfq",
+        "private/execute_block_trade",
+        "private/verify_block_trade",
+        "public/get_combos",
+        "public/get_combo_ids",
+        "public/get_combo_details",
+        "public/get_expirations",
+        "public/get_index_chart_data",
+        "public/get_supported_index_names",
+        "public/get_order_book_by_instrument_id",
+        "public/get_book_summary_by_currency",
+        "public/get_book_summary_by_instrument",
+        "public/get_last_trades_by_currency",
+        "public/get_last_trades_by_currency_and_time",
+        "public/get_last_settlements_by_currency",
+        "public/get_last_settlements_by_instrument",
+        "public/get_funding_chart_data",
+        "public/get_mark_price_history",
+        "public/get_trade_volumes",
+        "public/get_delivery_prices",
+        "public/get_historical_volatility",
+        "public/get_volatility_index_data",
+        "private/cancel_all_by_currency_pair",
+    )
+)
+
+METHODS: dict[str, Method] = {**public.METHODS, **orders.METHODS, **reads.METHODS, **account.METHODS}
+
+
+@dataclass(frozen=True, slots=True)
+class HttpReply:
+    """An HTTP answer; `cut` means the connection dies instead. `delay_s` passes first."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+    delay_s: float = 0.0
+    cut: bool = False
+
+
+class Keeper(Protocol):
+    """Who sees to it that what was answered or told survives a crash."""
+
+    def seen(self, events: list[Event]) -> None:
+        """These events are about to be told."""
+
+    def commit(self) -> None:
+        """An answer is about to leave."""
+
+    def note_extra(self, extra: dict[str, Any]) -> None:
+        """What the face remembers has changed."""
+
+
+class Forgetful:
+    """Keeps nothing: for simulations in one process."""
+
+    def seen(self, events: list[Event]) -> None:
+        """Nothing."""
+
+    def commit(self) -> None:
+        """Nothing."""
+
+    def note_extra(self, extra: dict[str, Any]) -> None:
+        """Nothing."""
+
+
+class Gateway:
+    """The gateway face of one exchange. It reads no clock: wall seconds come with each call."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        keys: Keys,
+        *,
+        seed: int = 0,
+        faults: FaultPlane | None = None,
+        keeper: Keeper | None = None,
+    ) -> None:
+        """Without a `keeper` nothing outlives the process."""
+        self.exchange = exchange
+        self.faults = faults or FaultPlane(seed)
+        self.tokens = TokenStore(keys, seed)
+        self.credits = Credits()
+        self.keeper = keeper or Forgetful()
+        self.sessions: list[GatewaySession] = []
+        self.armed_accounts: set[int] = set()  # new sockets of these start with cancel-on-disconnect armed
+        self.armed_connections: dict[str, int] = {}
+        self.announcements: list[dict[str, Any]] = []
+        self.access_log: list[dict[str, Any]] = []
+
+    # -- HTTP
+
+    def handle_http(
+        self, method: str, target: str, headers: dict[str, str], body: bytes, wall_s: float, peer: str = "127.0.0.1"
+    ) -> HttpReply:
+        """Answer `POST /api/v2[/method]` or `GET /api/v2/method?query`; header names in lower case."""
+        if self.faults.outage:
+            return HttpReply(0, b"", cut=True)
+        request_id: object = msgspec.UNSET
+        verdict = Verdict()
+        try:
+            request = _read_http(method, target, headers, body)
+            request_id = request.id
+            verdict = self.faults.judge(request.method)
+            if verdict.drop_before:
+                return HttpReply(0, b"", cut=True)
+            if verdict.status is not None:
+                return _reply(verdict.status, verdict.body.encode(), wall_s, verdict)
+            result = self._serve_http(request, headers.get("authorization", ""), wall_s, peer, verdict)
+            status, message = 200, rpc.answer(request_id, result, wall_s)
+        except RpcError as error:
+            status, message = error.http_status, rpc.failure(request_id, error, wall_s)
+        return _reply(status, rpc.encode(message), wall_s, verdict)
+
+    def _serve_http(self, request: Request, authorization: str, wall_s: float, peer: str, verdict: Verdict) -> Any:
+        name = request.method
+        known = name in METHODS or name in SOCKET_ONLY or name in LACKING or name == "public/auth"
+        if not known:
+            raise RpcError("Method not found")
+        if name in SOCKET_ONLY:
+            raise RpcError("must_be_websocket_request")
+        if name == "public/auth":
+            self.credits.spend(peer, "non_matching", wall_s)
+            return self.tokens.issue(_jwt_of(request.params), wall_s)
+        grant = None
+        if name.startswith("private/") or authorization:
+            if verdict.expired_token:
+                raise RpcError("unauthorized")
+            grant = self.tokens.check(authorization, wall_s)
+        try:
+            return self.call(request, wall_s, grant, None, peer, verdict)
+        except RpcError as error:
+            if error.message == "too_many_requests" and grant is not None:
+                self.tokens.revoke(grant.sid)  # a breach ends the session, it is not a polite 429
+            raise
+
+    # -- both
+
+    def call(
+        self,
+        request: Request,
+        wall_s: float,
+        grant: Grant | None,
+        session: GatewaySession | None,
+        peer: str,
+        verdict: Verdict,
+    ) -> Any:
+        """The result of a method that is not about the session itself. Raises RpcError."""
+        name = request.method
+        owner: object = grant.account if grant else peer
+        self.credits.spend(owner, pool_of(name, request.params.has("currency")), wall_s)
+        if verdict.error is not None:
+            raise RpcError(verdict.error[1], code=verdict.error[0])
+        if grant is not None and name.startswith("private/"):
+            require_scope(name, grant)
+        if name in LACKING:
+            raise RpcError("not_implemented")
+        if name not in METHODS:
+            raise RpcError("Method not found")
+        if self.exchange.maintenance and name not in public.DURING_MAINTENANCE:
+            raise RpcError("system_maintenance")
+        call = Call(self, request.params, wall_s, grant, session)
+        try:
+            return METHODS[name](call)
+        except Rejected as no:
+            message = "Invalid params" if no.code == -32602 else str(no)
+            raise RpcError(message, code=no.code, data=no.data) from no
+        finally:
+            self.publish()
+            self.keeper.commit()
+
+    def publish(self) -> None:
+        """Hand what happened in the exchange to every session."""
+        events: list[Event] = self.exchange.take_events()
+        if events:
+            self.keeper.seen(events)
+            for session in self.sessions:
+                session.on_events(events)
+
+    def open_session(self, host: Host, wall_s: float, peer: str = "127.0.0.1") -> GatewaySession:
+        """A connection to one of the two WebSocket hosts."""
+        return GatewaySession(self, host, wall_s, peer)
+
+    def announce(self, title: str, body: str, *, important: bool, wall_s: float) -> None:
+        """Publish a platform announcement."""
+        stamp = int(wall_s * 1000)
+        row = {"id": stamp, "title": title, "body": body, "important": important, "publication_timestamp": stamp}
+        self.announcements.append(row)
+        for session in self.sessions:
+            session.announce({**row, "action": "new"})
+
+    # -- cancel-on-disconnect
+
+    def arm_account(self, account: int, armed: bool) -> None:
+        """Whether sockets that this account opens from now on start armed."""
+        if armed:
+            self.armed_accounts.add(account)
+        else:
+            self.armed_accounts.discard(account)
+        self.keeper.note_extra(self.memory())
+
+    def arm_connection(self, origin: str, account: int, armed: bool) -> None:
+        """Remember, beyond a crash of ours, whose orders die with their connection."""
+        if armed:
+            self.armed_connections[origin] = account
+        else:
+            self.armed_connections.pop(origin, None)
+        self.keeper.note_extra(self.memory())
+
+    def memory(self) -> dict[str, Any]:
+        """What must outlive the process and is not the exchange's."""
+        return {
+            "armed_accounts": sorted(self.armed_accounts),
+            "armed_connections": dict(self.armed_connections),
+            "announcements": self.announcements,
+            "access_log": self.access_log[-1000:],
+        }
+
+    def remember(self, memory: dict[str, Any]) -> None:
+        """Take up the memory of an earlier process; its connections died with it, so their orders go now."""
+        self.armed_accounts = set(memory.get("armed_accounts", []))
+        self.announcements = memory.get("announcements", [])
+        self.access_log = memory.get("access_log", [])
+        for origin, owner in memory.get("armed_connections", {}).items():
+            self.cancel_orders_of(origin, owner)
+
+    def cancel_orders_of(self, origin: str, account: int) -> None:
+        """A connection with cancel-on-disconnect died: its own orders go, nobody else's."""
+        exchange = self.exchange
+        with suppress(Rejected):  # during maintenance nothing can be cancelled, here as on the venue
+            exchange.cancel_where(
+                account,
+                lambda order: order.origin == origin,
+                exchange.now,
+                include_isolated=True,
+                reason="cancel_on_disconnect",
+            )
+        self.publish()
+
+    def note_login(self, peer: str, ok: bool, wall_s: float) -> None:
+        """Keep the access log."""
+        row = {
+            "id": len(self.access_log) + 1,
+            "ip": peer,
+            "timestamp": int(wall_s * 1000),
+            "country": "Local Country",
+            "city": "Local Town",
+            "result": "success" if ok else "failed",
+            "log": "success" if ok else "failed",
+        }
+        self.access_log.append(row)
+
+
+def _jwt_of(params: Params) -> str:
+    """The JWT of a public/auth; only the CDP grant exists here. Raises RpcError."""
+    if params.need_word("grant_type", ("coinbase_cdp", "coinbase_oauth2")) == "coinbase_oauth2":
+        raise RpcError("not_implemented")
+    return params.need_word("token")
+
+
+def _read_http(method: str, target: str, headers: dict[str, str], body: bytes) -> Request:
+    path, _, query = target.partition("?")
+    name = path.removeprefix(RPC_PATH).strip("/")
+    if method == "GET":
+        if not name:
+            raise RpcError("Invalid Request")
+        return Request(name, Params(dict(parse_qsl(query, keep_blank_values=True))))
+    if method != "POST":
+        raise RpcError("Invalid Request")
+    if "json" not in headers.get("content-type", "application/json"):
+        raise RpcError("invalid_content_type")
+    return rpc.read_request(body, name)
+
+
+def _reply(status: int, body: bytes, wall_s: float, verdict: Verdict) -> HttpReply:
+    headers = {"content-type": "application/json", "date": formatdate(wall_s, usegmt=True)}
+    return HttpReply(status, body, headers, verdict.delay_answer_s, verdict.drop_after)
+
+
+__all__ = ["HTTP_LIFE_S", "Call", "Gateway", "HttpReply"]

@@ -1,0 +1,300 @@
+"""This file holds the methods that create, change and cancel orders: the matching-engine ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+
+from perpctl.paper.core import Placed
+from perpctl.paper.gateway import rows
+from perpctl.paper.gateway.public import KINDS, named
+from perpctl.paper.gateway.rpc import Params, RpcError, invalid
+from perpctl.paper.types import (
+    Direction,
+    Edit,
+    FillCondition,
+    LinkedType,
+    NewOrder,
+    Order,
+    OrderType,
+    Product,
+    TimeInForce,
+    TriggerKind,
+)
+
+if TYPE_CHECKING:
+    from perpctl.paper.gateway.face import Call
+
+_LIMIT_TYPES = ("limit", "stop_limit", "take_limit")
+# What a mass cancel or an order list may be narrowed to (Deribit docs; the lists of both differ in their words).
+TYPES: dict[str, Callable[[Order], bool]] = {
+    "all": lambda order: True,
+    "limit": lambda order: order.trigger is None,
+    "trigger_all": lambda order: order.trigger is not None,
+    "stop": lambda order: order.order_type.startswith("stop_"),
+    "stop_all": lambda order: order.order_type.startswith("stop_"),
+    "stop_limit": lambda order: order.order_type == "stop_limit",
+    "stop_market": lambda order: order.order_type == "stop_market",
+    "take": lambda order: order.order_type.startswith("take_"),
+    "take_all": lambda order: order.order_type.startswith("take_"),
+    "take_limit": lambda order: order.order_type == "take_limit",
+    "take_market": lambda order: order.order_type == "take_market",
+    "trailing_all": lambda order: order.order_type == "trailing_stop",
+    "trailing_stop": lambda order: order.order_type == "trailing_stop",
+}
+
+
+def buy(call: Call) -> Any:
+    return _place(call, "buy")
+
+
+def sell(call: Call) -> Any:
+    return _place(call, "sell")
+
+
+def _place(call: Call, direction: Direction) -> Any:
+    product = named(call)
+    new = read_new(call.params, product, direction, call.session.origin if call.session else None)
+    return placed(call, call.exchange.place(call.account, new, call.now))
+
+
+def read_new(params: Params, product: Product, direction: Direction, origin: str | None) -> NewOrder:
+    """A request to create an order, with the gateway's own defaults: post_only is TRUE unless said otherwise."""
+    if params.flag("mmp"):
+        raise RpcError("mmp_required", code=13040)
+    kind = cast(OrderType, params.word("type", get_args(OrderType)) or "limit")
+    limit = kind in _LIMIT_TYPES
+    legs = tuple(_secondary(leg, product, origin) for leg in params.objects("otoco_config"))
+    amount = _amount(params, product)
+    if amount is None:
+        raise invalid("amount", "value required")
+    return NewOrder(
+        product=product.name,
+        direction=direction,
+        amount=amount,
+        type=kind,
+        price=params.number("price"),
+        time_in_force=_time_in_force(params),
+        post_only=params.flag("post_only", default=limit),
+        reject_post_only=params.flag("reject_post_only"),
+        reduce_only=params.flag("reduce_only"),
+        label=_label(params),
+        trigger=cast(TriggerKind | None, params.word("trigger", get_args(TriggerKind))),
+        trigger_price=params.number("trigger_price"),
+        trigger_offset=params.number("trigger_offset"),
+        valid_until=params.whole("valid_until"),
+        display_amount=params.number("display_amount"),
+        linked_order_type=cast(LinkedType | None, params.word("linked_order_type", get_args(LinkedType))),
+        trigger_fill_condition=_fill_condition(params),
+        otoco=legs,
+        isolated=params.flag("isolated"),
+        allocated_margin=params.number("allocated_margin"),
+        origin=origin,
+    )
+
+
+def _secondary(raw: dict[str, Any], product: Product, origin: str | None) -> NewOrder:
+    """One member of otoco_config; its post_only default is false, as the docs give it none."""
+    params = Params(raw)
+    return NewOrder(
+        product=product.name,
+        direction=cast(Direction, params.need_word("direction", ("buy", "sell"))),
+        amount=_amount(params, product),
+        type=cast(OrderType, params.word("type", get_args(OrderType)) or "limit"),
+        price=params.number("price"),
+        time_in_force=_time_in_force(params),
+        post_only=params.flag("post_only"),
+        reject_post_only=params.flag("reject_post_only"),
+        reduce_only=params.flag("reduce_only"),
+        label=_label(params),
+        trigger=cast(TriggerKind | None, params.word("trigger", get_args(TriggerKind))),
+        trigger_price=params.number("trigger_price"),
+        trigger_offset=params.number("trigger_offset"),
+        origin=origin,
+    )
+
+
+def _time_in_force(params: Params) -> TimeInForce:
+    return cast(TimeInForce, params.word("time_in_force", get_args(TimeInForce)) or "good_til_cancelled")
+
+
+def _fill_condition(params: Params) -> FillCondition:
+    return cast(FillCondition, params.word("trigger_fill_condition", get_args(FillCondition)) or "first_hit")
+
+
+def _label(params: Params) -> str:
+    label = params.word("label") or ""
+    if len(label) > 64:
+        raise invalid("label", "must have at most 64 characters")
+    return label
+
+
+def _amount(params: Params, product: Product) -> Decimal | None:
+    """`amount` in base coin, or `contracts`; when both are there they must agree. None when neither is."""
+    amount, contracts = params.number("amount"), params.number("contracts")
+    if contracts is None:
+        return amount
+    if amount is not None and amount != contracts * product.contract_size:
+        raise invalid("contracts", "amount and contracts do not agree")
+    return contracts * product.contract_size
+
+
+def edit(call: Call) -> Any:
+    order_id, isolated = call.params.need_word("order_id"), call.params.flag("isolated")
+    return _edit(call, call.exchange.order(call.account, order_id, isolated=isolated), isolated)
+
+
+def edit_by_label(call: Call) -> Any:
+    product, label, isolated = named(call), call.params.need_word("label"), call.params.flag("isolated")
+    found = [
+        order
+        for order in call.exchange.open_orders(call.account, include_isolated=isolated)
+        if order.label == label and order.product == product.name and order.isolated == isolated
+    ]
+    if not found:
+        raise RpcError("order_not_found")
+    if len(found) > 1:
+        raise RpcError("non_unique_order_label")
+    return _edit(call, found[0], isolated)
+
+
+def _edit(call: Call, order: Order, isolated: bool) -> Any:
+    params = call.params
+    if params.has("mmp"):
+        raise invalid("mmp", "editing mmp flag is not supported")
+    product = call.exchange.product(order.product)
+    resting = order.order_type in _LIMIT_TYPES and order.time_in_force == "good_til_cancelled"
+    change = Edit(
+        amount=_amount(params, product),
+        price=params.number("price"),
+        post_only=params.flag("post_only", default=True) if resting or params.has("post_only") else None,
+        reject_post_only=params.flag("reject_post_only") if params.has("reject_post_only") else None,
+        reduce_only=params.flag("reduce_only") if params.has("reduce_only") else None,
+        trigger_price=params.number("trigger_price"),
+        trigger_offset=params.number("trigger_offset"),
+        display_amount=params.number("display_amount"),
+        valid_until=params.whole("valid_until"),
+    )
+    return placed(call, call.exchange.edit(call.account, order.order_id, change, call.now, isolated=isolated))
+
+
+def cancel(call: Call) -> Any:
+    order_id, isolated = call.params.need_word("order_id"), call.params.flag("isolated")
+    return _row(call, call.exchange.cancel(call.account, order_id, call.now, isolated=isolated))
+
+
+def cancel_by_label(call: Call) -> Any:
+    label, currency = call.params.need_word("label"), call.params.word("currency")
+    return len(_cancel(call, lambda order: order.label == label and in_currency(call, order.product, currency)))
+
+
+def cancel_all(call: Call) -> Any:
+    return _report(call, _cancel(call, lambda order: True))
+
+
+def cancel_all_by_currency(call: Call) -> Any:
+    currency = call.params.need_word("currency")
+    chosen = narrowed(call)
+    return _report(call, _cancel(call, lambda order: in_currency(call, order.product, currency) and chosen(order)))
+
+
+def cancel_all_by_kind_or_type(call: Call) -> Any:
+    """Has no include_isolated: orders of isolated slots stay open."""
+    raw = call.params.raw.get("currency")
+    currencies = call.params.words("currency") if isinstance(raw, list) else [call.params.need_word("currency")]
+    chosen = narrowed(call)
+
+    def wanted(order: Order) -> bool:
+        return chosen(order) and any(in_currency(call, order.product, currency) for currency in currencies)
+
+    return _report(call, call.exchange.cancel_where(call.account, wanted, call.now))
+
+
+def cancel_all_by_instrument(call: Call) -> Any:
+    product = named(call)
+    chosen = narrowed(call)
+    return _report(call, _cancel(call, lambda order: order.product == product.name and chosen(order)))
+
+
+def close_position(call: Call) -> Any:
+    product, params = named(call), call.params
+    kind = cast(Literal["limit", "market"], params.need_word("type", ("limit", "market")))
+    if kind == "limit" and not params.has("price"):
+        raise invalid("price", "value required")
+    origin = call.session.origin if call.session else None
+    done = call.exchange.close_position(
+        call.account,
+        product.name,
+        kind,
+        params.number("price"),
+        call.now,
+        isolated=params.flag("isolated"),
+        origin=origin,
+    )
+    return placed(call, done)
+
+
+def placed(call: Call, done: Placed) -> dict[str, Any]:
+    """{order, trades}."""
+    size = call.exchange.product(done.order.product).contract_size
+    return {
+        "order": rows.order(done.order, size),
+        "trades": [rows.user_trade(trade, size) for trade in done.trades],
+    }
+
+
+def in_currency(call: Call, product: str, currency: str | None) -> bool:
+    """Whether a product settles in that currency; None and "any" are every one."""
+    return currency in (None, "any", call.exchange.product(product).settle)
+
+
+def narrowed(call: Call) -> Callable[[Order], bool]:
+    """The `kind` and `type` filters of a list or mass cancel as one question."""
+    kind = call.params.word("kind", KINDS) or "any"
+    of_type = TYPES[call.params.word("type", tuple(TYPES)) or "all"]
+    return lambda order: of_type(order) and kind in ("any", call.exchange.product(order.product).kind)
+
+
+def _cancel(call: Call, wanted: Callable[[Order], bool]) -> list[Order]:
+    include = call.params.flag("include_isolated")
+    return call.exchange.cancel_where(call.account, wanted, call.now, include_isolated=include)
+
+
+def _report(call: Call, cancelled: list[Order]) -> Any:
+    """The count, or with `detailed` a report for each book."""
+    if not call.params.flag("detailed"):
+        return len(cancelled)
+    by_book = groupby(sorted(cancelled, key=lambda order: order.product), key=lambda order: order.product)
+    return [
+        {
+            "currency": call.exchange.product(name).settle,
+            "type": "perpetual",
+            "instrument_name": name,
+            "result": [_row(call, order) for order in group],
+        }
+        for name, group in by_book
+    ]
+
+
+def _row(call: Call, order: Order) -> dict[str, Any]:
+    return rows.order(order, call.exchange.product(order.product).contract_size)
+
+
+METHODS = {
+    f"private/{method.__name__}": method
+    for method in (
+        buy,
+        sell,
+        edit,
+        edit_by_label,
+        cancel,
+        cancel_by_label,
+        cancel_all,
+        cancel_all_by_currency,
+        cancel_all_by_kind_or_type,
+        cancel_all_by_instrument,
+        close_position,
+    )
+}

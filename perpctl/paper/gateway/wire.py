@@ -1,0 +1,159 @@
+"""This file puts the gateway on real sockets: HTTP and two WebSocket hosts as paths of one port (Starlette)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from perpctl.paper.gateway import rpc
+from perpctl.paper.gateway.face import PRIVATE_SOCKET, RPC_PATH, STREAMS_SOCKET
+from perpctl.paper.gateway.rpc import RpcError
+from perpctl.paper.gateway.session import Close, Frame, GatewaySession, Host, Out
+from perpctl.paper.venue import Venue
+
+MOST_WAITING = 20_000  # frames for one slow reader before its connection is given up
+Cut = Callable[[tuple[str, int] | None], None]  # kill the connection of this peer without a word
+
+
+@dataclass(eq=False)
+class _Wire:
+    """One open socket and what waits to go out on it."""
+
+    socket: WebSocket
+    session: GatewaySession
+    queue: asyncio.Queue[Out] = field(default_factory=asyncio.Queue)
+
+
+@dataclass
+class Sockets:
+    """The gateway's endpoints over one venue."""
+
+    venue: Venue
+    wall: Callable[[], float]
+    cut: Cut
+    last_used_s: float = 0.0
+    _wires: set[_Wire] = field(default_factory=set)
+
+    def routes(self) -> list[BaseRoute]:
+        """The three hosts."""
+        return [
+            Route(RPC_PATH, self._http, methods=["GET", "POST"]),
+            Route(RPC_PATH + "/{method:path}", self._http, methods=["GET", "POST"]),
+            WebSocketRoute(PRIVATE_SOCKET, self._private),
+            WebSocketRoute(STREAMS_SOCKET, self._streams),
+        ]
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._wires
+
+    def flush(self) -> None:
+        """Send on what the sessions have waiting."""
+        for wire in list(self._wires):
+            self._queue(wire, wire.session.drain())
+
+    def tick(self) -> None:
+        """Let time pass for every session."""
+        wall_s = self.wall()
+        for wire in list(self._wires):
+            self._queue(wire, wire.session.tick(wall_s))
+        self.flush()
+
+    async def _http(self, request: Request) -> Response:
+        body = await request.body()
+        peer = request.client.host if request.client else "unknown"
+        target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        await self._hold(target, body)
+        self.last_used_s = self.wall()
+        self.venue.advance(self.last_used_s)
+        headers = dict(request.headers)
+        reply = self.venue.gateway.handle_http(request.method, target, headers, body, self.last_used_s, peer)
+        self.flush()
+        if reply.delay_s:
+            await asyncio.sleep(reply.delay_s)
+        if reply.cut:
+            self.cut(_address(request.client))
+        return Response(reply.body, reply.status or 500, reply.headers)
+
+    async def _hold(self, target: str, body: bytes) -> None:
+        """Wait as a fault says, before anything is looked at."""
+        name = target.partition("?")[0].removeprefix(RPC_PATH).strip("/")
+        with contextlib.suppress(RpcError):
+            name = name or rpc.read_request(body).method
+        wait_s = self.venue.faults.hold(name)
+        if wait_s:
+            await asyncio.sleep(wait_s)
+
+    async def _private(self, socket: WebSocket) -> None:
+        await self._serve(socket, "private")
+
+    async def _streams(self, socket: WebSocket) -> None:
+        await self._serve(socket, "streams")
+
+    async def _serve(self, socket: WebSocket, host: Host) -> None:
+        if self.venue.faults.outage:
+            self.cut(_address(socket.client))
+            return
+        await socket.accept()
+        peer = socket.client.host if socket.client else "unknown"
+        wire = _Wire(socket, self.venue.gateway.open_session(host, self.wall(), peer))
+        self._wires.add(wire)
+        sender = asyncio.create_task(self._send(wire))
+        try:
+            await self._receive(wire)
+        finally:
+            self._wires.discard(wire)
+            wire.session.lost()
+            self.flush()
+            sender.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await sender
+
+    async def _receive(self, wire: _Wire) -> None:
+        while wire.socket.client_state is WebSocketState.CONNECTED:
+            message = await wire.socket.receive()
+            if message["type"] != "websocket.receive":
+                return
+            frame: str | bytes | None = message.get("text") or message.get("bytes")
+            self.last_used_s = self.wall()
+            self.venue.advance(self.last_used_s)
+            self._queue(wire, wire.session.receive(frame or "", self.last_used_s))
+            self.flush()
+
+    def _queue(self, wire: _Wire, out: list[Out]) -> None:
+        for item in out:
+            if isinstance(item, Frame) and item.delay_s:
+                asyncio.get_running_loop().call_later(item.delay_s, wire.queue.put_nowait, Frame(item.body))
+            else:
+                wire.queue.put_nowait(item)
+        if wire.queue.qsize() > MOST_WAITING:
+            self.cut(_address(wire.socket.client))
+
+    async def _send(self, wire: _Wire) -> None:
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+            while True:
+                item = await wire.queue.get()
+                if isinstance(item, Frame):
+                    await wire.socket.send_text(item.body.decode())
+                elif item.cut:
+                    self.cut(_address(wire.socket.client))
+                    return
+                else:
+                    await _close(wire.socket, item)
+                    return
+
+
+async def _close(socket: WebSocket, close: Close) -> None:
+    await socket.close(close.code, close.reason)
+
+
+def _address(client: object) -> tuple[str, int] | None:
+    host, port = getattr(client, "host", None), getattr(client, "port", None)
+    return (host, port) if isinstance(host, str) and isinstance(port, int) else None

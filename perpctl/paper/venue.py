@@ -1,0 +1,211 @@
+"""This file runs one paper exchange: market time follows wall time, ticks come from a feed, everything is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from time import perf_counter
+
+import msgspec
+
+from perpctl.errors import UsageError
+from perpctl.paper.faults import FaultPlane
+from perpctl.paper.feed import ReplayFeed, SyntheticFeed
+from perpctl.paper.gateway.access import Keys
+from perpctl.paper.gateway.face import Gateway
+from perpctl.paper.keys import MAIN_ACCOUNT
+from perpctl.paper.products import GATEWAY_PRODUCTS, GATEWAY_RULES
+from perpctl.paper.state import KeptExchange, Record
+from perpctl.paper.types import Product, Tick
+
+USERNAME = "paper"
+MAX_SPEED = float("inf")
+SLICE_S = 0.02  # of processor time for market data before requests get a turn
+
+FeedFrom = Callable[[int, dict[str, Decimal]], Iterator[Tick]]  # (market ms, last prices) -> what follows
+
+
+@dataclass
+class Venue:
+    """An exchange with its market, its face and its memory. Wall seconds come with each call."""
+
+    record: Record
+    keys: Keys
+    feed_from: FeedFrom
+    start_ms: int  # market time of a new exchange
+    speed: float = 1.0  # market seconds a wall second; MAX_SPEED for as fast as it goes
+    seed: int = 0
+    faults: FaultPlane = field(default_factory=FaultPlane)
+    exchange: KeptExchange = field(init=False)
+    gateway: Gateway = field(init=False)
+    feed_ended: bool = False
+    _ticks: Iterator[Tick] = field(init=False)
+    _next: Tick | None = None
+    _anchor: tuple[float, int] | None = None  # (wall s, market ms) that market time is counted from
+    is_behind: bool = False  # the last slice ended before market time caught up
+    _scale: dict[str, Decimal] = field(default_factory=dict)  # what the feed's prices are multiplied with
+
+    def __post_init__(self) -> None:
+        resumed = self.record.resume()
+        self.exchange = resumed or self._new_exchange()
+        self._open_face()
+
+    def _new_exchange(self) -> KeptExchange:
+        exchange = KeptExchange(GATEWAY_PRODUCTS, GATEWAY_RULES, self.start_ms)
+        self.record.start(exchange)
+        exchange.open_account(MAIN_ACCOUNT, USERNAME, self.start_ms)
+        return exchange
+
+    def _open_face(self) -> None:
+        self.gateway = Gateway(self.exchange, self.keys, seed=self.seed, faults=self.faults, keeper=self.record)
+        extra = self.record.extra
+        self._scale = {name: Decimal(scale) for name, scale in extra.get("scale", {}).items()}
+        self.gateway.remember(extra)
+        self.feed_ended, self._next = False, None
+        self._ticks = self.feed_from(self.exchange.now, self._prices())
+
+    def _prices(self) -> dict[str, Decimal]:
+        """Where the feed itself left off: the last marks, unscaled."""
+        tradable = [product.name for product in self.exchange.products.values() if product.tradable]
+        return {name: self.exchange.ticker(name).mark_price / self._scale.get(name, Decimal(1)) for name in tradable}
+
+    # -- time
+
+    def advance(self, wall_s: float) -> None:
+        """Let market time follow; at most SLICE_S of work, the rest next time."""
+        if self._anchor is None:
+            self._anchor = (wall_s, self.exchange.now)
+        if self.speed == MAX_SPEED:
+            self._run_until(None)
+            return
+        since_wall, since_market = self._anchor
+        target = since_market + int((wall_s - since_wall) * 1000 * self.speed)
+        if self._run_until(target) and target > self.exchange.now:
+            self.exchange.advance(target)
+            self.gateway.publish()
+        elif self.exchange.now < target:
+            self._anchor = (wall_s, self.exchange.now)  # too slow for this speed: do not pile up a debt
+
+    def skip(self, seconds: float) -> None:
+        """Jump ahead in market time, through every tick in between."""
+        target = self.exchange.now + int(seconds * 1000)
+        while not self._run_until(target):
+            pass
+        self.exchange.advance(max(target, self.exchange.now))
+        self.gateway.publish()
+        self.record.checkpoint(self.exchange)
+        self._anchor = None
+
+    def _run_until(self, target: int | None) -> bool:
+        """Feed ticks up to `target`; False when the slice ended first."""
+        ends = perf_counter() + SLICE_S
+        while (tick := self._peek()) is not None and (target is None or tick.at_ms <= target):
+            self._next = None
+            self.exchange.on_tick(self._scaled(tick))
+            self.gateway.publish()
+            if perf_counter() > ends:
+                self.is_behind = True
+                return False
+        self.is_behind = False
+        return True
+
+    def _peek(self) -> Tick | None:
+        if self._next is None and not self.feed_ended:
+            self._next = next(self._ticks, None)
+            self.feed_ended = self._next is None
+        return self._next
+
+    # -- interference
+
+    def set_price(self, product: str, price: Decimal) -> None:
+        """Move a product's market to `price` now, and the feed's path with it from here on."""
+        listed = self.exchange.product(product)
+        mark = self.exchange.ticker(product).mark_price
+        self._scale[product] = self._scale.get(product, Decimal(1)) * price / mark
+        half = listed.tick
+        size = Decimal(1000) * listed.min_amount
+        tick = Tick(product, self.exchange.now, price - half, price + half, size, size, price, price)
+        self.exchange.on_tick(_on_grid(tick, listed.tick))
+        self.gateway.publish()
+        self.record.note_extra({"scale": {name: str(value) for name, value in self._scale.items()}})
+
+    def _scaled(self, tick: Tick) -> Tick:
+        scale = self._scale.get(tick.product)
+        if scale is None:
+            return tick
+        prints = tuple(msgspec.structs.replace(one, price=one.price * scale) for one in tick.prints)
+        moved = msgspec.structs.replace(
+            tick,
+            bid=tick.bid * scale,
+            ask=tick.ask * scale,
+            index=tick.index * scale,
+            mark=tick.mark * scale,
+            prints=prints,
+        )
+        return _on_grid(moved, self.exchange.product(tick.product).tick)
+
+    def reset(self, wall_s: float) -> None:
+        """Start anew: every account, order and fill is forgotten, keys stay."""
+        for session in list(self.gateway.sessions):
+            session.lost()
+        self.record.extra = {}
+        self.exchange = self._new_exchange()
+        self._scale = {}
+        self._open_face()
+        self._anchor = (wall_s, self.exchange.now)
+
+    # -- keeping
+
+    def close(self) -> None:
+        """The clean end: connections drop as in a release of the venue, then everything is on disk."""
+        for session in list(self.gateway.sessions):
+            session.lost()
+        self.record.note_extra(self.gateway.memory())
+        self.record.close(self.exchange)
+
+
+def _on_grid(tick: Tick, step: Decimal) -> Tick:
+    """The same tick with every price on the product's grid, and ask above bid."""
+
+    def grid(price: Decimal) -> Decimal:
+        return max(step, (price / step).to_integral_value() * step)
+
+    bid, ask = grid(tick.bid), grid(tick.ask)
+    prints = tuple(msgspec.structs.replace(one, price=grid(one.price)) for one in tick.prints)
+    cents = Decimal("0.01")
+    return msgspec.structs.replace(
+        tick,
+        bid=bid,
+        ask=max(ask, bid + step),
+        index=tick.index.quantize(cents),
+        mark=tick.mark.quantize(cents),
+        prints=prints,
+    )
+
+
+def feed_of(name: str, seed: int, wall_ms: int) -> tuple[int, FeedFrom]:
+    """(market time a new exchange begins at, the feed) for synthetic, replay:FILE or venue.
+
+    Raises UsageError for another word, FeedFileError for a file that cannot be played.
+    """
+    kind, _, path = name.partition(":")
+    if kind == "synthetic" and not path:
+        return wall_ms, lambda now, prices: _synthetic(seed if now == wall_ms else seed + now, now, prices)
+    if kind == "replay" and path:
+        feed = ReplayFeed(Path(path), _product_of(Path(path)))
+        return feed.start_ms - 1, lambda now, prices: (tick for tick in feed if tick.at_ms > now)
+    if kind == "venue" and not path:
+        raise UsageError("the feed of the real venue is not available yet; synthetic and replay:FILE are")
+    raise UsageError(f"the feed is synthetic, replay:FILE or venue, not {name!r}")
+
+
+def _synthetic(seed: int, now: int, prices: dict[str, Decimal]) -> Iterator[Tick]:
+    return iter(SyntheticFeed(seed, GATEWAY_PRODUCTS, now, prices=prices))
+
+
+def _product_of(path: Path) -> Product:
+    """The perpetual whose coin the file is named after; BTC when it names none."""
+    tradable = [product for product in GATEWAY_PRODUCTS if product.tradable]
+    return next((p for p in tradable if path.name.lower().startswith(p.base.lower())), tradable[0])
