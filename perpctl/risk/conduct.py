@@ -24,12 +24,12 @@ def mode(case: Case) -> Finding:
     view = case.view
     now = max(view.mode, view.latch, key=_STRICTNESS.index)
     if view.kill_in_progress and case.request.purpose is not Purpose.KILL:
-        return "kill", Mode.NORMAL.value, Reason.KILL_IN_PROGRESS
+        return "kill", "normal", Reason.KILL_IN_PROGRESS
     if now == Mode.HALTED and not case.reduces:
-        return now.value, Mode.NORMAL.value, Reason.HALTED
+        return now, "normal", Reason.HALTED
     if now == Mode.REDUCE_ONLY and not (case.reduces or case.shrinks):
-        return now.value, Mode.NORMAL.value, Reason.REDUCE_ONLY_MODE
-    return now.value, Mode.NORMAL.value, None
+        return now, "normal", Reason.REDUCE_ONLY_MODE
+    return now, "normal", None
 
 
 def lease(case: Case) -> Finding:
@@ -103,14 +103,15 @@ def may_cancel(messages_ms: tuple[int, ...], now_ms: int, limits: Limits) -> boo
 
 def bucket_load(messages_ms: tuple[int, ...], now_ms: int, limits: Limits) -> int:
     """Whole tokens out of the bucket with one more message now: the worst count over every stretch that ends now."""
-    per_s = float(limits.messages_per_s)  # a rate, not money
-    load, count = 1, 1
+    per_ms = float(limits.messages_per_s) / 1000  # a rate, not money
+    load, count, most = 1, 1, len(messages_ms) + 1
     for at_ms in reversed(messages_ms):
         count += 1
-        refilled = (now_ms - at_ms) * per_s / 1000
-        load = max(load, count - int(refilled))
-        if refilled >= len(messages_ms):
-            break
+        refilled = int((now_ms - at_ms) * per_ms)
+        if count - refilled > load:
+            load = count - refilled
+        elif most - refilled <= load:
+            break  # older stretches have refilled more
     return load
 
 

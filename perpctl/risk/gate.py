@@ -18,6 +18,9 @@ from perpctl.risk.view import Case, GateInput
 
 _EXITS = frozenset({Purpose.REDUCE, Purpose.CLOSE, Purpose.STOP, Purpose.KILL})
 
+# Looked up once: a member of an enumeration costs more to reach than a control to evaluate.
+_PASS, _REFUSE, _EXEMPT, _UNMEASURED = Verdict.PASS, Verdict.REFUSE, Verdict.EXEMPT, Verdict.NOT_MEASURED
+
 
 class _Rule(NamedTuple):
     """A control's number, name, unit and check; a firm one stops exits too."""
@@ -82,18 +85,17 @@ def decide(request: OrderRequest, view: GateInput, limits: Limits) -> Decision:
     progress, a size that is not positive, a false claim, a used identity, and an intent that was not entered.
     """
     case = _case(request, view, limits)
-    controls = []
-    first = None
+    controls: list[Control] = []
+    first: Control | None = None
     for number, name, unit, check, firm in RULES:
         value, limit, bad = check(case)
         if bad is None:
-            verdict = Verdict.NOT_MEASURED if value is None else Verdict.PASS
-        else:
-            verdict = Verdict.EXEMPT if case.reduces and not firm else Verdict.REFUSE
-        control = Control(number, name, value, limit, unit, verdict, bad)
-        controls.append(control)
-        if first is None and verdict is Verdict.REFUSE:
-            first = control
+            controls.append(Control(number, name, value, limit, unit, _UNMEASURED if value is None else _PASS, None))
+            continue
+        verdict = _EXEMPT if case.reduces and not firm else _REFUSE
+        controls.append(Control(number, name, value, limit, unit, verdict, bad))
+        if first is None and verdict is _REFUSE:
+            first = controls[-1]
     return Decision(first is None, first, tuple(controls), case.reduces)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any
 
 from perpctl.errors import SettingError
@@ -89,6 +90,8 @@ class Limits:
     @property
     def unset(self) -> tuple[str, ...]:
         """The rows that are zero; while there is one, no entry is allowed."""
+        if all(_values(self)):
+            return ()
         return tuple(key for key in KEYS if not getattr(self, key))
 
     def origin(self, key: str) -> str:
@@ -98,6 +101,7 @@ class Limits:
 
 _ROWS = {row.name: row.metadata for row in fields(Limits) if row.name != "origins"}
 KEYS = tuple(_ROWS)
+_values = attrgetter(*KEYS)
 
 
 def unit_of(key: str) -> str:

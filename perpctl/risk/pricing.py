@@ -18,8 +18,8 @@ def book_open(case: Case) -> Finding:
     """4: the venue takes entries in this product."""
     quote = case.quote
     if quote is None:
-        return None, BookState.OPEN.value, Reason.NO_PRICE
-    return quote.state.value, BookState.OPEN.value, None if quote.state is BookState.OPEN else Reason.BOOK_NOT_OPEN
+        return None, "open", Reason.NO_PRICE
+    return quote.state, "open", None if quote.state is BookState.OPEN else Reason.BOOK_NOT_OPEN
 
 
 def fresh_price(case: Case) -> Finding:
