@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 from perpctl import __version__
 from perpctl.commands import SECTIONS
 
+TYPE_CHECKING = False  # importing typing would cost as much as everything else here
 if TYPE_CHECKING:
     from perpctl.clock import Clock
 

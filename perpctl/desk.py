@@ -9,13 +9,14 @@ import os
 import socket
 import sys
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from perpctl import __version__
 from perpctl.clock import Clock
-from perpctl.errors import AccountMismatch, CredentialError, UnknownState, VenueUnreachable
+from perpctl.errors import AccountMismatch, CredentialError, UnknownState, UsageError, VenueUnreachable
 from perpctl.host.process import NotStarted, is_running, start_detached
 from perpctl.profile import Endpoints, Pin, Profile, config_dir
 from perpctl.results import Scope, Standing
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from perpctl.store.projections import Projections
 
 READY_WITHIN_S = 10.0
+_ADAPTERS = {"global": ("perpctl.exchange.gateway.client", "open_gateway")}  # imported on first use
 _PINNED, _NOT_PINNED, _DIFFERS, _UNKNOWN = "pinned", "not pinned", "differs", "unknown"
 
 
@@ -75,9 +77,11 @@ class Desk:
 
     async def open_exchange(self, may_send: MaySend | None = None) -> Exchange:
         """A client of one's own, for whoever decides by `may_send` what may leave."""
-        from perpctl.exchange.gateway.client import open_gateway
-
-        return open_gateway(await self.access(), self.clock, may_send=may_send)
+        if self.settings.venue not in _ADAPTERS:
+            raise UsageError(f"venue {self.settings.venue} is not spoken by this version", not_done="nothing was sent")
+        module, name = _ADAPTERS[self.settings.venue]
+        opened: Exchange = getattr(import_module(module), name)(await self.access(), self.clock, may_send=may_send)
+        return opened
 
     # --- what we remember ---------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from typing import Any, TextIO
 from perpctl.results import Age, Answer, Column, Line, Next, Row, Scope, Standing, Table, Tone
 
 NARROWEST, WIDEST = 80, 110
+READABLE = 24  # a column of text is not made narrower than this
 _COLOURS = {Tone.GOOD: "32", Tone.WARN: "33", Tone.BAD: "31;1", Tone.DIM: "2", Tone.TITLE: "1"}
 _FAMILIAR = {"pinned": "= pinned", "not pinned": "NOT PINNED", "differs": "DIFFERS", "unknown": "?"}
 
@@ -120,15 +121,15 @@ def _next(block: Next, paper: Paper) -> list[str]:
     return [f"{'Next:' if at == 0 else '':<7}{command}" for at, command in enumerate(commands)]
 
 
-def _wrapped(text: str, width: int, indent: str) -> list[str]:
-    """Folded at the width; a longer word (a command, a path) stays whole so that it can be pasted."""
+def _wrapped(text: str, width: int, indent: str, *, cut: bool = False) -> list[str]:
+    """Folded at the width; a longer word (a command, a path) stays whole so that it can be pasted, unless `cut`."""
     if len(text) <= width:
         return [text]
     return textwrap.wrap(
         text,
         width,
         subsequent_indent=indent,
-        break_long_words=False,
+        break_long_words=cut,
         break_on_hyphens=False,
         replace_whitespace=False,
         drop_whitespace=True,
@@ -138,22 +139,38 @@ def _wrapped(text: str, width: int, indent: str) -> list[str]:
 def _table(table: Table, paper: Paper, older_by_s: float) -> list[str]:
     if not table.rows:
         return [clean(table.empty)]
-    cells = [[_cell(row.cells.get(column.key, ""), older_by_s) for column in table.columns] for row in table.rows]
-    widths = [
-        max(len(clean(column.title)), *(len(row[at]) for row in cells)) for at, column in enumerate(table.columns)
-    ]
+    columns = table.columns
+    titles = [clean(column.title) for column in columns]
+    cells = [[_cell(row.cells.get(column.key, ""), older_by_s) for column in columns] for row in table.rows]
+    widths = _narrowed(columns, [max(map(len, texts)) for texts in zip(titles, *cells, strict=True)], paper.width)
     kept = _fitting(widths, paper.width)
-    titles = [clean(column.title) for column in table.columns]
-    lines = [paper.paint(_joined(table.columns, titles, widths, kept), Tone.TITLE)]
+    lines = [paper.paint(_joined(columns, titles, widths[:kept]), Tone.TITLE)]
     for row, texts in zip(table.rows, cells, strict=True):
-        lines.append(paper.paint(_joined(table.columns, texts, widths, kept), _tone(row, texts)))
-        lines += _folded(titles, texts, kept, paper)
+        lines += [paper.paint(one, _tone(row, texts)) for one in _row_lines(columns, texts, widths[:kept])]
+        lines += _folded(titles[kept:], texts[kept:], paper)
         for below in row.below:
-            margin = "!   " if below.mark else "    "
-            lines += [
-                paper.paint(one, below.tone) for one in _wrapped(margin + clean(below.text), paper.width, " " * 10)
-            ]
+            text = ("!   " if below.mark else "    ") + clean(below.text)
+            lines += [paper.paint(one, below.tone) for one in _wrapped(text, paper.width, " " * 10)]
     return lines
+
+
+def _narrowed(columns: Sequence[Column], widths: list[int], width: int) -> list[int]:
+    """Widths of which the one column that may wrap gives what is too much, as long as it stays readable."""
+    too_much = sum(widths) + 2 * (len(widths) - 1) - width
+    wrapping = [at for at, column in enumerate(columns) if column.wraps] or [len(columns) - 1]
+    at = wrapping[0]
+    if too_much <= 0 or columns[at].right or widths[at] - too_much < READABLE:
+        return widths
+    return [*widths[:at], widths[at] - too_much, *widths[at + 1 :]]
+
+
+def _row_lines(columns: Sequence[Column], texts: Sequence[str], widths: Sequence[int]) -> list[str]:
+    """A row, over more lines when a text is longer than its column."""
+    folded = [_wrapped(text, width, "", cut=True) for text, width in zip(texts, widths, strict=False)]
+    return [
+        _joined(columns, [lines[at] if at < len(lines) else "" for lines in folded], widths)
+        for at in range(max(map(len, folded)))
+    ]
 
 
 def _tone(row: Row, texts: Sequence[str]) -> Tone:
@@ -180,15 +197,15 @@ def _fitting(widths: Sequence[int], width: int) -> int:
     return kept
 
 
-def _joined(columns: Sequence[Column], texts: Sequence[str], widths: Sequence[int], kept: int) -> str:
-    places = zip(columns[:kept], texts[:kept], widths[:kept], strict=True)
+def _joined(columns: Sequence[Column], texts: Sequence[str], widths: Sequence[int]) -> str:
+    places = zip(columns, texts, widths, strict=False)
     return "  ".join(
         text.rjust(width) if column.right else text.ljust(width) for column, text, width in places
     ).rstrip()
 
 
-def _folded(titles: Sequence[str], texts: Sequence[str], kept: int, paper: Paper) -> list[str]:
-    rest = [f"{title.lower()} {text}" for title, text in zip(titles[kept:], texts[kept:], strict=True) if text]
+def _folded(titles: Sequence[str], texts: Sequence[str], paper: Paper) -> list[str]:
+    rest = [f"{title.lower()} {text}" for title, text in zip(titles, texts, strict=True) if text]
     return _wrapped("    " + "   ".join(rest), paper.width, " " * 10) if rest else []
 
 

@@ -70,11 +70,15 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A table column; `key` finds the value in a row, numbers are right-aligned."""
+    """A table column; `key` finds the value in a row, numbers are right-aligned.
+
+    A column that `wraps` takes the lines it needs; a last column of text does so anyway.
+    """
 
     key: str
     title: str
     right: bool = False
+    wraps: bool = False
 
 
 @dataclass(frozen=True, slots=True)

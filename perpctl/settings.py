@@ -209,7 +209,7 @@ def _validated(found: list[Layer], origins: Mapping[str, str]) -> Settings:
         first = wrong.errors()[0]
         path = ".".join(str(part) for part in first["loc"][:2])
         place = origins.get(path) or origins.get(str(first["loc"][0]), "settings")
-        raise _broken(f"{place}: {path} = {first['input']!r}: {first['msg'].lower()}") from None
+        raise _broken(f"{place}: {path} = {first['input']!r}: {first['msg'][:1].lower()}{first['msg'][1:]}") from None
 
 
 def _limits(settings: Settings, origins: Mapping[str, str]) -> None:

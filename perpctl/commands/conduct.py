@@ -9,7 +9,7 @@ from typing import TypeVar
 from perpctl import profile as profiles
 from perpctl import render
 from perpctl.clock import Clock
-from perpctl.commands.surface import Ask, CarryOut, Serve
+from perpctl.commands.surface import Ask, CarryOut, Founding, Serve
 from perpctl.desk import Desk
 from perpctl.errors import ExitCode, PerpctlError
 from perpctl.procedures import runner
@@ -45,7 +45,11 @@ def plan(
     """Show, confirm, journal and carry out a plan, for each profile that it is meant for."""
     form = render.Form.named(output)
     wish = Wish(dry_run=dry_run, yes=yes, reason=reason, ask=render.prompt())
-    meant = profiles.meant_to_lower_risk(profile) if lowers_risk else (profiles.load(profile),)
+    meant: tuple[Profile, ...]
+    if isinstance(build, Founding):
+        meant, build = (build.profile,), build.build
+    else:
+        meant = profiles.meant_to_lower_risk(profile) if lowers_risk else (profiles.load(profile),)
     codes = [
         render.show(asyncio.run(_with_desk(one, clock, lambda desk: runner.carry_out(build, desk, wish))), form)
         for one in meant

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -40,9 +41,19 @@ from perpctl.results import Answer, Plan
 
 if TYPE_CHECKING:
     from perpctl.desk import Desk
+    from perpctl.profile import Profile
+
+
+@dataclass(frozen=True, slots=True)
+class Founding:
+    """A procedure for a profile that no file names yet."""
+
+    profile: Profile
+    build: Callable[[Desk], Awaitable[Plan]]
+
 
 Ask = Callable[["Desk"], Awaitable[Answer]] | Answer
-CarryOut = Callable[["Desk"], Awaitable[Plan]]
+CarryOut = Callable[["Desk"], Awaitable[Plan]] | Founding
 Serve = Callable[["Desk"], Awaitable[int]]
 
 ProfileName = Annotated[str | None, typer.Option("--profile", "-p", metavar="NAME", help="Whose money.")]
