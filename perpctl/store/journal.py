@@ -157,7 +157,7 @@ class Journal(JournalReader):
         self._clock = clock
         self._durable = durable
         self._boot_id = _boot_id()
-        self._inode = sqlite.check_regular(path)
+        self._files = _files(path)
         self._open_head: Head | None = None  # inside a batch: where the next line goes
         self._seen = Head(0, self._genesis)
         self._failure: StateDamaged | None = None
@@ -246,8 +246,8 @@ class Journal(JournalReader):
     def _begin(self) -> None:
         if self._failure is not None:
             raise self._failure
-        if sqlite.check_regular(self.path) != self._inode:
-            raise sqlite.damaged(self.path, "it was removed or replaced while open")
+        if _files(self.path) != self._files:
+            raise sqlite.damaged(self.path, "it or its -wal was removed or replaced while open")
         with sqlite.named_errors(self.path):
             self.connection.execute("BEGIN IMMEDIATE")
             with sqlite.rolled_back_on_error(self.connection):
@@ -392,6 +392,15 @@ def _check_owner(path: Path, founding: tuple[str, str, str, str], writer: Writer
             not_done="Nothing was recorded.",
             next_commands=("perpctl config show --origin",),
         )
+
+
+def _files(path: Path) -> tuple[tuple[int, int], int | None]:
+    """Which files these are: device and inode of the database, inode of its WAL."""
+    try:
+        wal = os.lstat(f"{path}-wal").st_ino
+    except FileNotFoundError:
+        wal = None
+    return sqlite.check_regular(path), wal
 
 
 def _boot_id() -> str | None:
