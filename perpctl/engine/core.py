@@ -8,12 +8,12 @@ from decimal import Decimal
 from typing import Any
 
 from perpctl.engine import events as e
-from perpctl.engine.day import RiskDay
-from perpctl.engine.guard import Guard
-from perpctl.engine.product import Product
+from perpctl.engine.state.day import RiskDay
+from perpctl.engine.state.guard import Guard
+from perpctl.engine.state.product import Product
+from perpctl.engine.state.truth import compare, take_over
+from perpctl.engine.state.working import Orders, Stage, Working
 from perpctl.engine.strategy import Desired, View
-from perpctl.engine.truth import compare, take_over
-from perpctl.engine.working import Orders, Stage, Working
 from perpctl.exchange import port
 from perpctl.model.fill import Fill
 from perpctl.model.mode import Mode

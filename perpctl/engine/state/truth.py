@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from perpctl.engine import events as e
-from perpctl.engine.product import Product
-from perpctl.engine.working import Stage
+from perpctl.engine.state.product import Product
+from perpctl.engine.state.working import Stage
 from perpctl.model.mode import Mode
 from perpctl.model.money import ZERO
 from perpctl.model.order import Order, OrderRequest, Purpose, is_protective

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from perpctl.engine.holding import Held
+from perpctl.engine.state.holding import Held
 from perpctl.engine.strategy import Desired, Strategy
 from perpctl.model.instrument import Book, BookState, Instrument, Quote
 from perpctl.model.money import ZERO, floor_to

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from perpctl.engine import events as e
-from perpctl.engine.product import Product
-from perpctl.engine.working import Orders, Stage, Working
+from perpctl.engine.state.product import Product
+from perpctl.engine.state.working import Orders, Stage, Working
 from perpctl.model.money import ZERO, price_down, price_up
 from perpctl.model.order import OrderRequest, OrderType, Purpose, Side, TimeInForce, is_protective
 

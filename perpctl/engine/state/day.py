@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from perpctl.clock import from_ms
 from perpctl.model.money import ZERO
 from perpctl.model.position import Account
 
@@ -30,6 +31,10 @@ class RiskDay:
 
     def day_of(self, market_ms: int) -> int:
         return (market_ms - self.starts_ms) // DAY_MS
+
+    def name_of(self, day: int) -> str:
+        """The UTC date on which the risk day begins."""
+        return from_ms(day * DAY_MS + self.starts_ms).date().isoformat()
 
     def left(self, market_ms: int) -> Decimal:
         """Fraction of the risk day still to come."""

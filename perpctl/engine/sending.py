@@ -1,0 +1,157 @@
+"""This file sends: gate first, then the intent on the disk, then the bytes, then the answer on the disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from perpctl.clock import Clock
+from perpctl.engine import events as e
+from perpctl.engine.core import Core
+from perpctl.engine.state.grounds import GUARD, grounds_of, maker_of
+from perpctl.engine.state.meter import Meter
+from perpctl.engine.state.sight import Permission, look
+from perpctl.errors import PerpctlError
+from perpctl.exchange import port
+from perpctl.model.mode import Mode
+from perpctl.model.order import Order, OrderRequest
+from perpctl.risk.gate import decide
+from perpctl.risk.verdict import Decision
+from perpctl.store.intents import Attempt, Intents
+from perpctl.store.latch import Latch
+
+SOCKET, HTTP = "websocket", "http"
+Told = Callable[[e.Event], None]
+
+
+class Lease(Protocol):
+    """The right to send what raises risk."""
+
+    @property
+    def epoch(self) -> int: ...
+
+    def left_ms(self) -> int:
+        """Milliseconds for which it still holds; 0 when lost."""
+
+    def renew(self) -> bool: ...
+
+    def release(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Sender:
+    """The only way out of the bot. `session` is the live connection, None while there is none."""
+
+    core: Core
+    exchange: port.Exchange
+    intents: Intents
+    latch: Latch
+    lease: Lease
+    clock: Clock
+    meter: Meter
+    tell: Told
+    session: port.Session | None = None
+
+    def permission(self) -> Permission:
+        """Latch and lease, read from their files now."""
+        state = self.latch.read()
+        return Permission(Mode(state.mode.value), state.kill_id is not None, self.lease.left_ms() or None)
+
+    def may_send(self, request: OrderRequest) -> str | None:
+        """Asked by the client right before the bytes of an entry leave."""
+        state = self.latch.read()
+        if state.mode.value != Mode.NORMAL.value:
+            return f"the latch says {state.mode.value}: {state.why}"
+        return None if self.lease.left_ms() > 0 else "the lease is lost"
+
+    async def order(self, request: OrderRequest, reason: str, over: str) -> None:
+        """Send an order if the gate lets it through; what came of it is told to the core."""
+        began = self.clock.monotonic()
+        permission = self.permission()
+        decision = decide(request, look(self.core, request, permission, self.meter, began), self.core.rules.limits)
+        grounds = grounds_of(self.core, request, reason, began)
+        if not decision.allowed:
+            self.intents.refused_by_gate(request, decision, grounds)
+            self.tell(_held_back(request, decision))
+            return
+        if over == SOCKET and self.session is None:
+            self.tell(e.HeldBack(request.identity, "no_session", "the socket is down"))
+            return
+        attempt = self._attempt("place", over, permission)
+        self.intents.intend(request, decision, grounds)
+        self.intents.sent(request.identity, attempt)
+        self.core.left += 1
+        self.core.activity.order_sent(request, self.core.market_ms)
+        written = self.clock.monotonic()
+        self.meter.writes.append(written - began)
+        self.meter.decisions.append(written - began)
+        outcome = await self._place(request, over)
+        self._measure(written, outcome)
+        self._write_down(request.identity, outcome, attempt)
+        self.tell(e.Placed(request.identity, outcome))
+
+    async def _place(self, request: OrderRequest, over: str) -> port.Outcome:
+        venue = self.session if over == SOCKET and self.session is not None else self.exchange
+        try:
+            return await venue.place(request)
+        except PerpctlError as why:
+            return port.Unknown(why.message)
+
+    async def cancel(self, order: Order, reason: str, over: str) -> None:
+        """Cancel an order; cancels pass every gate."""
+        product = self.core.products.get(order.product_id)
+        maker = maker_of(product) if product is not None and over == SOCKET else GUARD
+        self.intents.intend_cancel(order, reason, maker)
+        self.core.activity.cancel_sent(self.core.market_ms)
+        began = self.clock.monotonic()
+        attempt = self._attempt("cancel", over, self.permission())
+        outcome = await self._cancel(order, over)
+        self._measure(began, outcome)
+        if isinstance(outcome, port.Confirmed):
+            self.intents.cancel_confirmed(order, outcome.order, outcome.fills, attempt)
+        elif isinstance(outcome, port.Refused):
+            self.intents.cancel_refused(order, outcome.code, outcome.reason, attempt)
+        else:
+            self.intents.cancel_unknown(order, outcome.cause, attempt)
+        self.tell(e.CancelAnswered(order.identity or "", outcome))
+
+    async def _cancel(self, order: Order, over: str) -> port.Outcome:
+        try:
+            if over == SOCKET and self.session is not None:
+                return await self.session.cancel(order)
+            return (await self.exchange.cancel([order]))[0]
+        except PerpctlError as why:
+            return port.Unknown(why.message)
+
+    def _write_down(self, identity: str, outcome: port.Outcome, attempt: Attempt) -> None:
+        if isinstance(outcome, port.Confirmed):
+            self.intents.confirmed(identity, outcome.order, outcome.fills, attempt)
+        elif isinstance(outcome, port.Refused):
+            self.intents.refused(identity, outcome.code, outcome.reason, attempt)
+        else:
+            self.intents.unknown(identity, outcome.cause, attempt)
+
+    def _measure(self, began: float, outcome: port.Outcome) -> None:
+        now = self.clock.monotonic()
+        code = outcome.code if isinstance(outcome, port.Refused) else None
+        self.meter.answered(now, now - began, code, ok=isinstance(outcome, port.Confirmed))
+        self.meter.counts[f"answer.{type(outcome).__name__.lower()}"] += 1
+
+    def _attempt(self, method: str, over: str, permission: Permission) -> Attempt:
+        return Attempt(
+            method=method,
+            path=over,
+            sent_at=self.clock.now(),
+            mode=self.core.mode.value,
+            latch=permission.latch.value,
+            lease_epoch=self.lease.epoch,
+            lease_left_ms=permission.lease_left_ms,
+        )
+
+
+def _held_back(request: OrderRequest, decision: Decision) -> e.HeldBack:
+    refusal = decision.first_refusal
+    assert refusal is not None
+    assert refusal.reason_code is not None
+    return e.HeldBack(request.identity, refusal.reason_code, refusal.reason_code.meaning)

@@ -1,0 +1,108 @@
+"""This file writes down what an intent stands on: who decided it, on which numbers, at what age."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from perpctl import __version__
+from perpctl.engine.core import Core
+from perpctl.engine.state.product import Product
+from perpctl.engine.strategy import algorithm_id, params_hash
+from perpctl.model.money import ZERO
+from perpctl.model.order import OrderRequest, Purpose
+from perpctl.store.intents import Facts, Grounds, Maker
+
+GUARD = Maker("guard", __version__)  # what places stops and closes what has none
+BP = Decimal(10_000)
+
+
+def grounds_of(core: Core, request: OrderRequest, reason: str, now: float) -> Grounds:
+    """The grounds of an order; a strategy's for entries, the guard's for what protects."""
+    product = core.products[request.product_id]
+    protects = request.purpose is Purpose.STOP or product.closing == request.identity
+    maker = GUARD if protects else maker_of(product)
+    return Grounds(
+        decision_maker=maker,
+        execution_maker=Maker("perpctl", __version__),
+        risk_day=core.day.name_of(core.day.day_of(core.market_ms)),
+        market_ms=core.market_ms,
+        inputs=_inputs(product, now),
+        instrument=_specification(product),
+        account_before=_account(core),
+        exposure_before=_exposure(core, product),
+        position_effect=_effect(product, request),
+        signal={"why": reason},
+        cost_expected=_cost(product, request),
+        strategy=None if protects else product.strategy.name,
+        strategy_params_hash=None if protects else params_hash(product.strategy),
+        currency=product.instrument.currency,
+    )
+
+
+def maker_of(product: Product) -> Maker:
+    """The strategy of a product as a decision maker."""
+    return Maker(algorithm_id(product.strategy), __version__)
+
+
+def _inputs(product: Product, now: float) -> Facts:
+    quote = product.quote
+    if quote is None:
+        return {}
+    age = max(0, int((now - quote.seen) * 1000))
+    mid = quote.mid
+    spread = (quote.ask - quote.bid) / mid * BP if mid and quote.ask is not None and quote.bid is not None else None
+    return {
+        "bid": quote.bid,
+        "ask": quote.ask,
+        "mid": mid,
+        "mark": quote.mark,
+        "index": quote.index,
+        "last": quote.last,
+        "funding_8h": quote.funding_8h,
+        "spread_bp": None if spread is None else round(spread, 4),
+        "age_ms": age,
+        "source": "ticker",
+        "venue_at_ms": quote.at_ms,
+    }
+
+
+def _specification(product: Product) -> Facts:
+    row = product.instrument
+    return {"tick": row.tick, "size_step": row.size_step, "min_size": row.min_size, "taker_fee": row.taker_fee}
+
+
+def _account(core: Core) -> Facts | None:
+    account = core.day.account
+    if account is None:
+        return None
+    worth = core.worth(worse=True)
+    return {
+        "equity": account.equity,
+        "initial_margin": account.initial_margin,
+        "available": account.available,
+        "day_pnl": core.day.pnl(worth, core.market_ms),
+        "age_ms": max(0, int((core.now - core.day.read_at) * 1000)),
+    }
+
+
+def _exposure(core: Core, product: Product) -> Facts:
+    entries = core.orders.of(product.product_id, stops=False)
+    return {
+        "position": product.position,
+        "working": sum((w.remaining * w.request.side.sign for w in entries), ZERO),
+        "unknown": sum((w.remaining for w in core.orders.unknown()), ZERO),
+        "unit": "base coin",
+    }
+
+
+def _effect(product: Product, request: OrderRequest) -> Facts:
+    after = product.position + request.side.sign * request.size
+    return {"before": product.position, "after": after, "unit": "base coin"}
+
+
+def _cost(product: Product, request: OrderRequest) -> Facts | None:
+    price = request.price or product.mark
+    if price is None:
+        return None
+    rate = product.instrument.maker_fee if request.post_only else product.instrument.taker_fee
+    return {"fee": request.size * price * rate, "currency": product.instrument.currency}
