@@ -41,8 +41,13 @@ async def margin(desk: Desk) -> Read:
 
 async def shows_our_last_fill(desk: Desk) -> bool:
     """Whether the venue's answers hold the last fill that our journal has: older answers prove nothing."""
-    known = desk.journal().projections.last_fill()
-    if known is None:
+    fills = desk.projections().fills(await _yesterday(desk))
+    if not fills:
         return True
+    known = fills[-1]
     exchange = await desk.exchange()
     return any(fill.trade_id == known.trade_id for fill in await exchange.fills(known.at_ms))
+
+
+async def _yesterday(desk: Desk) -> int:
+    return await (await desk.exchange()).time_ms() - 86_400_000

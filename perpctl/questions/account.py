@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 from typing import TYPE_CHECKING
 
-from perpctl import __version__
-from perpctl.errors import PerpctlError
-from perpctl.questions import figures, situation
-from perpctl.results import Answer, Block, Json, Line, Tone
+from perpctl.questions import figures
+from perpctl.results import Answer, Block, Json, Line
 
 if TYPE_CHECKING:
     from perpctl.desk import Desk
@@ -22,8 +18,6 @@ async def summary(desk: Desk) -> Answer:
     age = desk.clock.monotonic() - account.seen
     currency = account.currency
     view: tuple[Block, ...] = (
-        situation.read(desk).line("venue", age),
-        Line(""),
         Line(f"EQUITY       {figures.money(account.equity):>16} {currency}   every isolated slot included"),
         Line(f"BALANCE      {figures.money(account.balance):>16} {currency}"),
         Line(f"FREE         {figures.money(account.available):>16} {currency}"),
@@ -56,42 +50,10 @@ async def summary(desk: Desk) -> Answer:
             ]
         ),
     }
-    return Answer("perpctl.account/1", await desk.scope(), facts, view)
+    return Answer(
+        "perpctl.account/1", await desk.scope(), facts, view, standing=desk.standing(source="venue", age_s=age)
+    )
 
 
 def _rate(number: int | None) -> str:
     return figures.MISSING if number is None else str(number)
-
-
-async def whoami(desk: Desk) -> Answer:
-    """Who asks, for whose money, with which key; an unreachable venue is said and does not hide the rest."""
-    trouble: str | None = None
-    try:
-        await desk.exchange()
-        scope = await desk.scope()
-    except PerpctlError as why:
-        trouble, scope = why.message, desk.known_scope()
-    settings, user = desk.settings, getpass.getuser()
-    key_file = desk.key_file()
-    lines = [
-        Line(f"you      {user} (uid {os.getuid()}) on {os.uname().nodename}"),
-        Line(
-            f"profile  {settings.profile}: {settings.env} money, {settings.venue} venue, state in {settings.state_dir}"
-        ),
-        Line(f"key      {key_file or 'none configured'}"),
-        Line(f"risk     {settings.risk_level or 'no level set: nothing may be sent'}"),
-        Line(f"version  {__version__}"),
-    ]
-    if trouble:
-        lines.append(Line(f"account  could not be read: {trouble}", Tone.BAD, mark=True))
-    facts: dict[str, Json] = {
-        "user": user,
-        "uid": os.getuid(),
-        "host": os.uname().nodename,
-        "state_dir": str(settings.state_dir),
-        "key_file": None if key_file is None else str(key_file),
-        "risk_level": settings.risk_level,
-        "version": __version__,
-        "trouble": trouble,
-    }
-    return Answer("perpctl.whoami/1", scope, facts, tuple(lines))

@@ -11,7 +11,7 @@ from perpctl.model import identity
 from perpctl.model.fill import Fill
 from perpctl.model.order import Order, is_protective
 from perpctl.model.position import Position
-from perpctl.questions import figures, situation
+from perpctl.questions import figures
 from perpctl.results import Answer, Column, Json, Line, Row, Table, Tone
 
 if TYPE_CHECKING:
@@ -34,14 +34,14 @@ async def working(desk: Desk) -> Answer:
     now_ms = await exchange.time_ms()
     rows = tuple(_row(desk, order, positions, now_ms) for order in orders)
     view = (
-        situation.read(desk).line("venue", 0.0),
-        Line(""),
         Table(_COLUMNS, rows, "no order is working at the venue"),
         Line(""),
         Line(_count(orders, positions)),
     )
     facts: dict[str, Json] = {"orders": [_facts(desk, order, positions) for order in orders]}
-    return Answer("perpctl.orders/1", await desk.scope(), facts, view, records="orders")
+    return Answer(
+        "perpctl.orders/1", await desk.scope(), facts, view, records="orders", standing=desk.standing(source="venue")
+    )
 
 
 _COLUMNS = (
@@ -131,8 +131,6 @@ async def filled(desk: Desk, hours: float) -> Answer:
     rows = tuple(_fill_row(desk, fill) for fill in fills)
     fees = sum((fill.fee for fill in fills), start=fills[0].fee * 0) if fills else None
     view = (
-        situation.read(desk).line("venue", 0.0),
-        Line(""),
         Table(_FILL_COLUMNS, rows, f"no fill in the last {hours:g} h"),
         Line(""),
         Line(
@@ -140,7 +138,9 @@ async def filled(desk: Desk, hours: float) -> Answer:
         ),
     )
     facts: dict[str, Json] = {"hours": f"{hours:g}", "fills": [_fill_facts(desk, fill) for fill in fills]}
-    return Answer("perpctl.fills/1", await desk.scope(), facts, view, records="fills")
+    return Answer(
+        "perpctl.fills/1", await desk.scope(), facts, view, records="fills", standing=desk.standing(source="venue")
+    )
 
 
 _FILL_COLUMNS = (

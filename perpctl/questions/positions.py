@@ -11,7 +11,8 @@ from perpctl.errors import UsageError
 from perpctl.model.instrument import Instrument, Quote
 from perpctl.model.order import Order, is_protective
 from perpctl.model.position import Account, Position
-from perpctl.questions import figures, situation
+from perpctl.questions import figures
+from perpctl.questions.limits import bounds_of
 from perpctl.results import Answer, Block, Column, Json, Line, Next, Row, Table, Tone
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ async def read(desk: Desk) -> Held:
     products = tuple(dict.fromkeys(position.product_id for position in positions))
     instruments = {one: await exchange.instrument(one) for one in products}
     quotes = dict(zip(products, await asyncio.gather(*map(exchange.quote, products)), strict=True))
-    bounds = {one: desk.bounds(account, quotes[one]) for one in products}
+    bounds = {one: bounds_of(desk, account, quotes[one]) for one in products}
     return Held(
         account,
         tuple(
@@ -103,18 +104,16 @@ def stops_of(position: Position, orders: tuple[Order, ...]) -> tuple[Order, ...]
 
 async def _as_the_venue_says(desk: Desk) -> Answer:
     found = await read(desk)
-    scope, now = await desk.scope(), situation.read(desk)
+    scope = await desk.scope()
     age = desk.clock.monotonic() - found.read_at
     bare = [one for one in found.holdings if not one.stops]
-    view: list[Block] = [now.line("venue", age), Line("")]
-    view.append(_table(found, age))
+    view: list[Block] = [_table(found, age)]
     view += [Line(""), *_totals(found)]
     view += [Line(""), Line(FUNDING_NOTE, Tone.DIM)] if found.holdings else []
     view += [Line(f"{_name(one.position)} has no stop", Tone.BAD, mark=True) for one in bare]
     if bare:
         view.append(Next(tuple(f"perpctl -p {scope.profile} stops place {_words(one)}" for one in bare)))
     facts: dict[str, Json] = {
-        **now.facts,
         "source": "venue",
         "age_s": f"{age:.3f}",
         "positions": [_facts(one, age) for one in found.holdings],
@@ -122,34 +121,29 @@ async def _as_the_venue_says(desk: Desk) -> Answer:
         "currency": found.account.currency,
         "gross_limit": figures.text(found.gross_limit),
     }
-    return Answer(SCHEMA, scope, facts, tuple(view), records="positions")
+    standing = desk.standing(source="venue", age_s=age)
+    return Answer(SCHEMA, scope, facts, tuple(view), records="positions", standing=standing)
 
 
 async def _as_the_journal_has_it(desk: Desk) -> Answer:
-    rows: list[Json] = []
-    cells: list[Row] = []
-    for product_id, slot, position in desk.journal().projections.positions():
-        if position.size == 0:
-            continue
-        entry = position.entry_price
-        rows.append(
-            {
-                "product_id": product_id,
-                "slot": slot,
-                "size": figures.text(position.size),
-                "entry_price": figures.text(entry),
-            }
-        )
-        cells.append(
-            Row({"product": product_id, "size": f"{position.size:+f}", "entry": figures.text(entry) or figures.MISSING})
-        )
-    columns = (Column("product", "PRODUCT"), Column("size", "POSITION", True), Column("entry", "ENTRY", True))
-    view = (
-        situation.read(desk).line("our journal"),
-        Line(""),
-        Table(columns, tuple(cells), "no position in our journal"),
+    held = [one for one in desk.projections().positions() if one.size != 0]
+    rows = tuple(
+        Row({"product": one.product_id, "size": f"{one.size:+f}", "entry": figures.text(one.entry_price) or "?"})
+        for one in held
     )
-    return Answer(SCHEMA, desk.known_scope(), {"source": "local", "positions": rows}, view, records="positions")
+    facts: list[Json] = [
+        {
+            "product_id": one.product_id,
+            "slot": one.slot,
+            **figures.texts([("size", one.size), ("entry_price", one.entry_price)]),
+        }
+        for one in held
+    ]
+    columns = (Column("product", "PRODUCT"), Column("size", "POSITION", True), Column("entry", "ENTRY", True))
+    view = (Table(columns, rows, "no position in our journal"),)
+    body: dict[str, Json] = {"source": "local", "positions": facts}
+    standing = desk.standing(source="our journal")
+    return Answer(SCHEMA, desk.known_scope(), body, view, records="positions", standing=standing)
 
 
 def _table(found: Held, age: float) -> Table:
@@ -179,7 +173,7 @@ def _row(one: Holding, age: float) -> Row:
         "funding": figures.money(position.funding, signed=True),
         "age": figures.age(age),
     }
-    doubt = ()
+    doubt: tuple[Line, ...] = ()
     if not position.units_agree:
         doubt = (Line("the venue's size fields contradict each other: nothing is sized from them", Tone.BAD, True),)
     return Row(cells, (*_stop_lines(one), *doubt))

@@ -1,0 +1,23 @@
+"""`perpctl account`: equity, margin and the pinned account."""
+
+from __future__ import annotations
+
+from perpctl.commands.surface import Ask, CarryOut, Commands
+
+app = Commands("Equity, margin and the pinned account.", default="show")
+
+
+@app.ask("show")
+def show() -> Ask:
+    """Equity and margin of the pinned account, isolated slots included."""
+    from perpctl.questions import account
+
+    return lambda desk: account.summary(desk)
+
+
+@app.carry_out("pin")
+def pin() -> CarryOut:
+    """Bind the profile to the account that its key reaches now."""
+    from perpctl.procedures import pinning
+
+    return lambda desk: pinning.pin(desk)

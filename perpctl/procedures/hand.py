@@ -1,0 +1,216 @@
+"""This file is the operator's hand: every order and cancel it sends is decided, journaled first, and settled after."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import asdict
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from perpctl.clock import from_ms
+from perpctl.errors import StateDamaged
+from perpctl.exchange.port import Absent, Confirmed, Exchange, Outcome, Refused, Settled, Unknown
+from perpctl.exchange.settle import settle
+from perpctl.model import identity
+from perpctl.model.day import day_start_ms
+from perpctl.model.exposure import Holding, UnknownOrder
+from perpctl.model.instrument import Instrument
+from perpctl.model.mode import Mode
+from perpctl.model.order import Order, OrderRequest, OrderType, Purpose, Side, TimeInForce
+from perpctl.model.position import Position
+from perpctl.questions.limits import limits_of
+from perpctl.risk.activity import Recent
+from perpctl.risk.gate import decide
+from perpctl.risk.limits import Limits
+from perpctl.risk.verdict import Decision
+from perpctl.risk.view import GateInput
+from perpctl.store.intents import Grounds, Intents, Maker
+from perpctl.store.lease import Lease
+
+if TYPE_CHECKING:
+    from perpctl.desk import Desk
+
+
+class Hand:
+    """What one operator sends to one venue, for one reason."""
+
+    def __init__(self, desk: Desk, exchange: Exchange, operator: str, why: str) -> None:
+        self._desk = desk
+        self._exchange = exchange
+        self._why = why
+        self._maker = Maker(operator_id=operator)
+        self._projections = desk.projections()
+        self._intents = Intents(self._projections)
+
+    # --- cancels ------------------------------------------------------------------------------------------------------
+
+    async def cancel(self, orders: Sequence[Order]) -> tuple[Outcome, ...]:
+        """Cancel these by id; an outcome each. Nothing is claimed gone that a listing has not shown gone."""
+        for order in orders:
+            self._intents.intend_cancel(order, self._why, self._maker)
+        outcomes = await self._exchange.cancel(orders)
+        for order, outcome in zip(orders, outcomes, strict=True):
+            self._book_cancel(order, outcome)
+        return outcomes
+
+    async def cancel_by_one_request(self, entries: Sequence[Order]) -> str:
+        """The venue's own mass cancel, intended for `entries`; says in words what came of it."""
+        for order in entries:
+            self._intents.intend_cancel(order, self._why, self._maker)
+        outcome = await self._exchange.cancel_entries()
+        match outcome:
+            case int():
+                return f"mass cancel: the venue counts {outcome}"
+            case Refused(code, reason):
+                return f"mass cancel refused ({code} {reason})"
+            case Unknown(cause):
+                return f"mass cancel unanswered ({cause})"
+            case _:
+                return "no mass cancel at this venue"
+
+    def _book_cancel(self, order: Order, outcome: Outcome) -> None:
+        match outcome:
+            case Confirmed(after, fills):
+                self._intents.cancel_confirmed(order, after, fills)
+            case Refused(code, reason):
+                self._intents.cancel_refused(order, code, reason)
+            case Unknown(cause):
+                self._intents.cancel_unknown(order, cause)
+
+    # --- orders -------------------------------------------------------------------------------------------------------
+
+    async def place(self, request: OrderRequest, instrument: Instrument) -> Settled | Refused:
+        """Send one order that lowers risk. Refused also when the gate says no; Unknown only when reads cannot tell."""
+        decision, grounds = await self._decided(request, instrument)
+        if not decision.allowed:
+            self._intents.refused_by_gate(request, decision, grounds)
+            control = decision.first_refusal
+            assert control is not None
+            return Refused(None, f"our gate, {control.name}: {control.reason_code and control.reason_code.meaning}")
+        self._intents.intend(request, decision, grounds)
+        return await self._told(request, await self._exchange.place(request))
+
+    async def close_whole(self, position: Position, instrument: Instrument) -> Settled | Refused:
+        """The venue's own reduce-only close of a whole position at market: it takes no size of ours."""
+        request = close_request(self.new_identity(), position, abs(position.size), None)
+        decision, grounds = await self._decided(request, instrument)
+        self._intents.intend(request, decision, grounds)
+        outcome = await self._exchange.close(position, None)
+        if isinstance(outcome, Unknown):  # it carries no identity of ours: the next read of the position tells
+            self._intents.unknown(request.identity, outcome.cause)
+            return outcome
+        return await self._told(request, outcome)
+
+    def new_identity(self) -> str:
+        """For one intent; never used twice."""
+        try:
+            lease = Lease.read(self._desk.settings.state_dir / "lease")
+        except StateDamaged:
+            lease = None
+        return identity.make(self._desk.identity_key(), lease.epoch if lease else 0, secrets.randbits(64))
+
+    async def _told(self, request: OrderRequest, outcome: Outcome) -> Settled | Refused:
+        match outcome:
+            case Confirmed(order, fills):
+                self._intents.confirmed(request.identity, order, fills)
+                return outcome
+            case Refused(code, reason):
+                self._intents.refused(request.identity, code, reason)
+                return outcome
+            case Unknown(cause):
+                self._intents.unknown(request.identity, cause)
+                return await self._settled(request)
+
+    async def _settled(self, request: OrderRequest) -> Settled:
+        settled = await settle(self._exchange, request, self._desk.clock)
+        match settled:
+            case Confirmed(order, fills):
+                self._intents.settled(request.identity, order, "label", fills)
+            case Absent(evidence):
+                self._intents.settled_absent(request.identity, evidence, "label")
+            case Unknown():
+                pass  # it stays unknown in the journal, and counts at its worst
+        return settled
+
+    # --- the gate -----------------------------------------------------------------------------------------------------
+
+    async def _decided(self, request: OrderRequest, instrument: Instrument) -> tuple[Decision, Grounds]:
+        view = await self._view(request, instrument)
+        decision = decide(request, view, limits_of(self._desk) or Limits())
+        quote, account = view.quote, view.account
+        assert quote is not None
+        assert account is not None
+        prices = {"bid": quote.bid, "ask": quote.ask, "mark": quote.mark, "index": quote.index, "last": quote.last}
+        age = {"age_ms": view.quote_age_ms, "source": "venue over HTTP"}
+        grounds = Grounds(
+            decision_maker=self._maker,
+            execution_maker=self._maker,
+            risk_day=f"{from_ms(day_start_ms(view.now_ms)):%Y-%m-%d}",
+            market_ms=view.now_ms,
+            inputs={**{name: {"value": value, **age} for name, value in prices.items()}, "why": self._why},
+            instrument={"tick": instrument.tick, "size_step": instrument.size_step, "min_size": instrument.min_size},
+            account_before={"equity": account.equity, "initial_margin": account.initial_margin},
+            exposure_before={"holdings": [asdict(one) for one in view.holdings]},
+            currency=instrument.currency,
+        )
+        return decision, grounds
+
+    async def _view(self, request: OrderRequest, instrument: Instrument) -> GateInput:
+        exchange, clock = self._exchange, self._desk.clock
+        positions, working = await exchange.positions(), await exchange.open_orders()
+        account, quote = await exchange.account(), await exchange.quote(request.product_id)
+        bases = {one.product_id: one.base for one in await exchange.instruments()}
+        now = clock.monotonic()
+        latch = self._desk.latch().read()
+        return GateInput(
+            now_ms=await exchange.time_ms(),
+            mode=Mode(latch.mode.value),
+            latch=Mode(latch.mode.value),
+            kill_in_progress=False,
+            lease_left_ms=None,
+            allowed=frozenset({request.product_id}),
+            instrument=instrument,
+            spec_unchanged=True,
+            quote=quote,
+            quote_age_ms=_ms(now - quote.seen),
+            account=account,
+            account_age_ms=_ms(now - account.seen),
+            holdings=tuple(
+                Holding(one.product_id, bases.get(one.product_id, one.product_id), one.size, one.mark, 0, one.slot)
+                for one in positions
+            ),
+            working=working,
+            unknown=tuple(
+                UnknownOrder(one.request, one.since_ms or 0)
+                for one in self._projections.unknown_orders()
+                if one.request is not None
+            ),
+            recent=Recent(),
+            entered=1,
+            left=0,
+            day_pnl_pct=None,
+            drawdown_pct=None,
+            move_1m_pct=None,
+            dead_man=False,
+        )
+
+
+def close_request(name: str, position: Position, size: Decimal, price: Decimal | None) -> OrderRequest:
+    """A reduce-only order on the closing side: limit at once or not at all, or market."""
+    return OrderRequest(
+        identity=name,
+        product_id=position.product_id,
+        side=Side.SELL if position.size > 0 else Side.BUY,
+        size=size,
+        type=OrderType.MARKET if price is None else OrderType.LIMIT,
+        price=price,
+        time_in_force=TimeInForce.IOC,
+        reduce_only=True,
+        slot=position.slot,
+        purpose=Purpose.CLOSE,
+    )
+
+
+def _ms(seconds: float) -> int:
+    return int(seconds * 1000)
