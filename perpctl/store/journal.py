@@ -180,7 +180,8 @@ class Journal(JournalReader):
         connection = sqlite.connect(path, durable=durable, wait_s=wait_s)
         try:
             with sqlite.named_errors(path):
-                sqlite.migrate(connection, path)
+                sqlite.keep_old_schema(connection, path)
+                sqlite.migrate(connection, path, then=_fold_again)
                 journal = cls(path, connection, writer, clock, durable=durable)
                 journal._check_anchor()
         except BaseException:
@@ -301,6 +302,13 @@ class Journal(JournalReader):
         head["absent_reason"] = absent_reasons(head)
         canonical = encode(head)
         return parse(canonical, prev_hash, link(prev_hash, canonical))
+
+
+def _fold_again(connection: apsw.Connection) -> None:
+    """Fold the whole journal anew: a migration may have changed what the projections are."""
+    folds.clear(connection)
+    for row in connection.execute("SELECT CAST(canonical AS BLOB), prev_hash, hash FROM journal ORDER BY seq"):
+        folds.fold(connection, parse(*row))
 
 
 def anchor_path(path: Path) -> Path:

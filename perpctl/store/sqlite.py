@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
 
@@ -93,8 +93,13 @@ def create(path: Path, first_rows: str, values: tuple[str, ...]) -> None:
         sync_directory(path.parent)
 
 
-def migrate(connection: apsw.Connection, path: Path, known: tuple[Migration, ...] | None = None) -> bool:
-    """Apply what is missing, all in one transaction; True when anything was.
+def migrate(
+    connection: apsw.Connection,
+    path: Path,
+    known: tuple[Migration, ...] | None = None,
+    then: Callable[[apsw.Connection], None] | None = None,
+) -> bool:
+    """Apply what is missing and call `then`, all in one transaction; True when anything was missing.
 
     Raises StateDamaged when the database is newer than this program. Two migrators at once: the second finds it done.
     """
@@ -114,9 +119,25 @@ def migrate(connection: apsw.Connection, path: Path, known: tuple[Migration, ...
         for number, sql in known:
             if number > found:
                 connection.execute(sql)
+        if then is not None and found < newest:
+            then(connection)
         connection.pragma("user_version", newest)
         connection.execute("COMMIT")
     return found < newest
+
+
+def keep_old_schema(connection: apsw.Connection, path: Path) -> None:
+    """Before a migration: a copy of the database as the older program knew it, beside it, made once."""
+    found = version(connection)
+    kept = path.with_name(f"{path.name}.schema-{found}")
+    if not 0 < found < migrations()[-1][0] or kept.exists():
+        return
+    building = kept.with_name(f"{kept.name}.new-{os.getpid()}")
+    os.close(os.open(building, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+    copy_database(connection, building)
+    sync_file(building)
+    os.rename(building, kept)
+    sync_directory(path.parent)
 
 
 def version(connection: apsw.Connection) -> int:

@@ -18,7 +18,6 @@ from perpctl.errors import StateDamaged
 from perpctl.store.intents import Intents
 from perpctl.store.journal import Journal, anchor_path
 from perpctl.store.projections import Projections, rebuild
-from perpctl.store.records import Kind
 from perpctl.store.state_file import verify_state
 from tests.store.stock import ALLOWED, GROUNDS, fill, opened, order, payment, request
 
