@@ -6,7 +6,6 @@ day). In a replay the two differ. Durations are always monotonic.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -35,6 +34,8 @@ class SystemClock:
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
+        import asyncio  # here, because help and settings read clocks and never sleep
+
         await asyncio.sleep(seconds)
 
 
@@ -52,6 +53,8 @@ class ManualClock:
         return self._elapsed
 
     async def sleep(self, seconds: float) -> None:
+        import asyncio
+
         self.advance(seconds)
         await asyncio.sleep(0)
 

@@ -179,7 +179,8 @@ class Desk:
             served = await asyncio.to_thread(self._served, settings.endpoints_file)
             endpoints = Endpoints(served["gateway_http"], served["gateway_ws"], served["gateway_streams"])
             key_file, ca_file = _path(served["key_file"]), _path(served["ca_file"])
-            self._pin = self._pin or Pin(**served["account"])
+            if self._pin is None and "account" in served:
+                self._pin = Pin(**served["account"])
         key_file, ca_file = settings.key_file or key_file, settings.ca_file or ca_file
         if endpoints is None:
             return Access(key_file=key_file, ca_file=ca_file)

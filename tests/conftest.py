@@ -1,4 +1,4 @@
-"""Fixtures for every room: a clean environment, a clock that only tests move, and perpctl itself, inside and outside."""
+"""Fixtures for every room: a clean environment, a clock that only tests move, and perpctl inside and outside."""
 
 from __future__ import annotations
 

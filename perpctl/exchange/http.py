@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import ssl
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 MAX_BODY = 4 * 1024 * 1024  # bytes; the longest listing is well under 1 MB
 IDLE_S = 30.0  # a connection unused for longer is not used again
+
+# httpx imports a command line of its own, and rich with it, when it can: half of the time that its import takes.
+sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
 
 
 class NotSent(Exception):
