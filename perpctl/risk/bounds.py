@@ -86,3 +86,10 @@ def collar(limits: Limits, market: Market) -> tuple[Decimal, Decimal]:
     if market.band_high is not None:
         high = min(high, market.reference + BAND_SHARE * (market.band_high - market.reference))
     return low, high
+
+
+def ramp_after(resumed_ms_ago: int) -> Decimal:
+    """The share of the limits after a return from a halt: a quarter for 10 minutes, half for 20 more, then all."""
+    if resumed_ms_ago < 10 * 60_000:
+        return Decimal("0.25")
+    return Decimal("0.5") if resumed_ms_ago < 30 * 60_000 else ONE
