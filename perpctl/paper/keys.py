@@ -44,6 +44,25 @@ class RegisteredKey:
         return "ES256" if self.algorithm == "es256" else "EdDSA"
 
 
+class MemoryKeys:
+    """Registered keys of an exchange that lives in memory."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, RegisteredKey] = {}
+
+    def find(self, name: str) -> RegisteredKey | None:
+        """The key of that name, or None."""
+        return self._known.get(name)
+
+    def add(
+        self, algorithm: Algorithm, permissions: tuple[str, ...], account: int, created_at: datetime
+    ) -> dict[str, object]:
+        """Register a new key; returns what its key file would hold."""
+        content, key = make_key(algorithm, permissions, account, created_at)
+        self._known[key.name] = key
+        return content
+
+
 class KeyRing:
     """The registered keys of one state directory, one file each under `keys/`, so that a key can be added any time."""
 
@@ -68,19 +87,24 @@ class KeyRing:
 
         Raises UsageError when `out` exists or cannot be written, or a permission is unknown.
         """
-        unknown = set(permissions) - set(PERMISSIONS)
-        if unknown or not permissions:
-            raise UsageError(f"permissions are a list of {', '.join(PERMISSIONS)}, not {','.join(permissions)!r}")
-        key_id = str(uuid.uuid4())
-        private = generate_ec(SECP256R1()) if algorithm == "es256" else Ed25519PrivateKey.generate()
-        content = _key_file(key_id, private, permissions, created_at)
-        key = RegisteredKey(
-            str(content.get("name", key_id)), algorithm, private.public_key(), frozenset(permissions), account
-        )
+        content, key = make_key(algorithm, permissions, account, created_at)
         _write_new(out, json.dumps(content, indent=2))
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write_new(self._folder / f"{key_id}.json", json.dumps(_registration(key), indent=2))
+        _write_new(self._folder / f"{uuid.uuid4()}.json", json.dumps(_registration(key), indent=2))
         return key
+
+
+def make_key(
+    algorithm: Algorithm, permissions: tuple[str, ...], account: int, created_at: datetime
+) -> tuple[dict[str, object], RegisteredKey]:
+    """(what the CDP key file holds, what the exchange keeps). Raises UsageError for an unknown permission."""
+    if not permissions or set(permissions) - set(PERMISSIONS):
+        raise UsageError(f"permissions are a list of {', '.join(PERMISSIONS)}, not {','.join(permissions)!r}")
+    key_id = str(uuid.uuid4())
+    private = generate_ec(SECP256R1()) if algorithm == "es256" else Ed25519PrivateKey.generate()
+    content = _key_file(key_id, private, permissions, created_at)
+    name = str(content.get("name", key_id))
+    return content, RegisteredKey(name, algorithm, private.public_key(), frozenset(permissions), account)
 
 
 def _key_file(

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from time import perf_counter
 
 import msgspec
 
 from perpctl.errors import UsageError
+from perpctl.paper.core import Exchange
 from perpctl.paper.faults import FaultPlane
 from perpctl.paper.feed import ReplayFeed, SyntheticFeed
 from perpctl.paper.gateway.access import Keys
-from perpctl.paper.gateway.face import Gateway
-from perpctl.paper.keys import MAIN_ACCOUNT
+from perpctl.paper.gateway.face import Gateway, HttpReply
+from perpctl.paper.gateway.session import GatewaySession, Host
+from perpctl.paper.keys import MAIN_ACCOUNT, MemoryKeys
 from perpctl.paper.products import GATEWAY_PRODUCTS, GATEWAY_RULES
 from perpctl.paper.state import KeptExchange, Record
 from perpctl.paper.types import Product, Tick
@@ -183,6 +186,58 @@ def _on_grid(tick: Tick, step: Decimal) -> Tick:
         mark=tick.mark.quantize(cents),
         prints=prints,
     )
+
+
+class MemoryVenue:
+    """An exchange in this process, in lock step with its caller, on a virtual clock: for simulations.
+
+    Wall time is market time. Nothing moves but by `step` and `wait`; equal ticks, calls and seed give equal bytes.
+    `http` serves as a transport; `open` makes a connection: its `receive` and, after a step, `drain` give what goes out.
+    """
+
+    def __init__(self, ticks: Iterable[Tick], start_ms: int, *, seed: int = 0, balance: Decimal | None = None) -> None:
+        self.exchange = Exchange(GATEWAY_PRODUCTS, GATEWAY_RULES, start_ms)
+        self.exchange.open_account(MAIN_ACCOUNT, USERNAME, start_ms, balance)
+        self.keys = MemoryKeys()
+        self.faults = FaultPlane(seed)
+        self.gateway = Gateway(self.exchange, self.keys, seed=seed, faults=self.faults)
+        self._ticks: Iterator[Tick] = iter(ticks)
+
+    @property
+    def wall_s(self) -> float:
+        """Virtual seconds since the epoch."""
+        return self.exchange.now / 1000
+
+    def push(self, tick: Tick) -> None:
+        """Have this tick before the rest of the feed."""
+        self._ticks = chain((tick,), self._ticks)
+
+    def step(self) -> Tick | None:
+        """Play the next tick and let every connection notice; None at the end of the feed."""
+        tick = next(self._ticks, None)
+        if tick is not None:
+            self.exchange.on_tick(tick)
+            self.gateway.publish()
+            self._notice()
+        return tick
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass without a tick."""
+        self.exchange.advance(self.exchange.now + int(seconds * 1000))
+        self.gateway.publish()
+        self._notice()
+
+    def _notice(self) -> None:
+        for session in list(self.gateway.sessions):
+            session.hold(session.tick(self.wall_s))
+
+    def http(self, method: str, target: str, headers: dict[str, str], body: bytes) -> HttpReply:
+        """One HTTP request; header names in lower case. `reply.cut` stands for a dead connection."""
+        return self.gateway.handle_http(method, target, headers, body, self.wall_s)
+
+    def open(self, host: Host) -> GatewaySession:
+        """A connection to one of the WebSocket hosts."""
+        return self.gateway.open_session(host, self.wall_s)
 
 
 def feed_of(name: str, seed: int, wall_ms: int) -> tuple[int, FeedFrom]:

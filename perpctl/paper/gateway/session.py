@@ -132,6 +132,10 @@ class GatewaySession:
         """Kill the connection from this side without a word."""
         self._end(Close(cut=True))
 
+    def hold(self, out: list[Out]) -> None:
+        """Put back what `tick` gave, for a later `drain`."""
+        self._outbox[:0] = out
+
     def drain(self) -> list[Out]:
         """What is waiting to go out."""
         out, self._outbox = self._outbox, []
