@@ -31,7 +31,13 @@ def slot_for_order(venue: Venue, account: Account, new: NewOrder) -> Account:
     needed = initial_margin(market.product, amount, market.mark, leverage)
     needed += amount * market.mark * market.product.taker_fee
     if not new.reduce_only and given + there < needed:
-        data = {"required_minimum": str(needed - there), "suggested_amount": str((needed - there) * 2)}
+        least = needed - there
+        data = {
+            "allocated_margin": given,
+            "required_minimum": least,
+            "suggested_amount": least * 2,
+            "required_im_delta": least - given,
+        }
         raise refusal("insufficient_isolated_margin", None, data)
     if given > _available(venue, account):
         raise refusal("insufficient_cleared_balance")

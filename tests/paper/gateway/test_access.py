@@ -151,9 +151,12 @@ def test_a_flood_of_orders_gets_10028_and_ends_the_session(trader: Trader) -> No
 def test_a_flood_on_a_socket_closes_it_and_fires_its_cancel_on_disconnect(trader: Trader) -> None:
     socket = trader.open()
     socket.call("private/enable_cancel_on_disconnect")
+    order = {"instrument_name": BTC, "amount": 0.01, "price": 83500, "post_only": True}
+    for _ in range(20):
+        socket.call("private/buy", **order)
+    assert len(trader.http("private/get_open_orders")) == 20
     with pytest.raises(Refused) as flooded:
-        for _ in range(40):
-            socket.call("private/buy", instrument_name=BTC, amount=0.01, price=83500, post_only=True)
+        socket.call("private/buy", **order)
     assert flooded.value.code == 10028
     assert socket.closes
     assert trader.http("private/get_open_orders") == []
