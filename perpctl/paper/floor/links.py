@@ -41,6 +41,7 @@ def _trail(venue: Venue, order: Order, reference: Decimal) -> None:
 def _fire(venue: Venue, order: Order) -> None:
     account = venue.accounts[order.account_id]
     fired = venue.close(replace(order, triggered=True), "triggered")
+    follow_up(venue)  # its other goes before this one trades
     try:
         made, _ = execute(venue, _made_by(venue, fired, FIRED_TYPE.get(order.order_type, "market")))
     except Rejected as refused:
