@@ -28,17 +28,22 @@ class Confirmed:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The venue answered no; nothing was executed."""
+    """Nothing was executed: the venue answered no, or (`sent` False) not a byte left this machine."""
 
     code: int | None
     reason: str
+    sent: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """No trustworthy answer: it may have been executed. Settled by reads only."""
+    """No trustworthy answer: it may have been executed. Settled by reads only.
+
+    After `valid_until_ms` (market time) the venue takes it no more; None: it may for ever.
+    """
 
     cause: str
+    valid_until_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

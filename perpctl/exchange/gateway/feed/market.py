@@ -1,0 +1,129 @@
+"""This file listens to the market: quotes and books, each channel watched for gaps and silence on its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from perpctl.clock import Clock
+from perpctl.errors import PerpctlError
+from perpctl.exchange.gateway import wire
+from perpctl.exchange.gateway.errors import RpcFailure
+from perpctl.exchange.gateway.feed.channels import SUBSCRIBE_S, book_of, is_book, product_in, subscribe, ticker_of, told
+from perpctl.exchange.gateway.feed.depth import Depth, Gap
+from perpctl.exchange.gateway.feed.inbox import Inbox
+from perpctl.exchange.gateway.rpc import Call, SocketRpc
+from perpctl.exchange.http import NoAnswer, NotSent
+from perpctl.exchange.port import Beat, BookSeen, FeedLost, FeedResumed, QuoteSeen
+from perpctl.model.instrument import Quote
+
+FIRST_MESSAGE_S = 5.0
+SILENT_S = 5.0  # then the venue is asked: a quiet market is no dead feed, and a live socket no live channel
+MOVED_MS = 2000
+
+
+class MarketEnd:
+    """Our end of the streams socket."""
+
+    def __init__(
+        self, products: Sequence[str], inbox: Inbox, clock: Clock, ask: Callable[[str], Awaitable[Quote]]
+    ) -> None:
+        self.channels = tuple(channel for name in products for channel in (ticker_of(name), book_of(name)))
+        self.granted: tuple[str, ...] = ()
+        self._inbox = inbox
+        self._clock = clock
+        self._ask = ask
+        self._live: set[str] = set()
+        self._heard_at: dict[str, float] = {}
+        self._depths: dict[str, Depth] = {}
+        self._quoted_ms: dict[str, int] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._rpc: SocketRpc | None = None
+
+    async def up(self, rpc: SocketRpc) -> None:
+        self._rpc = rpc
+        self._depths = {channel: Depth() for channel in self.channels if is_book(channel)}
+        self._heard_at = dict.fromkeys(self.channels, self._clock.monotonic())
+        self.granted = await subscribe(rpc, "public", self.channels)
+        for channel in self.channels:
+            if channel not in self.granted:
+                self._inbox.put(FeedLost(channel, "the venue left it out of the subscription"))
+
+    def heard(self, message: dict[str, Any]) -> None:
+        channel, row = told(message)
+        if channel not in self._heard_at:
+            return
+        now = self._clock.monotonic()
+        if is_book(channel):
+            try:
+                event: BookSeen | QuoteSeen = BookSeen(self._depths[channel].apply(row, now))
+            except Gap as why:
+                if channel in self._live:
+                    self._lose(channel, f"a gap: {why}")
+                return  # changes still under way before the new snapshot say nothing
+        else:
+            event = QuoteSeen(wire.quote(row, now))
+            self._quoted_ms[channel] = event.quote.at_ms
+        self._heard_at[channel] = now
+        if channel not in self._live:
+            self._live.add(channel)
+            self._inbox.put(FeedResumed(channel))
+        self._inbox.put_latest(channel, event)
+
+    async def alive(self, rpc: SocketRpc) -> None:
+        now = self._clock.monotonic()
+        self._inbox.put_latest("beat", Beat(now))
+        for channel in self.granted:
+            silent_s = now - self._heard_at[channel]
+            if channel not in self._live and silent_s > FIRST_MESSAGE_S:
+                self._lose(channel, f"nothing came for {silent_s:.0f} s after subscribing")
+            elif channel in self._live and not is_book(channel) and silent_s > SILENT_S:
+                await self._compare(channel)
+
+    def down(self, cause: str) -> None:
+        self._rpc = None
+        for channel in self.granted:
+            self._inbox.forget(channel)
+            self._inbox.put(FeedLost(channel, cause))
+        self._live.clear()
+        self.granted = ()
+
+    async def aclose(self) -> None:
+        """Stop what is still being mended."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _compare(self, channel: str) -> None:
+        """A ticker that said nothing for long: its quote is confirmed by asking, or the channel is dead."""
+        try:
+            quote = await self._ask(product_in(channel))
+        except PerpctlError:
+            return  # asked again at the next beat; meanwhile its age grows, as it should
+        if quote.at_ms > self._quoted_ms.get(channel, 0) + MOVED_MS and quote.seen - self._heard_at[channel] > SILENT_S:
+            self._lose(channel, "silent, while the venue's own ticker went on")
+            return
+        self._heard_at[channel] = quote.seen
+        self._inbox.put_latest(channel, QuoteSeen(quote))
+
+    def _lose(self, channel: str, cause: str) -> None:
+        """What the channel said is stale; subscribe again, for a book that means a new snapshot."""
+        self._live.discard(channel)
+        self._inbox.forget(channel)
+        self._inbox.put(FeedLost(channel, cause))
+        self._heard_at[channel] = self._clock.monotonic()
+        if is_book(channel):
+            self._depths[channel] = Depth()
+        if self._rpc is not None:
+            task = asyncio.create_task(self._mend(self._rpc, channel))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _mend(self, rpc: SocketRpc, channel: str) -> None:
+        try:
+            await rpc.call(Call("public/unsubscribe", {"channels": (channel,)}, SUBSCRIBE_S))
+            await subscribe(rpc, "public", (channel,))
+        except (NotSent, NoAnswer, RpcFailure) as why:
+            # Tried again after FIRST_MESSAGE_S of silence; the socket itself is watched by its link.
+            self._inbox.put(FeedLost(channel, f"could not be subscribed again: {why}"))

@@ -1,0 +1,223 @@
+"""This file is our one line to the gateway over HTTP: signed in, within the credits, reads repeated, writes never."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
+
+from perpctl.clock import Clock
+from perpctl.errors import VenueUnreachable
+from perpctl.exchange.access import Access
+from perpctl.exchange.auth import Signer, Tokens, no_key
+from perpctl.exchange.budget import Budget, Duty, Pool
+from perpctl.exchange.gateway.errors import Kind, RpcFailure, typed
+from perpctl.exchange.gateway.rpc import Call, Gate, HttpRpc, Param
+from perpctl.exchange.http import NoAnswer, NotSent
+from perpctl.exchange.keys import read_key
+from perpctl.exchange.transport import Transport
+
+NEEDS_LOGIN = 11056  # the venue has switched unauthenticated public requests off for a while
+THROTTLED_RETRIES = 5
+_WORTH_REPEATING = (Kind.THROTTLED, Kind.NOT_EXECUTED, Kind.UNCERTAIN)
+_ENGINE = frozenset(
+    f"private/{name}"
+    for name in ("buy", "sell", "edit", "edit_by_label", "cancel", "cancel_by_label", "close_position")
+)
+_OWN_PURSE = {
+    "public/get_instruments": Pool.INSTRUMENTS,
+    "private/get_transaction_log": Pool.LEDGER,
+    "public/subscribe": Pool.SUBSCRIBE,
+    "private/subscribe": Pool.SUBSCRIBE,
+    "public/unsubscribe": Pool.SUBSCRIBE,
+    "private/unsubscribe": Pool.SUBSCRIBE,
+}
+T = TypeVar("T")
+_dice = random.SystemRandom()
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How long one attempt may take in all, how many repeats, and the longest pause before the first of them."""
+
+    deadline_s: float
+    retries: int
+    pause_s: float = 0.2
+
+
+SINGLE = Policy(5, 3)
+PAGE = Policy(10, 3)
+HISTORY = Policy(30, 3, 1.0)
+QUICK = Policy(3, 2)
+
+
+class Line:
+    """Calls to one gateway with one key. The key file is read at the first private call."""
+
+    def __init__(self, access: Access, clock: Clock, budget: Budget, transport: Transport) -> None:
+        self.access = access
+        self.clock = clock
+        self.budget = budget
+        self.transport = transport
+        self.duty = Duty.OPERATOR
+        self._rpc = HttpRpc(transport, access.http.rstrip("/"))
+        self._rpc.on_date = self._on_date
+        self._signer: Signer | None = None
+        self._tokens = Tokens(self._exchange, clock)
+        self._clock_moved = False
+
+    async def read(
+        self, method: str, params: Mapping[str, Param], parse: Callable[[Any], T], policy: Policy = SINGLE
+    ) -> T:
+        """The parsed result of a call that changes nothing, repeated as `policy` says, with full jitter.
+
+        `parse` raises NoAnswer for a result that cannot be trusted. Raises VenueUnreachable, CredentialError,
+        VenueRefused, Throttled.
+        """
+        call = Call(method, params, policy.deadline_s)
+
+        async def attempt() -> T:
+            return parse(await self._once(call, self.duty))
+
+        try:
+            return await self._repeating(policy)(attempt)
+        except (NotSent, NoAnswer) as why:
+            raise unreachable(method, why) from why
+        except RpcFailure as why:
+            raise typed(why, method) from why
+
+    async def act(
+        self, method: str, params: Mapping[str, Param], deadline_s: float, duty: Duty, gate: Gate | None = None
+    ) -> Any:
+        """The result of one attempt at something that acts. Raises NotSent, NoAnswer, RpcFailure, CredentialError.
+
+        It is sent a second time only after the venue has said, by code, that our sign-in had lapsed.
+        """
+        return await self._once(Call(method, params, deadline_s, gate), duty)
+
+    def sign(self) -> Mapping[str, Param]:
+        """The parameters of `public/auth`, freshly signed. Raises CredentialError."""
+        if self._signer is None:
+            if self.access.key_file is None:
+                raise no_key()
+            self._signer = Signer(read_key(self.access.key_file), self.clock)
+        return {"grant_type": "coinbase_cdp", "token": self._signer.jwt()}
+
+    async def _once(self, call: Call, duty: Duty) -> Any:
+        try:
+            return await self._signed_in(call, duty)
+        except RpcFailure as why:
+            if why.kind is Kind.THROTTLED:
+                self.budget.slow_down()
+            if why.code == NEEDS_LOGIN and self.access.key_file is not None:
+                return await self._send(call, duty, await self._bearer())
+            raise
+
+    async def _signed_in(self, call: Call, duty: Duty) -> Any:
+        if not call.method.startswith("private/"):
+            return await self._send(call, duty, None)
+        bearer = await self._bearer()
+        try:
+            return await self._send(call, duty, bearer)
+        except RpcFailure as why:
+            if why.kind is not Kind.UNAUTHORIZED:
+                raise
+            # The venue did not execute it (Coinbase SDK): sign in again, and repeat once.
+            self._tokens.drop(bearer)
+        return await self._send(call, duty, await self._bearer())
+
+    async def _send(self, call: Call, duty: Duty, bearer: str | None) -> Any:
+        await self.budget.take(pool_of(call.method, call.params), duty)
+        return await self._rpc.call(call, bearer)
+
+    async def _bearer(self) -> str:
+        try:
+            return await self._tokens.bearer()
+        except VenueUnreachable as why:
+            raise NotSent(f"no access: {why}") from why
+
+    async def _exchange(self) -> Mapping[str, object]:
+        """A token for a JWT; a refusal is tried once more if the answer's Date says that our clock was off."""
+        self._clock_moved = False
+        try:
+            return await self._exchange_once()
+        except RpcFailure as why:
+            if why.kind is not Kind.UNAUTHORIZED or not self._clock_moved:
+                raise typed(why, "public/auth") from why
+        try:
+            return await self._exchange_once()
+        except RpcFailure as why:
+            raise typed(why, "public/auth") from why
+
+    async def _exchange_once(self) -> Mapping[str, object]:
+        self.sign()  # a key that cannot be used is said before anything is tried
+        try:
+            grant: object = await self._repeating(QUICK)(self._auth)
+        except (NotSent, NoAnswer) as why:
+            raise unreachable("public/auth", why) from why
+        if not isinstance(grant, dict):
+            raise VenueUnreachable("public/auth: the answer is no object", not_done="nothing was sent after it")
+        return grant
+
+    def _repeating(self, policy: Policy) -> AsyncRetrying:
+        return AsyncRetrying(
+            retry=retry_if_exception(_worth_repeating),
+            stop=_enough(policy),
+            wait=_pause(policy),
+            sleep=self.clock.sleep,
+            reraise=True,
+        )
+
+    async def _auth(self) -> Any:
+        await self.budget.take(pool_of("public/auth", {}), Duty.EXIT)
+        return await self._rpc.call(Call("public/auth", self.sign(), QUICK.deadline_s))
+
+    def _on_date(self, header: str | None) -> None:
+        if self._signer is not None and self._signer.observe_date(header):
+            self._clock_moved = True
+
+
+def pool_of(method: str, params: Mapping[str, object]) -> Pool:
+    """The purse a call draws on; a cancel by label without a currency is a mass cancel (Deribit docs, rate limits)."""
+    if method.startswith("private/cancel_all") or (method == "private/cancel_by_label" and "currency" not in params):
+        return Pool.CANCEL_ALL
+    if method in _ENGINE:
+        return Pool.MATCHING
+    return _OWN_PURSE.get(method, Pool.NON_MATCHING)
+
+
+def unreachable(method: str, why: Exception) -> VenueUnreachable:
+    """What an operator is told when no trustworthy answer came."""
+    return VenueUnreachable(f"{method}: {why}", not_done="nothing was learned; what was known before is not confirmed")
+
+
+def _worth_repeating(why: BaseException) -> bool:
+    if isinstance(why, RpcFailure):
+        return why.kind in _WORTH_REPEATING
+    return isinstance(why, NotSent | NoAnswer)
+
+
+def _throttle(state: RetryCallState) -> RpcFailure | None:
+    why = state.outcome.exception() if state.outcome is not None else None
+    return why if isinstance(why, RpcFailure) and why.kind is Kind.THROTTLED else None
+
+
+def _enough(policy: Policy) -> Callable[[RetryCallState], bool]:
+    def stop(state: RetryCallState) -> bool:
+        limit = THROTTLED_RETRIES if _throttle(state) and policy.retries else policy.retries
+        return state.attempt_number > limit
+
+    return stop
+
+
+def _pause(policy: Policy) -> Callable[[RetryCallState], float]:
+    def wait(state: RetryCallState) -> float:
+        throttle = _throttle(state)
+        if throttle is not None:
+            return throttle.retry_after_s or _dice.uniform(0.5, 1.5)
+        return _dice.uniform(0, policy.pause_s * 2 ** (state.attempt_number - 1))
+
+    return wait
