@@ -103,7 +103,7 @@ async def _result(progress: _Progress, exchange: Exchange, include_stops: bool) 
         "refusals": dict(progress.refusals),
         "paths": list(progress.paths),
     }
-    bare = ()
+    bare: tuple[str, ...] = ()
     if include_stops:
         bare = tuple(f"{one.product_id} {one.size:+f} has no stop now" for one in await exchange.positions())
     left = tuple(f"{order.order_id} {progress.refusals.get(order.order_id, '')}".strip() for order in progress.left)

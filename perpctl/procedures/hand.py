@@ -13,7 +13,7 @@ from perpctl.errors import StateDamaged
 from perpctl.exchange.port import Absent, Confirmed, Exchange, Outcome, Refused, Settled, Unknown
 from perpctl.exchange.settle import settle
 from perpctl.model import identity
-from perpctl.model.day import day_start_ms
+from perpctl.model.books.day import day_start_ms
 from perpctl.model.exposure import Holding, UnknownOrder
 from perpctl.model.instrument import Instrument
 from perpctl.model.mode import Mode

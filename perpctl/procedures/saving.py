@@ -1,0 +1,40 @@
+"""This file saves what we remember into one verified file with its hash."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perpctl.results import Confirm, Done, Plan, Risk, Step, StepResult
+from perpctl.store.state_file import save_state
+
+if TYPE_CHECKING:
+    from perpctl.desk import Desk
+
+
+async def save(desk: Desk, file: Path | None) -> Plan:
+    """One step: copy, verify, hash. It asks nothing of the venue."""
+    target = file.absolute() if file else _default(desk)
+
+    async def preview() -> str:
+        return f"save the journal to {target}"
+
+    async def perform() -> StepResult:
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        saved = save_state(desk.journal(), target)
+        evidence = f"{saved.path}, {saved.size:,} bytes, sha256 {saved.sha256}, {saved.head.seq} records, verified"
+        facts = {"path": str(saved.path), "sha256": saved.sha256, "records": saved.head.seq, "size": saved.size}
+        return StepResult(Done.DONE, evidence, (), facts)
+
+    return Plan(
+        "state save",
+        desk.known_scope(),
+        Risk.NONE,
+        Confirm.NONE,
+        str(target),
+        (Step("save", "save state", preview, perform),),
+    )
+
+
+def _default(desk: Desk) -> Path:
+    return desk.settings.state_dir / "saves" / f"state-{desk.clock.now():%Y%m%d-%H%M%S-%f}.db"
