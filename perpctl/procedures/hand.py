@@ -13,7 +13,7 @@ from perpctl.errors import StateDamaged
 from perpctl.exchange.port import Absent, Confirmed, Exchange, Outcome, Refused, Settled, Unknown
 from perpctl.exchange.settle import settle
 from perpctl.model import identity
-from perpctl.model.books.day import day_start_ms
+from perpctl.model.day import day_start_ms
 from perpctl.model.exposure import Holding, UnknownOrder
 from perpctl.model.instrument import Instrument
 from perpctl.model.mode import Mode
@@ -89,7 +89,7 @@ class Hand:
             assert control is not None
             return Refused(None, f"our gate, {control.name}: {control.reason_code and control.reason_code.meaning}")
         self._intents.intend(request, decision, grounds)
-        return await self._told(request, await self._exchange.place(request))
+        return await self._told(request, await self._exchange.place(request), grounds.market_ms or 0)
 
     async def close_whole(self, position: Position, instrument: Instrument) -> Settled | Refused:
         """The venue's own reduce-only close of a whole position at market: it takes no size of ours."""
@@ -100,7 +100,7 @@ class Hand:
         if isinstance(outcome, Unknown):  # it carries no identity of ours: the next read of the position tells
             self._intents.unknown(request.identity, outcome.cause)
             return outcome
-        return await self._told(request, outcome)
+        return await self._told(request, outcome, grounds.market_ms or 0)
 
     def new_identity(self) -> str:
         """For one intent; never used twice."""
@@ -110,7 +110,7 @@ class Hand:
             lease = None
         return identity.make(self._desk.identity_key(), lease.epoch if lease else 0, secrets.randbits(64))
 
-    async def _told(self, request: OrderRequest, outcome: Outcome) -> Settled | Refused:
+    async def _told(self, request: OrderRequest, outcome: Outcome, since_ms: int) -> Settled | Refused:
         match outcome:
             case Confirmed(order, fills):
                 self._intents.confirmed(request.identity, order, fills)
@@ -120,10 +120,10 @@ class Hand:
                 return outcome
             case Unknown(cause):
                 self._intents.unknown(request.identity, cause)
-                return await self._settled(request)
+                return await self._settled(request, outcome, since_ms)
 
-    async def _settled(self, request: OrderRequest) -> Settled:
-        settled = await settle(self._exchange, request, self._desk.clock)
+    async def _settled(self, request: OrderRequest, unknown: Unknown, since_ms: int) -> Settled:
+        settled = await settle(self._exchange, request, unknown, self._desk.clock, since_ms=since_ms)
         match settled:
             case Confirmed(order, fills):
                 self._intents.settled(request.identity, order, "label", fills)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perpctl.results import Confirm, Done, Plan, Risk, Step, StepResult
+from perpctl.results import Confirm, Done, Json, Plan, Risk, Step, StepResult
 from perpctl.store.state_file import save_state
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 async def save(desk: Desk, file: Path | None) -> Plan:
     """One step: copy, verify, hash. It asks nothing of the venue."""
-    target = file.absolute() if file else _default(desk)
+    target = file or _default(desk)
 
     async def preview() -> str:
         return f"save the journal to {target}"
@@ -23,7 +23,7 @@ async def save(desk: Desk, file: Path | None) -> Plan:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         saved = save_state(desk.journal(), target)
         evidence = f"{saved.path}, {saved.size:,} bytes, sha256 {saved.sha256}, {saved.head.seq} records, verified"
-        facts = {"path": str(saved.path), "sha256": saved.sha256, "records": saved.head.seq, "size": saved.size}
+        facts: dict[str, Json] = {"path": str(saved.path), "sha256": saved.sha256, "records": saved.head.seq, "size": saved.size}
         return StepResult(Done.DONE, evidence, (), facts)
 
     return Plan(

@@ -31,6 +31,10 @@ class Part:
     level: Tone = Tone.PLAIN
     command: str | None = None
 
+    def line(self) -> Line:
+        """On the screen."""
+        return Line(f"{self.name:<8} {self.text}", self.level, mark=self.level is not Tone.PLAIN)
+
 
 async def status(desk: Desk) -> Answer:
     """Mode, bot, venue, risk, orders, what comes next. Exit 0 fine, 1 something warns, 3 something is unknown."""
@@ -45,9 +49,7 @@ async def status(desk: Desk) -> Answer:
     scope = await desk.scope()
     commands = tuple(f"perpctl -p {scope.profile} {one.command}" for one in parts if one.command)
     words = {ExitCode.OK: "worst: ok (exit 0)", ExitCode.NEGATIVE: "worst: WARN (exit 1)"}
-    view: list[Block] = [
-        Line(f"{one.name:<8} {one.text}", one.level, mark=one.level is not Tone.PLAIN) for one in parts
-    ]
+    view: list[Block] = [one.line() for one in parts]
     view += [Next(commands)] if commands else []
     view.append(Line(words.get(worst, "worst: UNKNOWN (exit 3)"), Tone.GOOD if worst is ExitCode.OK else Tone.BAD))
     facts: dict[str, Json] = {one.name: one.facts for one in parts}
