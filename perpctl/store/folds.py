@@ -9,13 +9,16 @@ from enum import StrEnum
 from typing import Any
 
 import apsw
+import msgspec
 
-from perpctl.model.money import plain
+from perpctl.model.books.ledger import Ledger, Tally, apply_fill
+from perpctl.model.fill import Fill, FundingPayment
+from perpctl.model.money import ZERO, plain
 from perpctl.model.order import OrderStatus
-from perpctl.store.records import Kind, Record
+from perpctl.store.records import Kind, Record, plain_json
 
 Body = Mapping[str, Any]
-PROJECTIONS = ("orders", "fills", "positions", "funding", "mode_changes", "reconciles", "baselines")
+PROJECTIONS = ("orders", "fills", "corrections", "positions", "funding", "mode_changes", "reconciles", "baselines")
 
 
 class IntentState(StrEnum):
@@ -209,17 +212,45 @@ def _mode_changed(connection: apsw.Connection, record: Record, body: Body) -> No
 
 def _funding(connection: apsw.Connection, record: Record, body: Body) -> None:
     payment = body["payment"]
+    paid = msgspec.convert(payment, FundingPayment)
+    before = tally_of(connection, paid.product_id, paid.slot)
+    ledger = Ledger(ZERO, paid.currency, tallies={(paid.product_id, paid.slot): before}).with_funding(paid)
+    _put_tally(connection, record, ledger.tally(paid.product_id, paid.slot), fills=0)
     values = (payment["row_id"], payment["product_id"], payment["at_ms"], _text(payment))
     connection.execute("INSERT INTO funding VALUES (?, ?, ?, ?, ?, ?)", (record.seq, record.writer["venue"], *values))
 
 
+def tally_of(connection: apsw.Connection, product_id: str, slot: int | None) -> Tally:
+    """The position of a product in a slot as folded so far; an empty one when there is none."""
+    sql = "SELECT tally FROM positions WHERE product_id = ? AND slot = ?"
+    text = connection.execute(sql, (product_id, _slot(slot))).get
+    return Tally(product_id, slot) if text is None else msgspec.json.decode(text, type=Tally)
+
+
 def _move_position(connection: apsw.Connection, record: Record, fill: Body) -> None:
-    """Fold a fill into the position of its product and slot."""
+    moved = msgspec.convert(fill, Fill)
+    before = tally_of(connection, moved.product_id, moved.slot)
+    _put_tally(connection, record, apply_fill(before, moved).after, fills=1)
+
+
+def _put_tally(connection: apsw.Connection, record: Record, tally: Tally, fills: int) -> None:
+    connection.execute(
+        "INSERT INTO positions VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (product_id, slot) "
+        "DO UPDATE SET tally = ?3, fills = fills + ?4, last_seq = ?5",
+        (tally.product_id, _slot(tally.slot), _text(plain_json(tally)), fills, record.seq),
+    )
+
+
+def _slot(slot: int | None) -> str:
+    return "cross" if slot is None else str(slot)
 
 
 def _correction(connection: apsw.Connection, record: Record, body: Body) -> None:
     """A correction moves the position like a fill without a fee; what it stands for is in its cause."""
-    _move_position(connection, record, body["fill"])
+    movement = body["fill"]
+    values = (record.seq, movement["trade_id"], body["cause"], _text(movement))
+    connection.execute("INSERT INTO corrections VALUES (?, ?, ?, ?)", values)
+    _move_position(connection, record, movement)
 
 
 _Fold = Callable[[apsw.Connection, Record, Body], None]

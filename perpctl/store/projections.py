@@ -12,7 +12,9 @@ from typing import Any, TypeVar
 import apsw
 import msgspec
 
+from perpctl.model.books.ledger import Ledger, Tally, apply_fill
 from perpctl.model.fill import Fill, FundingPayment
+from perpctl.model.money import ZERO
 from perpctl.model.order import Order, OrderRequest
 from perpctl.store import folds, sqlite
 from perpctl.store.folds import UNPROVEN, IntentState
@@ -52,7 +54,7 @@ class TrackedOrder:
     @property
     def remaining(self) -> Decimal:
         """What can still fill, by whichever of fills and the venue's word is further."""
-        return self.size - max(self.booked, self.order.filled if self.order else Decimal(0))
+        return self.size - max(self.booked, self.order.filled if self.order else ZERO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,24 @@ class Views:
             f"SELECT fill FROM fills WHERE order_id IN ({marks}) ORDER BY at_ms, seq",  # noqa: S608 - marks only
             *sorted(ids),
         )
+
+    def corrections(self) -> tuple[tuple[str, Fill], ...]:
+        """What moved our positions without being a fill: cause and movement, in the order booked."""
+        rows = self._rows("SELECT cause, movement FROM corrections ORDER BY seq")
+        return tuple((cause, msgspec.json.decode(movement, type=Fill)) for cause, movement in rows)
+
+    def positions(self) -> tuple[Tally, ...]:
+        """What our records say is held, by product and slot."""
+        return tuple(tally for tally in self.tallies() if tally.size)
+
+    def tallies(self) -> tuple[Tally, ...]:
+        """Every product and slot ever traded, those that are flat now with what they realised, paid and cost."""
+        return self._decoded(Tally, "SELECT tally FROM positions ORDER BY product_id, slot")
+
+    def ledger(self, start: Decimal, currency: str, transfers: Decimal = ZERO) -> Ledger:
+        """The money of our records, from equity `start` when nothing was held."""
+        tallies = {(tally.product_id, tally.slot): tally for tally in self.tallies()}
+        return Ledger(start, currency, transfers, tallies)
 
     def has_fill(self, venue: str, trade_id: str) -> bool:
         """Whether this execution is booked."""
@@ -187,6 +207,7 @@ class Projections(Views):
         with self.journal.batch():
             if self.has_fill(venue, fill.trade_id):
                 return False
+            change = apply_fill(folds.tally_of(self._connection, fill.product_id, fill.slot), fill)
             body = {
                 "order_id": fill.order_id,
                 "ours": self.ours(fill.identity),
@@ -195,6 +216,9 @@ class Projections(Views):
                 "counted_once_key": f"{venue}:{fill.trade_id}",
                 "size_unit": "base coin",
                 "fill": fill,
+                "effect": change.effect,
+                "position_after": change.after.size,
+                "realised": change.realized,
             }
             self.journal.append(Kind.FILL_BOOKED, body, correlation or Correlation(intent_id=fill.identity), fill.at_ms)
         return True
@@ -246,6 +270,7 @@ class Projections(Views):
     def correct(self, movement: Fill, cause: str, correlation: Correlation) -> Record:
         """Move our position by what no fill explains: `movement` has no fee and a trade id of its own making.
 
+        Raises ValueError when a correction of that trade id was booked already.
         `cause` is foreign, liquidation, reversal or unknown; the correlation names the plan that decided on it.
         """
         body = {"cause": cause, "order_id": movement.order_id, "size_unit": "base coin", "fill": movement}

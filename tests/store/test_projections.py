@@ -200,6 +200,41 @@ def test_funding_is_booked_once_by_its_row(projections: Projections) -> None:
     assert projections.funding() == (payment("r1"),)
 
 
+def test_positions_are_the_fold_of_fills_and_funding(projections: Projections) -> None:
+    projections.book_fill(fill("t1", "v1", size="0.02", price="84000"), "reply")
+    projections.book_fill(fill("t2", "v2", size="0.01", price="84100", side=Side.SELL), "reply")
+    projections.book_funding(payment("r1", "-0.42"), "listing")
+    (held,) = projections.positions()
+    assert (held.size, held.entry_price, held.realized) == (Decimal("0.01"), 84000, 1)
+    assert (held.fees, held.funding) == (Decimal("0.50"), Decimal("-0.42"))
+    last = projections.trace("v2")[-1].body
+    assert (last["effect"], last["position_after"], Decimal(last["realised"])) == ("reduced", "0.01", 1)
+
+
+def test_a_flat_position_is_not_held_but_its_money_counts(projections: Projections) -> None:
+    projections.book_fill(fill("t1", "v1", price="84000"), "reply")
+    projections.book_fill(fill("t2", "v2", price="84100", side=Side.SELL), "reply")
+    assert projections.positions() == ()
+    assert projections.ledger(Decimal(1000), "USDC").equity({}) == Decimal("1000.50")
+
+
+def test_slots_are_positions_of_their_own(projections: Projections) -> None:
+    projections.book_fill(fill("t1", "v1"), "reply")
+    projections.book_fill(replace(fill("t2", "v2", side=Side.SELL), slot=3), "reply")
+    assert {held.slot: held.size for held in projections.positions()} == {None: Decimal("0.01"), 3: Decimal("-0.01")}
+
+
+def test_a_correction_moves_the_position_and_is_no_fill(projections: Projections) -> None:
+    movement = replace(fill("K1", "c0d4", size="0.10", side=Side.SELL), fee=Decimal(0))
+    record = projections.correct(movement, "foreign", Correlation(plan_id="8c21"))
+    assert record.kind is Kind.CORRECTION_BOOKED
+    assert [held.size for held in projections.positions()] == [Decimal("-0.10")]
+    assert projections.fills() == ()
+    assert projections.corrections() == (("foreign", movement),)
+    with pytest.raises(ValueError, match="recorded already"):
+        projections.correct(movement, "foreign", Correlation(plan_id="8c21"))
+
+
 def test_the_baseline_of_a_risk_day_is_never_taken_again(projections: Projections) -> None:
     assert projections.baseline("2026-11-23") is None
     first = projections.set_baseline("2026-11-23", Decimal("1000.50"), "USDC")

@@ -37,10 +37,17 @@ CREATE TABLE fills (
 CREATE INDEX fills_by_order ON fills (order_id);
 CREATE INDEX fills_by_time ON fills (at_ms);
 
+CREATE TABLE corrections (
+    seq      INTEGER PRIMARY KEY,
+    trade_id TEXT NOT NULL UNIQUE, -- of our own making: the same correction is applied once
+    cause    TEXT NOT NULL,
+    movement TEXT NOT NULL
+) STRICT;
+
 CREATE TABLE positions (
     product_id TEXT NOT NULL,
     slot       TEXT NOT NULL, -- the isolated slot, 'cross' for none
-    lot        TEXT NOT NULL,
+    tally      TEXT NOT NULL, -- the fold of its fills and funding
     fills      INTEGER NOT NULL,
     last_seq   INTEGER NOT NULL,
     PRIMARY KEY (product_id, slot)
