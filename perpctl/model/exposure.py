@@ -1,10 +1,16 @@
-"""This file works out the worst case: positions with every open and unknown order filled on the bad side."""
+"""This file works out the worst case of positions and orders, and estimates the margin and liquidation they lead to.
+
+Worst case: every open and unknown order filled on the bad side. Margin: the published rates of the standard model,
+initial 2 % and maintenance 1 % of notional, and for BTC 0.005 % more for each coin of position. They are older than the
+venue's last rework, so everything computed from them is an estimate; the venue's own figures win where it gives them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 from perpctl.model.money import ZERO
 from perpctl.model.order import Order, OrderRequest, Side
@@ -35,10 +41,10 @@ class UnknownOrder:
 
 
 Key = tuple[str, int | None]  # product and slot
+HUNDRED = Decimal(100)
 
 
-@dataclass(frozen=True, slots=True)
-class Reach:
+class Reach(NamedTuple):
     """How far a position can get with what is out now; signed base coin, low <= size <= high."""
 
     product_id: str
@@ -59,8 +65,8 @@ class Reach:
         if order.reduce_only:
             return self
         if order.side is Side.BUY:
-            return replace(self, high=self.high + order.size)
-        return replace(self, low=self.low - order.size)
+            return self._replace(high=self.high + order.size)
+        return self._replace(low=self.low - order.size)
 
 
 def reaches(holdings: Iterable[Holding], working: Iterable[Order], unknown: Iterable[UnknownOrder]) -> dict[Key, Reach]:
@@ -84,7 +90,7 @@ def reaches(holdings: Iterable[Holding], working: Iterable[Order], unknown: Iter
         sums[key] = sums.get(key, ZERO) + size
     for key in buys.keys() | sells.keys():
         reach = found[key]
-        found[key] = replace(reach, low=reach.low - sells.get(key, ZERO), high=reach.high + buys.get(key, ZERO))
+        found[key] = reach._replace(low=reach.low - sells.get(key, ZERO), high=reach.high + buys.get(key, ZERO))
     return found
 
 
@@ -127,14 +133,74 @@ def gross_notional(all_reaches: Iterable[Reach]) -> Decimal | None:
     """Worst absolute notional of everything, summed; None when something held or ordered has no price."""
     total = ZERO
     for reach in all_reaches:
-        if reach.worst == 0:
+        worst = reach.worst
+        if worst == 0:
             continue
         if reach.price is None:
             return None
-        total += reach.worst * reach.price
+        total += worst * reach.price
     return total
 
 
 def leverage(gross: Decimal, equity: Decimal) -> Decimal | None:
     """Gross notional over equity; None without equity."""
     return gross / equity if equity > 0 else None
+
+
+# --- margin, estimated ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class MarginRates:
+    """Fractions of notional; `per_coin` is added to both for each base coin of position."""
+
+    initial: Decimal
+    maintenance: Decimal
+    per_coin: Decimal
+
+
+_PLAIN = MarginRates(Decimal("0.02"), Decimal("0.01"), ZERO)
+_BTC = MarginRates(Decimal("0.02"), Decimal("0.01"), Decimal("0.00005"))
+
+
+def standard_rates(base: str) -> MarginRates:
+    """The published rates for a base coin; only those of BTC grow with size."""
+    return _BTC if base == "BTC" else _PLAIN
+
+
+def initial_margin(size: Decimal, price: Decimal, rates: MarginRates) -> Decimal:
+    """Estimate in settlement currency of what a position of `size` base coin ties up."""
+    return abs(size) * price * (rates.initial + rates.per_coin * abs(size))
+
+
+def maintenance_margin(size: Decimal, price: Decimal, rates: MarginRates) -> Decimal:
+    """Estimate in settlement currency of the least that keeps a position of `size` base coin alive."""
+    return abs(size) * price * (rates.maintenance + rates.per_coin * abs(size))
+
+
+def liquidation_price(
+    size: Decimal, mark: Decimal, equity: Decimal, other_maintenance: Decimal, rates: MarginRates
+) -> Decimal | None:
+    """Estimate of the mark at which equity meets maintenance, every other price unchanged.
+
+    `equity` is that of the cross account or of the isolated slot, at `mark`; `other_maintenance` is what its other
+    positions need. None: not by this product alone, that is, not before the price falls to zero or doubles.
+    Solves equity + size (P - mark) = other + |size| P rate for P.
+    """
+    if size == 0 or mark <= 0:
+        return None
+    rate = rates.maintenance + rates.per_coin * abs(size)
+    slope = size - abs(size) * rate
+    price = (size * mark - equity + other_maintenance) / slope
+    if size > 0:
+        if price <= 0:
+            return None
+        return min(price, mark)  # already past it: liquidation is here
+    if price >= 2 * mark:
+        return None
+    return max(price, mark)
+
+
+def liquidation_distance_pct(mark: Decimal, liquidation: Decimal | None) -> Decimal | None:
+    """The adverse move from the mark to liquidation, in percent of the mark; None: not by this product alone."""
+    return None if liquidation is None else abs(mark - liquidation) / mark * HUNDRED

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from perpctl.model.exposure import gross_notional, net_notional, product_worst
-from perpctl.model.margin import initial_margin, standard_rates
+from perpctl.model.exposure import gross_notional, initial_margin, net_notional, product_worst, standard_rates
 from perpctl.model.money import ZERO
 from perpctl.model.order import Side, TimeInForce
 from perpctl.risk.verdict import Finding, Reason
