@@ -98,7 +98,6 @@ class Exchange:
         venue, market = self._venue, self._venue.market(tick.product)
         if tick.at_ms > venue.now:
             pass_time(venue, tick.at_ms)
-        since = market.book.change_id
         market.take_prices(tick, venue.rules)
         matching = market.state == "open"
         for seen in tick.prints:
@@ -109,7 +108,7 @@ class Exchange:
                 fire_triggers(venue, market)
         if market.holders:
             watch_margin(venue, market)
-        venue.book_changed(market, since)
+        venue.book_changed(market)
         venue.emit(TickerChanged(tick.product))
 
     def _print(self, market: Market, seen: Print, matching: bool) -> None:

@@ -51,7 +51,7 @@ class Side(Struct):
 
 
 class Book(Struct):
-    """A product's book. `change_id` grows with every change."""
+    """A product's book. `change_id` grows with every change; `told_id` is the last one announced."""
 
     tick_size: Decimal
     step: Decimal
@@ -60,6 +60,7 @@ class Book(Struct):
     asks: Side = field(default_factory=lambda: Side(-1))
     seed: int = 0
     change_id: int = FIRST_CHANGE_ID
+    told_id: int = FIRST_CHANGE_ID
 
     def makers(self, taker_sign: int) -> Side:
         """The side that a buyer (+1) or seller (-1) hits."""

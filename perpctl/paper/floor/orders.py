@@ -116,7 +116,7 @@ def execute(venue: Venue, order: Order) -> tuple[Order, list[Trade]]:
     if not order.reduce_only and not order.is_liquidation:
         require_funds(account, venue.markets, venue.orders, order.sign * order.remaining, market.product)
     price = order.price or ZERO
-    since, trades = market.book.change_id, list[Trade]()
+    trades: list[Trade] = []
     if (
         order.time_in_force != "fill_or_kill"
         or market.book.available(order.sign, price, account.account_id) >= order.remaining
@@ -125,7 +125,7 @@ def execute(venue: Venue, order: Order) -> tuple[Order, list[Trade]]:
     order = _rest_or_end(venue, market, order)
     if trades:
         shrink_reduce_only(venue, account, market)
-    venue.book_changed(market, since)
+    venue.book_changed(market)
     return venue.orders[order.order_id], trades
 
 
@@ -219,12 +219,12 @@ def cancel(venue: Venue, order: Order, reason: str = "user_request") -> Order:
 def end(venue: Venue, order: Order, reason: str) -> Order:
     """Cancel a live order whatever the book's state."""
     account, market = venue.accounts[order.account_id], venue.markets[order.product]
-    since, waited = market.book.change_id, order.state == "untriggered"
+    waited = order.state == "untriggered"
     ended = venue.close(order, "cancelled", reason)
     if waited:
         account.trigger_history.append(TriggerRecord(venue.now, ended, None, "cancelled"))
     venue.account_changed(account)
-    venue.book_changed(market, since)
+    venue.book_changed(market)
     return ended
 
 
@@ -242,9 +242,8 @@ def edit(venue: Venue, order: Order, change: Edit) -> tuple[Order, list[Trade]]:
             check_trigger_side(market, changed)
         return venue.store(changed), []
     if changed.price == order.price and changed.amount <= order.amount:
-        since = market.book.change_id
         market.book.reduce(order.sign, order.order_id, order.amount - changed.amount)
-        venue.book_changed(market, since)
+        venue.book_changed(market)
         return venue.store(changed), []
     check_position_lock(account, changed)
     return _requeue(venue, order, changed)

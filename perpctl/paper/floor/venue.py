@@ -91,10 +91,12 @@ class Venue(Struct):
         if order.oco_ref or order.oto_order_ids:
             self.follow_ups.append(order.order_id)
 
-    def book_changed(self, market: Market, since: int) -> None:
-        """Tell that a book moved on from change id `since`."""
-        if market.book.change_id != since:
-            self.emit(BookChanged(market.product.name, since, market.book.change_id))
+    def book_changed(self, market: Market) -> None:
+        """Tell that a book moved on since this was last told."""
+        book = market.book
+        if book.change_id != book.told_id:
+            self.emit(BookChanged(market.product.name, book.told_id, book.change_id))
+            book.told_id = book.change_id
 
     def account_changed(self, account: Account) -> None:
         """Tell that money or margin in use changed."""

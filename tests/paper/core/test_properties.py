@@ -41,7 +41,8 @@ cancels = st.tuples(st.just("cancel"), st.sampled_from((7, 8)), st.integers(0, 5
 edits = st.tuples(st.just("edit"), st.sampled_from((7, 8)), st.integers(0, 5), st.integers(1, 60), steps)
 closes = st.tuples(st.just("close"), st.sampled_from((7, 8)), products, st.booleans())
 moneys = st.tuples(st.just("money"), st.sampled_from((7, 8)), st.sampled_from((D(-40_000), D(5_000))))
-acts = st.lists(st.one_of(ticks, ticks, placements, placements, placements, cancels, edits, closes, pauses, moneys), max_size=40)
+mixed = st.one_of(ticks, ticks, placements, placements, placements, cancels, edits, closes, pauses, moneys)
+acts = st.lists(mixed, max_size=40)
 
 
 class Play:
