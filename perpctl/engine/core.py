@@ -8,13 +8,16 @@ from decimal import Decimal
 from typing import Any
 
 from perpctl.engine import events as e
-from perpctl.engine.state.day import RiskDay
+from perpctl.engine.state.day import RiskDay, day_left
 from perpctl.engine.state.guard import Guard
+from perpctl.engine.state.losses import watch_losses
+from perpctl.engine.state.market_clock import MarketClock
 from perpctl.engine.state.product import Product
 from perpctl.engine.state.truth import compare, take_over
 from perpctl.engine.state.working import Orders, Stage, Working
 from perpctl.engine.strategy import Desired, View
 from perpctl.exchange import port
+from perpctl.model.day import day_start_ms
 from perpctl.model.fill import Fill
 from perpctl.model.mode import Mode
 from perpctl.model.money import ZERO
@@ -22,11 +25,13 @@ from perpctl.model.order import Order, OrderRequest
 from perpctl.model.position import Position
 from perpctl.risk.activity import Activity
 from perpctl.risk.bounds import Market, effective
+from perpctl.risk.breaches import LossWatch
 from perpctl.risk.conduct import CANCEL_SHARE, bucket_load
 from perpctl.risk.limits import Limits
 from perpctl.risk.verdict import HALTING
 
 HUNDRED = Decimal(100)
+HALF_HOUR_MS = 1_800_000
 UNPROVEN_S = 60.0  # after so long without a reconciliation no entry is sent
 WISH_S = 2.0  # a wish that could not be sent for so long is forgotten
 SETTLE_SOON_S, SETTLE_LATER_S, SETTLE_SOON_FOR_S = 1.0, 5.0, 15.0
@@ -58,6 +63,7 @@ class Core:
         self.orders = Orders()
         self.others: tuple[Position, ...] = ()  # positions of products or slots that we do not trade
         self.day = RiskDay()
+        self.losses = LossWatch()
         self.activity = Activity()
         self.mode, self.mode_why, self.mode_since = Mode.HALTED, "not started", 0.0
         self.blocks: dict[str, str] = {}  # why no entry may be sent, by what blocks it
@@ -66,7 +72,7 @@ class Core:
         self.user_heard = 0.0
         self.reconciled_at: float | None = None
         self.now = 0.0
-        self.market_ms = 0
+        self.market = MarketClock()
         self._new_identity, self.is_ours = new_identity, is_ours
         limits = rules.limits
         self.guard = Guard(
@@ -110,13 +116,18 @@ class Core:
 
     # --- the market
 
+    @property
+    def market_ms(self) -> int:
+        """Market time as the venue last stamped it."""
+        return self.market.at_ms
+
     def _quote_seen(self, event: port.QuoteSeen) -> None:
         quote = event.quote
         product = self.products.get(quote.product_id)
         if product is None:
             return
         before = self.market_ms
-        self.market_ms = max(self.market_ms, quote.at_ms)
+        self.market.saw(quote.at_ms, quote.seen)
         product.quoted(quote)
         if self.market_ms // 60_000 != before // 60_000:
             self._minute_passed(before)
@@ -168,7 +179,7 @@ class Core:
             may_increase=self.mode is Mode.NORMAL,
             orders_left=max(0, int(limits.max_orders_day) - self.activity.recent(self.market_ms).orders_today),
             orders_a_day=int(limits.max_orders_day),
-            day_left=self.day.left(quote.at_ms),
+            day_left=day_left(quote.at_ms),
         )
 
     # --- wishes into orders
@@ -326,13 +337,13 @@ class Core:
     def fill_seen(self, fill: Fill) -> None:
         self.user_heard = self.now
         product = self.products.get(fill.product_id)
-        if product is None or fill.slot is not None or product.held.book(fill) is None:
+        if product is None or fill.slot is not None or (change := product.held.book(fill)) is None:
             return
         product.changed_at = self.now
         self.activity.executed(fill)
         if self.orders.count(fill.identity, fill.size, self.now) is None and not self.is_ours(fill.identity):
             self._stranger_filled(fill)
-        if not product.position and product.held.end_trip() < 0:
+        if change.trip is not None and change.trip < 0:
             self.activity.round_trip_lost(fill.at_ms)
         self.look_after(product)
 
@@ -395,6 +406,7 @@ class Core:
             self._chase(working)
         for product in self.products.values():
             self.look_after(product)
+        watch_losses(self)
 
     def _chase(self, working: Working) -> None:
         waited = self.now - working.since
@@ -427,10 +439,13 @@ class Core:
         if self.mode is not mode and self.mode is not Mode.HALTED:
             self._out.append(e.EnterMode(mode, reason, risk))
 
-    def breach(self, name: str, mode: Mode, reason: str, *, risk: bool) -> None:
-        """Act once when a line is crossed, not at every look."""
-        if name not in self._breached:
-            self._breached.add(name)
+    def breach(self, name: str, mode: Mode | None, reason: str, *, risk: bool) -> None:
+        """Act once when a line is crossed, not at every look; without a mode it is only told."""
+        if name in self._breached:
+            return
+        self._breached.add(name)
+        self.note("ALERT", None, reason)
+        if mode is not None:
             self._enter_mode(mode, reason, risk=risk)
 
     def _heal(self, name: str) -> None:
@@ -439,28 +454,16 @@ class Core:
             self._out.append(e.LeaveMode(name))
 
     def _account_read(self, event: e.AccountRead) -> None:
-        written = self.day.read(event.account, self.worth(worse=False), self.now)
-        if written is not None:
-            self._out.append(e.TakeBaseline(*written))
-        self._watch_losses()
+        if self.day.read(event.account, self.worth(worse=False), self.now):
+            self._out.append(e.TakeBaseline(event.account))
+        watch_losses(self)
 
     def _minute_passed(self, before_ms: int) -> None:
-        if before_ms and self.day.day_of(self.market_ms) != self.day.day_of(before_ms):
+        if before_ms and day_start_ms(self.market_ms) != day_start_ms(before_ms):
             self.activity.day_began()
-        if before_ms and self.market_ms // 1_800_000 != before_ms // 1_800_000:
+        if before_ms and self.market_ms // HALF_HOUR_MS != before_ms // HALF_HOUR_MS:
             self._out.append(e.ReadAccount("half an hour of the market passed"))
-        self._watch_losses()
-
-    def _watch_losses(self) -> None:
-        limits, worth = self.rules.limits, self.worth(worse=True)
-        loss = -(self.day.pnl_pct(worth, self.market_ms) or ZERO)
-        drawdown = self.day.drawdown_pct(worth) or ZERO
-        if limits.drawdown_halt_pct and drawdown >= limits.drawdown_halt_pct:
-            reason = f"gate: {drawdown:.2f} % below the 7-day peak, line {limits.drawdown_halt_pct} %"
-            self.breach("drawdown", Mode.HALTED, reason, risk=True)
-        if limits.day_loss_reduce_pct and loss >= limits.day_loss_reduce_pct:
-            reason = f"gate: day loss {loss:.2f} %, line {limits.day_loss_reduce_pct} %"
-            self.breach("day loss", Mode.REDUCE_ONLY, reason, risk=True)
+        watch_losses(self)
 
     def worth(self, *, worse: bool) -> Decimal:
         """Cash of our fills plus positions, at mark or at the worse of mark and index."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
 
 from perpctl.exchange import port
 from perpctl.model.fill import Fill
@@ -158,11 +157,9 @@ class ReadAccount:
 
 @dataclass(frozen=True, slots=True)
 class TakeBaseline:
-    """Write down the equity that the risk day is measured from; `day` counts risk days since the epoch."""
+    """Write down the equity that the new risk day is measured from."""
 
-    day: int
-    equity: Decimal
-    peak: Decimal
+    account: Account
 
 
 @dataclass(frozen=True, slots=True)

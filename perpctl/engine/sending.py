@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from perpctl.clock import Clock
@@ -68,6 +68,7 @@ class Sender:
     async def order(self, request: OrderRequest, reason: str, over: str) -> None:
         """Send an order if the gate lets it through; what came of it is told to the core."""
         began = self.clock.monotonic()
+        request = replace(request, valid_until_ms=self.core.market.valid_until_ms(began))
         permission = self.permission()
         decision = decide(request, look(self.core, request, permission, self.meter, began), self.core.rules.limits)
         grounds = grounds_of(self.core, request, reason, began)
@@ -78,6 +79,8 @@ class Sender:
         if over == SOCKET and self.session is None:
             self.tell(e.HeldBack(request.identity, "no_session", "the socket is down"))
             return
+        if (working := self.core.orders.ours.get(request.identity)) is not None:
+            working.request = request
         attempt = self._attempt("place", over, permission)
         self.intents.intend(request, decision, grounds)
         self.intents.sent(request.identity, attempt)

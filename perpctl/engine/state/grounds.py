@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from perpctl import __version__
 from perpctl.engine.core import Core
+from perpctl.engine.state.day import day_name
 from perpctl.engine.state.product import Product
 from perpctl.engine.strategy import algorithm_id, params_hash
 from perpctl.model.money import ZERO
@@ -24,7 +25,7 @@ def grounds_of(core: Core, request: OrderRequest, reason: str, now: float) -> Gr
     return Grounds(
         decision_maker=maker,
         execution_maker=Maker("perpctl", __version__),
-        risk_day=core.day.name_of(core.day.day_of(core.market_ms)),
+        risk_day=day_name(core.market_ms),
         market_ms=core.market_ms,
         inputs=_inputs(product, now),
         instrument=_specification(product),

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from perpctl.engine.state.holding import Held
 from perpctl.engine.strategy import Desired, Strategy
+from perpctl.model.books.ledger import Tally
 from perpctl.model.instrument import Book, BookState, Instrument, Quote
 from perpctl.model.money import ZERO, floor_to
 from perpctl.model.order import OrderRequest, OrderType, Purpose, Side, TimeInForce
@@ -22,7 +23,7 @@ class Product:
 
     instrument: Instrument
     strategy: Strategy
-    held: Held = field(default_factory=Held)
+    held: Held = field(init=False)
     quote: Quote | None = None
     book: Book | None = None
     waiting: tuple[Desired, ...] = ()  # wishes whose side still holds an order that has to go first
@@ -34,6 +35,9 @@ class Product:
     changed_at: float = 0.0  # of the last fill
     spec_changed: bool = False
     prices: deque[tuple[int, Decimal]] = field(default_factory=deque)  # of the last minute, market ms
+
+    def __post_init__(self) -> None:
+        self.held = Held(Tally(self.instrument.product_id))
 
     @property
     def product_id(self) -> str:
@@ -119,6 +123,14 @@ class Product:
     @property
     def closing_side(self) -> Side:
         return Side.SELL if self.position > 0 else Side.BUY
+
+    @property
+    def apart_pct(self) -> Decimal | None:
+        """How far mark and index are apart, in percent; None when one is missing."""
+        quote = self.quote
+        if quote is None or not quote.mark or not quote.index:
+            return None
+        return abs(quote.mark / quote.index - 1) * HUNDRED
 
     def worth(self, price: Decimal | None) -> Decimal:
         """Cash of our fills plus the position at `price`."""

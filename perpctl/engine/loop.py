@@ -1,0 +1,348 @@
+"""This file is the bot: it carries what happens to the core, and out what the core asks for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from perpctl.clock import Clock, to_ms
+from perpctl.engine import events as e
+from perpctl.engine.core import USER, Core
+from perpctl.engine.reading import read_truth, settle_working
+from perpctl.engine.sending import HTTP, SOCKET, Lease, Sender
+from perpctl.engine.state.day import day_name
+from perpctl.engine.state.meter import Meter
+from perpctl.errors import PerpctlError
+from perpctl.exchange import port
+from perpctl.model.fill import Fill
+from perpctl.model.mode import Mode
+from perpctl.model.order import Order, is_protective
+from perpctl.store.intents import Intents
+from perpctl.store.latch import Latch, LatchState
+from perpctl.store.latch import Mode as LatchMode
+from perpctl.store.projections import Projections
+from perpctl.store.records import Kind
+
+TICK_S = 0.25
+RENEW_S = 3.0
+RECONCILE_S = 30.0
+ACCOUNT_S = 20.0
+READ_BACK_S = 2.0
+OVERLAP_MS = 300_000  # of each look for fills with the one before
+
+Watcher = Callable[[e.Event, list[e.Effect]], None]
+
+
+@dataclass(slots=True)
+class Gear:
+    """What the bot holds in its hands."""
+
+    exchange: port.Exchange
+    projections: Projections
+    latch: Latch
+    lease: Lease
+    clock: Clock
+    symbols: tuple[str, ...]
+    name: str  # who writes the latch when the gate decides
+
+    @property
+    def intents(self) -> Intents:
+        return Intents(self.projections)
+
+
+@dataclass(slots=True)
+class ReadBack:
+    """What the venue's listing said after the entries were cancelled."""
+
+    proven: bool
+    cancelled: int
+    stops: tuple[Order, ...] = ()
+    left: tuple[Order, ...] = ()
+
+
+class Bot:
+    """One bot, from the first event to the last. Everything runs on one loop; a task that dies ends it all."""
+
+    def __init__(self, core: Core, gear: Gear, meter: Meter) -> None:
+        self.core, self.gear, self.meter = core, gear, meter
+        self.sender = Sender(
+            core, gear.exchange, gear.intents, gear.latch, gear.lease, gear.clock, meter, self.dispatch
+        )
+        self.watchers: list[Watcher] = []
+        self.stopping = asyncio.Event()
+        self.fenced: str | None = None  # by which kill
+        self.began = gear.clock.monotonic()
+        self.fills_since_ms = 0
+        self.books_from_ms = 0
+        self._group: asyncio.TaskGroup | None = None
+        self._reconciling = False
+        self._clearing: asyncio.Task[ReadBack] | None = None
+        self._leasing = True
+        self._first: list[e.Effect] = []
+
+    # --- events in, effects out
+
+    def dispatch(self, event: e.Event) -> None:
+        """Tell the core, carry out what it asks for. What the venue tells is on the disk before it counts."""
+        self.write_down(event)
+        effects = self.core.step(event, self.gear.clock.monotonic())
+        for watch in self.watchers:
+            watch(event, effects)
+        for effect in effects:
+            self._carry_out(effect)
+
+    def take_over(self, truth: e.Reconciled) -> None:
+        """Begin with what the venue holds; what follows from it is done first thing when the bot runs."""
+        self._first = self.core.begin(truth, self.gear.clock.monotonic())
+
+    def write_down(self, event: e.Event) -> None:
+        """What the venue told goes into the journal, each thing once."""
+        see = self.gear.projections.see_order
+        match event:
+            case port.FillSeen(fill):
+                self._book(fill, "user channel")
+            case port.OrderSeen(order):
+                see(order, "user channel")
+            case port.FeedResumed(orders=orders, fills=fills):
+                for order in orders or ():
+                    see(order, "listing")
+                for fill in fills or ():
+                    self._book(fill, "listing")
+            case e.Reconciled(orders=orders, fills=fills):
+                for order in orders:
+                    see(order, "listing")
+                for fill in fills:
+                    self._book(fill, "reconcile")
+            case e.Settled(identity, settled):
+                self._write_down_settled(identity, settled)
+            case _:
+                return
+
+    def _book(self, fill: Fill, seen_by: str) -> None:
+        """Fills from before a new journal began belong to nobody's run."""
+        if fill.at_ms >= self.books_from_ms and self.gear.projections.book_fill(fill, seen_by):
+            self.meter.counts["fills"] += 1
+
+    def _write_down_settled(self, identity: str, settled: port.Settled) -> None:
+        if isinstance(settled, port.Confirmed):
+            self.gear.intents.settled(identity, settled.order, "label", settled.fills)
+        elif isinstance(settled, port.Absent):
+            self.gear.intents.settled_absent(identity, settled.evidence, "label")
+
+    def _carry_out(self, effect: e.Effect) -> None:
+        sender = self.sender
+        match effect:
+            case e.PlaceEntry(request, reason):
+                self._send(sender.order(request, reason, SOCKET))
+            case e.PlaceStop(request, reason) | e.CloseNow(request, reason):
+                self._send(sender.order(request, reason, HTTP))
+            case e.CancelEntry(order, reason):
+                self._send(sender.cancel(order, reason, SOCKET))
+            case e.CancelStop(order, reason):
+                self._send(sender.cancel(order, reason, HTTP))
+            case e.SettleUnknown(request):
+                self.spawn(self._settle(request.identity))
+            case e.Reconcile() | e.ReadAccount() | e.ReadBackEntries():
+                self._look(effect)
+            case e.TakeBaseline(account):
+                name = day_name(account.at_ms)
+                self.gear.projections.set_baseline(name, account.equity, account.currency, account.at_ms)
+            case e.EnterMode(mode, reason, risk):
+                self.enter_mode(mode, self.gear.name, reason, cause="gate", risk=risk)
+            case e.LeaveMode(reason):
+                self._leave_mode(reason)
+            case e.Note():
+                pass
+
+    def _look(self, effect: e.Reconcile | e.ReadAccount | e.ReadBackEntries) -> None:
+        match effect:
+            case e.Reconcile():
+                self.spawn(self.reconcile())
+            case e.ReadAccount():
+                self.spawn(self.read_account())
+            case e.ReadBackEntries():
+                self.clear_entries()
+
+    def _send(self, sending: Coroutine[Any, Any, None]) -> None:
+        """After a fence nothing leaves any more."""
+        if self.fenced is not None:
+            sending.close()
+            return
+        self.spawn(sending)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run beside the rest; an exception in it ends the bot."""
+        assert self._group is not None
+        self._group.create_task(work)
+
+    # --- the mode is the latch file
+
+    def enter_mode(self, mode: Mode, who: str, why: str, *, cause: str, risk: bool = False) -> None:
+        """Write the latch, tighter only, and act on it at once. Raises StateDamaged: then nothing more is sent."""
+        at_ms = to_ms(self.gear.clock.now())
+        self.gear.latch.tighten(LatchState(LatchMode(mode.value), who, why, at_ms, cause, risk=risk))
+        self.look_at_latch()
+
+    def _leave_mode(self, reason: str) -> None:
+        state = self.gear.latch.read()
+        if state.cause != "gate" or state.who != self.gear.name or state.risk or reason not in _HEALS:
+            return
+        at_ms = to_ms(self.gear.clock.now())
+        normal = LatchState(LatchMode.NORMAL, self.gear.name, f"over: {state.why}", at_ms, "gate")
+        self.gear.latch.write(normal, seen=state)
+        self.look_at_latch()
+
+    def look_at_latch(self) -> None:
+        """Read the latch; a change is journaled and told to the core."""
+        state = self.gear.latch.read()
+        mode = Mode(state.mode.value)
+        if mode is self.core.mode:
+            return
+        body = {"from": self.core.mode, "to": mode, "who": state.who, "why": state.why, "cause": state.cause}
+        self.gear.projections.journal.append(Kind.MODE_CHANGED, body, market_ms=self.core.market_ms or None)
+        self.dispatch(e.ModeChanged(mode, state.why))
+
+    def clear_entries(self) -> asyncio.Task[ReadBack]:
+        """Cancel our entries and read back; whoever asks meanwhile gets the same answer."""
+        if self._clearing is None or self._clearing.done():
+            assert self._group is not None
+            self._clearing = self._group.create_task(self._clear_entries())
+        return self._clearing
+
+    async def _clear_entries(self) -> ReadBack:
+        """List until none of our entries is there, for at most two seconds."""
+        clock = self.gear.clock
+        ends, gone = clock.monotonic() + READ_BACK_S, 0
+        before = len([w for w in self.core.orders.entries() if not w.request.reduce_only])
+        while True:
+            try:
+                listed = await self.gear.exchange.open_orders()
+            except PerpctlError:
+                listed = None
+            if listed is not None:
+                entries = [order for order in listed if self._is_our_entry(order)]
+                gone = max(gone, before - len(entries))
+                if not entries:
+                    stops = tuple(order for order in listed if self._protects(order))
+                    return ReadBack(True, gone, stops)
+                for order in entries:
+                    await self.sender.cancel(order, "read back and still there", HTTP)
+            if clock.monotonic() > ends:
+                return ReadBack(False, gone, left=() if listed is None else tuple(entries))
+            await clock.sleep(0.1)
+
+    def _is_our_entry(self, order: Order) -> bool:
+        return self.core.is_ours(order.identity) and not self._protects(order) and not order.status.is_terminal
+
+    def _protects(self, order: Order) -> bool:
+        product = self.core.products.get(order.product_id)
+        return product is not None and is_protective(order, product.position)
+
+    # --- reads
+
+    async def _settle(self, identity: str) -> None:
+        working = self.core.orders.ours.get(identity)
+        if working is not None:
+            settled = await settle_working(self.gear.exchange, working, self.gear.clock)
+            self.dispatch(e.Settled(identity, settled))
+
+    async def reconcile(self) -> None:
+        """Agreeing reads of positions, orders and fills; one at a time."""
+        if self._reconciling:
+            return
+        self._reconciling = True
+        try:
+            began_ms = self.core.market_ms
+            truth = await read_truth(self.gear.exchange, self.fills_since_ms, self.gear.clock)
+            if isinstance(truth, e.Reconciled):
+                self.fills_since_ms = max(self.fills_since_ms, began_ms - OVERLAP_MS)
+            self.dispatch(truth)
+            clean = isinstance(truth, e.Reconciled)
+            self.gear.projections.journal.append(Kind.RECONCILE_ENDED, {"clean": clean})
+        finally:
+            self._reconciling = False
+
+    async def read_account(self) -> None:
+        """Equity and margin; what cannot be read grows old, and the gate sees that."""
+        try:
+            account = await self.gear.exchange.account()
+        except PerpctlError as why:
+            self.meter.counts["account.failed"] += 1
+            self.dispatch(e.ReconcileFailed(why.message))
+            return
+        self.dispatch(e.AccountRead(account))
+
+    # --- running
+
+    async def run(self) -> None:
+        """Until `stopping` is set. Raises whatever ended it otherwise."""
+        async with asyncio.TaskGroup() as self._group:
+            for effect in self._first:
+                self._carry_out(effect)
+            tasks = [self._group.create_task(work) for work in self._works()]
+            await self.stopping.wait()
+            for task in tasks:
+                task.cancel()
+
+    def _works(self) -> list[Coroutine[Any, Any, None]]:
+        return [
+            self._listen(),
+            self._every(TICK_S, self._tick),
+            self._every(RENEW_S, self._renew),
+            self._every(RECONCILE_S, self.reconcile),
+            self._every(ACCOUNT_S, self.read_account),
+        ]
+
+    async def _every(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        clock = self.gear.clock
+        while True:
+            due = clock.monotonic() + seconds
+            await clock.sleep(seconds)
+            if seconds == TICK_S:
+                self.meter.lags.append(max(0.0, clock.monotonic() - due))
+            await work()
+
+    async def _tick(self) -> None:
+        self.look_at_latch()
+        self.dispatch(e.Ticked())
+
+    async def _renew(self) -> None:
+        if not self.gear.lease.renew() and self._leasing:
+            self._leasing = False
+            self.enter_mode(Mode.HALTED, self.gear.name, "the lease was lost", cause="gate")
+
+    async def _listen(self) -> None:
+        """The venue's line: entries live on it, and die with it once that is read back."""
+        async with self.gear.exchange.session(self.gear.symbols) as session:
+            self.sender.session = session
+            try:
+                async for event in session:
+                    self._heard(event)
+                    self.dispatch(event)
+                    if isinstance(event, port.FeedResumed) and event.channel.startswith(USER):
+                        await self._arm(session)
+            finally:
+                self.sender.session = None
+
+    async def _arm(self, session: port.Session) -> None:
+        """Entries are refused until cancel-on-disconnect reads back on."""
+        self.core.dead_man = await session.arm_dead_man()
+
+    def _heard(self, event: port.SessionEvent) -> None:
+        self.meter.heard[_FEED[type(event)]] = self.gear.clock.monotonic()
+        self.meter.counts[_FEED[type(event)]] += 1
+
+
+_HEALS = frozenset({"user silent"})
+_FEED: dict[type, str] = {
+    port.QuoteSeen: "ticker",
+    port.BookSeen: "book",
+    port.OrderSeen: "user",
+    port.FillSeen: "user",
+    port.PositionSeen: "user",
+    port.FeedLost: "lost",
+    port.FeedResumed: "resumed",
+    port.Beat: "heartbeat",
+}

@@ -1,0 +1,137 @@
+"""This file opens the bot: what we left unsettled, what the venue holds; only then may anything be sent."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from perpctl.engine import events as e
+from perpctl.engine.core import USER, Core, Rules
+from perpctl.engine.loop import OVERLAP_MS, Bot, Gear
+from perpctl.engine.reading import read_truth, settle_intent
+from perpctl.engine.state.day import day_name
+from perpctl.engine.state.meter import Meter
+from perpctl.engine.state.product import Product
+from perpctl.engine.state.working import Stage
+from perpctl.engine.strategy import Strategy
+from perpctl.errors import PerpctlError, VenueUnreachable
+from perpctl.exchange import port
+from perpctl.model import identity
+from perpctl.model.day import DAY_MS, PEAK_DAYS, day_start_ms
+from perpctl.model.instrument import Instrument
+from perpctl.model.mode import Mode
+from perpctl.risk.activity import Activity
+from perpctl.store.records import Kind
+
+MINUTE_MS = 60_000
+HISTORY_MINUTES = 720
+ATTEMPTS = 10
+PAUSE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What to run: one strategy object a product."""
+
+    rules: Rules
+    strategy: Callable[[], Strategy]
+    identity_key: bytes
+
+
+async def open_bot(gear: Gear, setup: Setup) -> Bot:
+    """Reconciled with the venue and ready to run. Raises VenueUnreachable when that cannot be done, UsageError."""
+    instruments = [await gear.exchange.instrument(symbol) for symbol in gear.symbols]
+    products = [Product(instrument, setup.strategy()) for instrument in instruments]
+    meter = Meter()
+    core = _core(gear, setup, products)
+    bot = Bot(core, gear, meter)
+    core.market.saw(await gear.exchange.time_ms(), gear.clock.monotonic())
+    _remember(core, gear)
+    for product in products:
+        await _warm_up(gear.exchange, product, core.market_ms)
+    _choose_watermark(bot)
+    await _settle_intents(bot)
+    bot.take_over(await _first_truth(bot))
+    await bot.read_account()
+    return bot
+
+
+def _core(gear: Gear, setup: Setup, products: Sequence[Product]) -> Core:
+    numbers = itertools.count(1)
+    key, epoch = setup.identity_key, gear.lease.epoch
+    core = Core(
+        setup.rules,
+        products,
+        lambda: identity.make(key, epoch, next(numbers)),
+        lambda label: label is not None and identity.is_ours(key, label) and not identity.is_kill(label),
+    )
+    state = gear.latch.read()
+    core.mode, core.mode_why = Mode(state.mode.value), state.why
+    core.mode_since = gear.clock.monotonic()
+    core.blocks[USER] = "not connected yet"
+    return core
+
+
+def _remember(core: Core, gear: Gear) -> None:
+    """The day's baseline and count of orders outlive a restart."""
+    today = day_start_ms(core.market_ms)
+    starts = range(today - (PEAK_DAYS - 1) * DAY_MS, today + 1, DAY_MS)
+    taken = {start: gear.projections.baseline(day_name(start)) for start in starts}
+    core.day.remember({start: one.equity for start, one in taken.items() if one is not None}, core.market_ms)
+    core.activity = Activity(orders_today=gear.projections.intents_today(day_name(core.market_ms)))
+
+
+async def _warm_up(exchange: port.Exchange, product: Product, now_ms: int) -> None:
+    start_ms = now_ms - HISTORY_MINUTES * MINUTE_MS
+    try:
+        candles = await exchange.candles(product.product_id, start_ms, now_ms, 1)
+    except PerpctlError:
+        return  # a strategy without history waits until it has seen enough
+    product.strategy.warm_up([(candle.at_ms, candle.close) for candle in candles if candle.at_ms + MINUTE_MS <= now_ms])
+
+
+def _choose_watermark(bot: Bot) -> None:
+    """Look for fills from the last one on record; the books of a new journal begin now."""
+    known, now_ms = bot.gear.projections.fills(), bot.core.market_ms
+    bot.fills_since_ms = (min(known[-1].at_ms, now_ms) if known else now_ms) - OVERLAP_MS
+    bot.books_from_ms = 0 if known else now_ms
+
+
+async def _settle_intents(bot: Bot) -> None:
+    """Ask the venue about every order whose answer an earlier run never saw."""
+    for tracked in bot.gear.projections.unknown_orders():
+        if tracked.request is None:
+            continue
+        outcome = await settle_intent(bot.gear.exchange, tracked, bot.gear.clock)
+        if isinstance(outcome, port.Unknown):
+            product = bot.core.products.get(tracked.product_id)
+            if product is not None:
+                working = bot.core.follow(tracked.request, "unknown since an earlier run")
+                bot.core.entered -= 1
+                working.enter(Stage.UNKNOWN, bot.gear.clock.monotonic())
+        else:
+            bot.write_down(e.Settled(tracked.key, outcome))
+
+
+async def _first_truth(bot: Bot) -> e.Reconciled:
+    truth: e.Reconciled | e.ReconcileFailed = e.ReconcileFailed("not read")
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            await bot.gear.clock.sleep(PAUSE_S)
+        truth = await read_truth(bot.gear.exchange, bot.fills_since_ms, bot.gear.clock)
+        if isinstance(truth, e.Reconciled):
+            bot.write_down(truth)
+            bot.gear.projections.journal.append(Kind.RECONCILE_ENDED, {"clean": True})
+            return truth
+    assert isinstance(truth, e.ReconcileFailed)
+    raise VenueUnreachable(
+        f"the venue could not be reconciled at the start: {truth.why}",
+        not_done="no order was sent",
+        next_commands=("perpctl preflight",),
+    )
+
+
+def specification_differs(before: Instrument, now: Instrument) -> bool:
+    """Whether what orders are rounded to has changed."""
+    return (before.tick, before.size_step, before.min_size) != (now.tick, now.size_step, now.min_size)

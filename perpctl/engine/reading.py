@@ -1,0 +1,52 @@
+"""This file reads the venue's truth: twice, until the reads agree; and settles orders whose outcome is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from perpctl.clock import Clock
+from perpctl.engine import events as e
+from perpctl.engine.state.working import Working
+from perpctl.errors import PerpctlError
+from perpctl.exchange import port
+from perpctl.exchange.settle import settle
+from perpctl.model.position import Position
+from perpctl.store.projections import TrackedOrder
+
+TRIES = 5
+PATIENCE_S = 15.0
+SLACK_MS = 60_000  # before the intent's own market time, which was read from the last quote
+
+
+async def read_truth(exchange: port.Exchange, fills_since_ms: int, clock: Clock) -> e.Reconciled | e.ReconcileFailed:
+    """Positions, then orders and fills, then positions again; equal, or again, five times."""
+    try:
+        for _ in range(TRIES):
+            since = clock.monotonic()
+            before = await exchange.positions()
+            orders = await exchange.open_orders()
+            fills = await exchange.fills(fills_since_ms)
+            after = await exchange.positions()
+            if _sizes(before) == _sizes(after):
+                return e.Reconciled(after, orders, fills, since)
+    except PerpctlError as why:
+        return e.ReconcileFailed(why.message)
+    return e.ReconcileFailed(f"positions changed during each of {TRIES} reads")
+
+
+def _sizes(positions: Iterable[Position]) -> dict[tuple[str, int | None], object]:
+    return {(position.product_id, position.slot): position.size for position in positions}
+
+
+async def settle_working(exchange: port.Exchange, working: Working, clock: Clock) -> port.Settled:
+    """What became of an order of this run; its `valid_until` says from when absence can be proven."""
+    unknown = port.Unknown("its answer was lost", working.request.valid_until_ms)
+    return await settle(exchange, working.request, unknown, clock, since_ms=working.since_ms, patience_s=PATIENCE_S)
+
+
+async def settle_intent(exchange: port.Exchange, tracked: TrackedOrder, clock: Clock) -> port.Settled:
+    """What became of an order that an earlier run sent, or was about to send."""
+    assert tracked.request is not None
+    unknown = port.Unknown(tracked.cause or "the run that sent it ended", tracked.request.valid_until_ms)
+    since_ms = (tracked.since_ms or 0) - SLACK_MS
+    return await settle(exchange, tracked.request, unknown, clock, since_ms=since_ms, patience_s=PATIENCE_S)
