@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TextIO
 
-from perpctl.results import Age, Answer, Column, Line, Next, Row, Scope, Standing, Table, Tone
+from perpctl.results import Age, Answer, Column, Line, Next, Row, Scope, Standing, Table, Tone, Verbatim
 
 NARROWEST, WIDEST = 80, 110
 READABLE = 24  # a column of text is not made narrower than this
@@ -65,16 +65,18 @@ def page(answer: Answer, paper: Paper, older_by_s: float) -> str:
         if isinstance(block, Line):
             lines += _line(block, paper)
         elif isinstance(block, Table):
-            lines += ["", *_table(block, paper, older_by_s), ""]
+            lines += [*_gap(lines), *_table(block, paper, older_by_s), ""]
+        elif isinstance(block, Verbatim):
+            lines += block.text.removesuffix("\n").split("\n")
         else:
             lines += _next(block, paper)
-    return "\n".join(_squeezed(lines)) + "\n"
+    while lines and not lines[-1]:
+        lines.pop()
+    return "\n".join(lines) + "\n"
 
 
-def _squeezed(lines: Sequence[str]) -> list[str]:
-    """No blank line at either end, nor two in a row."""
-    kept = [one for at, one in enumerate(lines) if one or (at and lines[at - 1])]
-    return kept[:-1] if kept and not kept[-1] else kept
+def _gap(lines: Sequence[str]) -> list[str]:
+    return [""] if lines and lines[-1] else []
 
 
 def _scope_lines(scope: Scope, paper: Paper) -> list[str]:

@@ -104,7 +104,14 @@ class Next:
     commands: tuple[str, ...]
 
 
-Block = Line | Table | Next
+@dataclass(frozen=True, slots=True)
+class Verbatim:
+    """Text of our own making that is given as it is: a script, a report."""
+
+    text: str
+
+
+Block = Line | Table | Next | Verbatim
 
 
 @dataclass(frozen=True, slots=True)
