@@ -1,0 +1,251 @@
+"""This file finds whom a kill is about: live money first, from the settings that last validated."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from perpctl.errors import StateDamaged, UnknownState, UsageError
+from perpctl.store.lease import Lease, process_started
+from perpctl.store.snapshot import Snapshot, read_all
+
+PAPER = "paper"
+GLOBAL_HTTP = "https://drb.coinbase.com/api/v2"
+_START_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """The account that a profile is about."""
+
+    account_id: str
+    username: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds. Defaults are the documented ones; a profile may set others under `kill`."""
+
+    foreground: float = 120.0
+    hold: float = 15.0
+    hold_unproven: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One profile as the last good settings describe it."""
+
+    profile: str
+    env: str
+    venue: str
+    directory: Path
+    http: str | None
+    endpoints_file: Path | None
+    exchange_command: tuple[str, ...] | None
+    key_files: tuple[Path, ...]
+    ca_file: str | None
+    pin: Pin | None
+    scope: str
+    currencies: tuple[str, ...]
+    symbols: tuple[str, ...]
+    latches: tuple[Path, ...]
+    bot_unit: str | None
+    settings_at_ms: int | None
+    timing: Timing = Timing()
+
+    @property
+    def heading(self) -> str:
+        """The first words of every answer."""
+        return f"{self.env.upper()}  {self.venue}  profile {self.profile}"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the venue is right now, and who is pinned there."""
+
+    http: str
+    ca_file: str | None
+    key_files: tuple[Path, ...]
+    pin: Pin | None
+
+
+def state_root() -> Path:
+    """Where profiles keep their state."""
+    return _directory("PERPCTL_STATE_DIR", "XDG_STATE_HOME", ".local/state")
+
+
+def config_dir() -> Path:
+    """Where the user's configuration and identity key live."""
+    return _directory("PERPCTL_CONFIG_DIR", "XDG_CONFIG_HOME", ".config")
+
+
+def _directory(ours: str, theirs: str, otherwise: str) -> Path:
+    """As the `platformdirs` package has it, which is not at hand here."""
+    if named := os.environ.get(ours):
+        return Path(named)
+    if sys.platform == "darwin":
+        return Path("~/Library/Application Support/perpctl").expanduser()
+    if (home := os.environ.get(theirs, "").strip()) != "":
+        return Path(home) / "perpctl"
+    return Path("~").expanduser() / otherwise / "perpctl"
+
+
+def find_targets(named: str | None, root: Path) -> tuple[Target, ...]:
+    """The profiles meant: the one named; else live ones that show life; else all live ones; else paper.
+
+    Raises UsageError for a name without settings.
+    """
+    known = {name: _read_target(name, snapshot, root) for name, snapshot in read_all(root).items()}
+    known.setdefault(PAPER, _built_in_paper(root))
+    if named is not None:
+        if named not in known:
+            raise UsageError(
+                f"no settings of a profile {named!r} were ever validated on this host; known: {', '.join(known)}",
+                not_done="Nothing was latched, cancelled or closed.",
+                next_commands=tuple(f"perpctl kill -p {name} --force" for name in known),
+            )
+        return (known[named],)
+    live = tuple(target for target in known.values() if target.env == "live")
+    return tuple(target for target in live if shows_life(target)) or live or (known[PAPER],)
+
+
+def shows_life(target: Target) -> bool:
+    """Whether a bot, a lease or an unfinished kill of this profile is on this host."""
+    from perpctl.emergency.pending import unfinished
+
+    try:
+        lease = Lease.read(target.directory / "lease")
+    except StateDamaged:
+        return True
+    return (lease is not None and lease.is_held) or (target.directory / "control.sock").exists() or bool(
+        unfinished(target.directory)
+    )
+
+
+def _read_target(name: str, snapshot: Snapshot, root: Path) -> Target:
+    given = snapshot.settings
+    directory = Path(given.get("state_dir") or root / name)
+    keys = [given.get(member) for member in ("kill_key_file", "key_file", "backup_key_file")]
+    endpoints = given.get("endpoints") or {}
+    endpoints_file = given.get("endpoints_file")
+    return Target(
+        profile=name,
+        env=str(given.get("env", "live")),
+        venue=str(given.get("venue", "global")),
+        directory=directory,
+        http=endpoints.get("http") or (None if endpoints_file else GLOBAL_HTTP),
+        endpoints_file=Path(endpoints_file) if endpoints_file else None,
+        exchange_command=tuple(given["exchange_command"]) if given.get("exchange_command") else None,
+        key_files=tuple(Path(key) for key in keys if key),
+        ca_file=given.get("ca_file"),
+        pin=_pin(given.get("account")),
+        scope=given.get("kill_scope") or "account",
+        currencies=tuple(given.get("currencies") or ("USDC",)),
+        symbols=tuple(given.get("symbols") or ()),
+        latches=tuple(dict.fromkeys([directory / "latch", *(Path(path) for path in given.get("extra_latches") or ())])),
+        bot_unit=given.get("bot_unit"),
+        settings_at_ms=snapshot.written_at_ms,
+        timing=_timing(given.get("kill") or {}),
+    )
+
+
+def _timing(given: Mapping[str, Any]) -> Timing:
+    names = {"foreground_s": "foreground", "hold_s": "hold", "hold_unproven_s": "hold_unproven"}
+    return Timing(**{names[member]: float(value) for member, value in given.items() if member in names})
+
+
+def _built_in_paper(root: Path) -> Target:
+    """The profile that exists without any settings."""
+    directory = root / PAPER
+    exchange = directory / "exchange"
+    command = [sys.executable, "-m", "perpctl.paper.server", "--port", "0", "--state-dir", str(exchange)]
+    settings = {
+        "env": "paper",
+        "venue": "global",
+        "endpoints_file": str(exchange / "server.json"),
+        "exchange_command": [*command, "--idle-exit", "60"],
+    }
+    return _read_target(PAPER, Snapshot("", 0, settings), root)
+
+
+def _pin(account: Mapping[str, Any] | None) -> Pin | None:
+    return None if not account else Pin(str(account["id"]), account.get("username"))
+
+
+# --- where the venue is ----------------------------------------------------------------------------------------------
+
+
+def locate(target: Target) -> Address:
+    """The venue's address; an exchange that we start ourselves is started when it does not live.
+
+    Raises UnknownState when it can be neither found nor started.
+    """
+    if target.http is not None:
+        return Address(target.http, target.ca_file, target.key_files, target.pin)
+    server = _living_server(target.endpoints_file) or _started_server(target)
+    keys = target.key_files or ((Path(server["key_file"]),) if server.get("key_file") else ())
+    return Address(
+        str(server["gateway_http"]),
+        server.get("ca_file") or target.ca_file,
+        keys,
+        target.pin or _pin(server.get("account")),
+    )
+
+
+def _living_server(path: Path | None) -> dict[str, Any] | None:
+    if path is None:
+        return None
+    try:
+        server = json.loads(path.read_text())
+        return server if process_started(int(server["pid"])) is not None and server["gateway_http"] else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _started_server(target: Target) -> dict[str, Any]:
+    if target.exchange_command is None:
+        raise UnknownState(f"{target.endpoints_file} names no living exchange, and nothing says how to start it")
+    import select
+    import subprocess
+
+    try:
+        child = subprocess.Popen(
+            target.exchange_command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError as why:
+        raise UnknownState(f"the exchange cannot be started: {why.strerror}") from why
+    assert child.stdout is not None
+    ready, _, _ = select.select([child.stdout], [], [], _START_S)
+    line = child.stdout.readline() if ready else b""
+    try:
+        server: dict[str, Any] = json.loads(line)
+        return server if server["gateway_http"] else {}
+    except (ValueError, KeyError, TypeError):
+        # Another process may have started it at the same moment and holds its directory.
+        if (server_now := _living_server(target.endpoints_file)) is not None:
+            return server_now
+        raise UnknownState(f"the exchange was started but did not get ready: {line[:200]!r}") from None
+
+
+def as_fraction(text: str) -> Decimal:
+    """`0.30%` or `0.003` as a fraction. Raises UsageError."""
+    from perpctl.model.money import parse_decimal
+
+    try:
+        number = parse_decimal(text.strip().removesuffix("%").strip())
+    except ValueError:
+        number = Decimal(-1)
+    fraction = number / 100 if text.strip().endswith("%") else number
+    if not 0 < fraction < Decimal("0.5"):
+        raise UsageError(f"--max-slippage {text!r}: give a share of the price such as 0.30% or 0.003")
+    return fraction

@@ -1,0 +1,1 @@
+"""This room speaks to the venue for the emergency program: sockets, signatures, calls and rows."""

@@ -1,0 +1,301 @@
+"""This file speaks the dozen gateway calls that a kill needs: JSON-RPC over HTTP, numbers exact both ways.
+
+Nothing is re-sent here and nothing is cached; an error is never an empty list.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from perpctl.emergency.target import Pin
+from perpctl.emergency.venue import rows
+from perpctl.emergency.venue.rows import Execution, Owner, Ticker
+from perpctl.emergency.venue.signing import Key, make_token, read_key
+from perpctl.emergency.venue.wire import HttpAnswer, NoAnswer, Wire
+from perpctl.errors import AccountMismatch, CredentialError
+from perpctl.model.flatten import Close
+from perpctl.model.order import Order, Side
+from perpctl.model.position import Position
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+CALL_S = 2.0
+AUTH_S = 3.0
+VALID_MS = 3_000
+_SIGN_IN_ANEW = frozenset({10000, 13004, 13009})
+_THROTTLED = frozenset({10028, 10047, 10066})
+_OUTCOME_UNKNOWN = frozenset({10001, 11031, 11094, 13008, 13028, -32603})  # Deribit docs, error codes
+
+
+class Said(Exception):
+    """The venue answered no; nothing was executed."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(f"{code} {message}")
+        self.code = code
+        self.message = message
+
+    @property
+    def throttled(self) -> bool:
+        return self.code in _THROTTLED
+
+
+@dataclass(slots=True)
+class _SignedIn:
+    """An access token and the key it came from."""
+
+    key: Key
+    token: str
+    path: Path
+
+
+class Gateway:
+    """One account at the gateway, entered with the first of several keys that reaches the pinned account."""
+
+    def __init__(self, wire: Wire, key_files: Sequence[Path], pin: Pin | None) -> None:
+        self.wire = wire
+        self.pin = pin
+        self.owner: Owner | None = None
+        self.notes: list[str] = []  # what an operator should know of the keys, once each
+        self.market_offset_ms = 0  # the venue's own clock less ours
+        self._wall_offset_s = 0.0  # its HTTP clock less ours, for signatures
+        self._key_files = tuple(dict.fromkeys(key_files))
+        self._signed_in: _SignedIn | None = None
+        self._lock = threading.Lock()
+        self._instruments: dict[str, dict[str, Any]] = {}
+
+    # -- signing in
+
+    def enter(self) -> Owner | None:
+        """Sign in with the first key that reaches the pinned account; None: signed in, account not yet readable.
+
+        Raises NoAnswer, AccountMismatch when every key that works reaches another account, else CredentialError.
+        """
+        refused: list[str] = []
+        strayed: list[str] = []
+        for path in self._key_files:
+            try:
+                key = read_key(path)
+                self._sign_in(key, path)
+            except (CredentialError, Said) as why:
+                refused.append(f"{path.name}: {why}")
+                continue
+            try:
+                owner = self.summaries()
+            except (NoAnswer, Said):
+                return None
+            if self.reaches_pin(owner):
+                self.owner = owner
+                if key.too_open:
+                    self.note(f"key file {path} can be read by others")
+                return owner
+            strayed.append(f"{key.short_id} reaches account {owner.account_id}")
+            self._signed_in = None
+        if strayed and self.pin is not None:
+            raise AccountMismatch(f"no key reaches account {self.pin.account_id}: {'; '.join(strayed + refused)}")
+        raise CredentialError("; ".join(refused) or "the profile names no key file")
+
+    def reaches_pin(self, owner: Owner) -> bool:
+        """Whether this is the pinned account, by id and by username where both are known."""
+        if self.pin is None:
+            return True
+        names = (self.pin.username, owner.username)
+        return owner.account_id == self.pin.account_id and (None in names or names[0] == names[1])
+
+    @property
+    def key_id(self) -> str | None:
+        """The key in use, as shown to people."""
+        return self._signed_in.key.short_id if self._signed_in else None
+
+    @property
+    def key_file(self) -> Path | None:
+        return self._signed_in.path if self._signed_in else None
+
+    def note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def _sign_in(self, key: Key, path: Path) -> None:
+        """A new token; once more with the venue's clock when ours may be what it refuses. Raises Said, NoAnswer."""
+        for attempt in (1, 2):
+            body = {"grant_type": "coinbase_cdp", "token": make_token(key, time.time() + self._wall_offset_s)}
+            try:
+                result = self._send("public/auth", body, None, AUTH_S)
+                token = result.get("access_token") if isinstance(result, dict) else None
+                if not isinstance(token, str):
+                    raise NoAnswer("public/auth sent no token", sent=True)
+                self._signed_in = _SignedIn(key, token, path)
+                return
+            except Said as why:
+                if attempt == 2 or why.code not in _SIGN_IN_ANEW:
+                    raise
+
+    # -- the wire
+
+    def call(self, method: str, params: Mapping[str, Any], seconds: float = CALL_S) -> Any:
+        """The result of one call. A refused token is exchanged and the call repeated once: it was not executed.
+
+        Raises Said when the venue refused, NoAnswer for everything that proves nothing, CredentialError.
+        """
+        held = self._signed_in
+        if held is None and method.startswith("private/"):
+            raise CredentialError("not signed in")
+        try:
+            return self._send(method, params, held.token if held else None, seconds)
+        except Said as why:
+            if why.throttled:
+                self.wire.hang_up()  # the venue ends the session with the refusal
+            if why.code not in _SIGN_IN_ANEW or held is None:
+                raise
+        with self._lock:
+            if self._signed_in is held:
+                self._sign_in(held.key, held.path)
+        return self._send(method, params, self._signed_in.token if self._signed_in else None, seconds)
+
+    def _send(self, method: str, params: Mapping[str, Any], token: str | None, seconds: float) -> Any:
+        body = encode({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        answer = self.wire.post(method, body, headers, seconds)
+        self._learn_clock(answer)
+        try:
+            message = json.loads(answer.body, parse_float=Decimal)
+        except (ValueError, RecursionError):
+            raise NoAnswer(f"HTTP {answer.status} that is not the API", sent=True) from None
+        if not isinstance(message, dict):
+            raise NoAnswer(f"HTTP {answer.status} that is not JSON-RPC", sent=True)
+        if isinstance(error := message.get("error"), dict):
+            raise _refusal(error)
+        if "result" not in message or answer.status >= 400:
+            raise NoAnswer(f"HTTP {answer.status} without a result", sent=True)
+        return message["result"]
+
+    def _learn_clock(self, answer: HttpAnswer) -> None:
+        """Signatures are checked against the clock of the HTTP Date header; whole seconds, so small means none."""
+        try:
+            offset = _http_date(answer.headers["date"]) - time.time()
+        except (KeyError, ValueError, IndexError):
+            return
+        self._wall_offset_s = offset if abs(offset) > 2 else 0.0
+
+    # -- reads
+
+    def learn_market_clock(self) -> None:
+        """Measure the venue's own clock, which `valid_until` is checked against."""
+        sent = time.time()
+        result = self.call("public/get_time", {})
+        self.market_offset_ms = int(rows.number(result)) - int((sent + time.time()) * 500)
+
+    def market_ms(self) -> int:
+        return time.time_ns() // 1_000_000 + self.market_offset_ms
+
+    def summaries(self) -> Owner:
+        result = self.call("private/get_account_summaries", {"include_isolated": True, "extended": True})
+        return rows.row_of(result, rows.read_owner)
+
+    def open_orders(self) -> tuple[Order, ...]:
+        """Every open order of the account, slots and triggers included; spot as well, for the caller to leave out."""
+        return rows.rows_of(self.call("private/get_open_orders", {"include_isolated": True}), rows.read_order)
+
+    def positions(self) -> tuple[Position, ...]:
+        """Every position row, zeros included."""
+        result = self.call("private/get_positions", {"currency": "any", "include_isolated": True})
+        return rows.rows_of(result, rows.read_position)
+
+    def order(self, order_id: str, isolated: bool) -> Order:
+        result = self.call("private/get_order_state", _with_slot({"order_id": order_id}, isolated))
+        return rows.row_of(result, rows.read_order)
+
+    def orders_by_label(self, currency: str, label: str) -> tuple[Order, ...]:
+        params = {"currency": currency, "label": label, "include_isolated": True}
+        return rows.rows_of(self.call("private/get_order_state_by_label", params), rows.read_order)
+
+    def trades(self, order_id: str, isolated: bool) -> tuple[Execution, ...]:
+        result = self.call("private/get_user_trades_by_order", _with_slot({"order_id": order_id}, isolated))
+        return rows.rows_of(result, rows.read_execution)
+
+    def ticker(self, product_id: str) -> Ticker:
+        return rows.row_of(self.call("public/ticker", {"instrument_name": product_id}), rows.read_ticker)
+
+    def book(self, product_id: str) -> dict[str, Any]:
+        result = self.call("public/get_order_book", {"instrument_name": product_id, "depth": 1000})
+        return rows.row_of(result, lambda row: row)
+
+    def instrument(self, product_id: str) -> dict[str, Any]:
+        """The product's specification, read once a kill."""
+        if product_id not in self._instruments:
+            result = self.call("public/get_instrument", {"instrument_name": product_id})
+            self._instruments[product_id] = rows.row_of(result, lambda row: row)
+        return self._instruments[product_id]
+
+    # -- writes: each sent once
+
+    def cancel_limits(self, currency: str) -> None:
+        """One mass cancel of limit orders; triggers, and so the protective stops, stay. The count proves nothing."""
+        params = {"currency": currency, "kind": "future", "type": "limit", "include_isolated": True}
+        self.call("private/cancel_all_by_currency", params)
+
+    def cancel(self, order: Order) -> None:
+        self.call("private/cancel", _with_slot({"order_id": order.order_id}, order.slot is not None))
+
+    def close(self, close: Close, label: str) -> tuple[Order, tuple[Execution, ...]]:
+        """One reduce-only close: a limit order for now or never, a market order, or the venue's own whole close."""
+        isolated = close.slot is not None
+        if close.size is None:
+            params: dict[str, Any] = {"instrument_name": close.product_id, "type": "market"}
+            result = self.call("private/close_position", _with_slot(params, isolated))
+        else:
+            params = {
+                "instrument_name": close.product_id,
+                "amount": close.size,
+                "type": "market" if close.price is None else "limit",
+                "reduce_only": True,
+                "post_only": False,
+                "label": label,
+                "valid_until": self.market_ms() + VALID_MS,
+            }
+            if close.price is not None:
+                params |= {"price": close.price, "time_in_force": "immediate_or_cancel"}
+            method = "private/buy" if close.side is Side.BUY else "private/sell"
+            result = self.call(method, _with_slot(params, isolated))
+        order = rows.row_of(result, lambda row: rows.row_of(row["order"], rows.read_order))
+        return order, rows.row_of(result, lambda row: rows.rows_of(row.get("trades", []), rows.read_execution))
+
+
+def encode(value: object) -> str:
+    """JSON with exact numbers: a Decimal is written in full, without exponent."""
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{json.dumps(str(name))}:{encode(item)}" for name, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(encode(item) for item in value) + "]"
+    return json.dumps(value)
+
+
+def _with_slot(params: dict[str, Any], isolated: bool) -> dict[str, Any]:
+    """Single-order calls are routed to the isolated slot by a flag, and must not carry it otherwise."""
+    return {**params, "isolated": True} if isolated else params
+
+
+def _http_date(text: str) -> float:
+    """Seconds since the epoch of "Mon, 23 Nov 2026 09:22:12 GMT", whatever the locale. Raises ValueError."""
+    _, day, month, year, clock, _ = text.split()
+    hour, minute, second = clock.split(":")
+    at = datetime(int(year), _MONTHS.index(month) + 1, int(day), int(hour), int(minute), int(second), tzinfo=UTC)
+    return at.timestamp()
+
+
+def _refusal(error: Mapping[str, Any]) -> Said | NoAnswer:
+    code, message = error.get("code"), str(error.get("message", ""))
+    if not isinstance(code, int):
+        return NoAnswer(f"an error without a code: {message}", sent=True)
+    if code in _OUTCOME_UNKNOWN:
+        return NoAnswer(f"{code} {message}", sent=True)
+    return Said(code, message)

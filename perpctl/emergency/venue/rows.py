@@ -1,0 +1,227 @@
+"""This file reads the gateway's JSON rows strictly: a listing with one bad row is no listing at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from perpctl.emergency.venue.wire import NoAnswer
+from perpctl.model.flatten import Market
+from perpctl.model.order import Order, OrderStatus, OrderType, Side
+from perpctl.model.position import Position
+
+SETTLEMENT_CURRENCY = "USDC"
+T = TypeVar("T")
+_AGREE = Decimal("0.02")  # mark moves between the moments at which the venue fills two members of one row
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One fill of ours, as told in the answer to the order."""
+
+    trade_id: str
+    product_id: str
+    size: Decimal
+    price: Decimal
+    fee: Decimal
+    realized: Decimal | None
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The account that answered. `initial_margin` adds up all currencies: only whether it is zero means something."""
+
+    account_id: str
+    username: str | None
+    equity: Decimal
+    initial_margin: Decimal
+    maintenance_margin: Decimal
+    margin_balance: Decimal
+    balances: Mapping[str, Decimal]  # every currency with anything in it
+
+
+@dataclass(frozen=True, slots=True)
+class Ticker:
+    """The touch, the references and the state of one book."""
+
+    product_id: str
+    state: str
+    bid: Decimal | None
+    ask: Decimal | None
+    mark: Decimal | None
+    band_low: Decimal | None
+    band_high: Decimal | None
+
+    @property
+    def mid(self) -> Decimal | None:
+        return None if self.bid is None or self.ask is None else (self.bid + self.ask) / 2
+
+
+def rows_of(result: object, read: Callable[[dict[str, Any]], T]) -> tuple[T, ...]:
+    """Every row of a list result. Raises NoAnswer when it is no list, or a row cannot be read."""
+    if not isinstance(result, list):
+        raise NoAnswer(f"the venue sent {type(result).__name__} where a list belongs", sent=True)
+    return tuple(row_of(row, read) for row in result)
+
+
+def row_of(row: object, read: Callable[[dict[str, Any]], T]) -> T:
+    """One row. Raises NoAnswer when it is no object or lacks what we need."""
+    if not isinstance(row, dict):
+        raise NoAnswer(f"the venue sent {type(row).__name__} where an object belongs", sent=True)
+    try:
+        return read(row)
+    except (KeyError, TypeError, ValueError, ArithmeticError) as why:
+        raise NoAnswer(f"the venue sent a row that cannot be read: {why!r}", sent=True) from why
+
+
+def number(value: object) -> Decimal:
+    """A finite number as parsed from JSON. Raises ValueError."""
+    if isinstance(value, bool) or not isinstance(value, int | Decimal) or not Decimal(value).is_finite():
+        raise ValueError(f"{value!r} is not a number")
+    return Decimal(value)
+
+
+def maybe(value: object) -> Decimal | None:
+    return None if value is None else number(value)
+
+
+def read_order(row: dict[str, Any]) -> Order:
+    """An order row. What the engine turned into a limit order counts as what was asked (`original_order_type`)."""
+    trigger_price, price = row.get("trigger_price"), row.get("price")
+    return Order(
+        order_id=str(row["order_id"]),
+        identity=str(row["label"]) if row.get("label") else None,
+        product_id=str(row["instrument_name"]),
+        side=Side(str(row["direction"]).upper()),
+        type=_word(OrderType, row.get("original_order_type") or row["order_type"], OrderType.OTHER),
+        status=_word(OrderStatus, row["order_state"], OrderStatus.UNKNOWN),
+        size=number(row.get("amount", 0)),
+        filled=number(row.get("filled_amount", 0)),
+        price=None if isinstance(price, str) else maybe(price),
+        average_price=maybe(row.get("average_price")),
+        reduce_only=row.get("reduce_only") is True,
+        post_only=row.get("post_only") is True,
+        trigger_price=maybe(trigger_price),
+        trigger=row.get("trigger"),
+        created_ms=int(row.get("creation_timestamp", 0)),
+        updated_ms=int(row.get("last_update_timestamp", 0)),
+        slot=_slot(row),
+        cancel_reason=row.get("cancel_reason"),
+        origin=_origin(row),
+    )
+
+
+def read_position(row: dict[str, Any]) -> Position:
+    """A position row: `size_currency` is base coin, `size` is notional (Coinbase gateway docs, isolated positions)."""
+    coin, mark, quoted = maybe(row.get("size_currency")), maybe(row.get("mark_price")), number(row["size"])
+    sign = {"buy": 1, "sell": -1, "zero": 0}[row["direction"]]
+    size = Decimal(sign) * abs(quoted if coin is None else coin)
+    if size == 0 and (quoted != 0 or coin):
+        raise ValueError("direction zero with a size")
+    return Position(
+        product_id=str(row["instrument_name"]),
+        slot=_slot(row),
+        size=size,
+        entry_price=maybe(row.get("average_price")),
+        mark=mark,
+        index=maybe(row.get("index_price")),
+        notional=None if mark is None or coin is None else abs(coin) * mark,
+        unrealized=maybe(row.get("floating_profit_loss")),
+        realized=maybe(row.get("realized_profit_loss")),
+        funding=maybe(row.get("realized_funding")),
+        initial_margin=maybe(row.get("initial_margin")),
+        maintenance_margin=maybe(row.get("maintenance_margin")),
+        leverage=maybe(row.get("leverage")),
+        units_agree=_units_agree(row["instrument_name"], coin, quoted, mark, sign, maybe(row.get("delta"))),
+        at_ms=0,
+        seen=0.0,
+    )
+
+
+def _units_agree(
+    name: str, coin: Decimal | None, quoted: Decimal, mark: Decimal | None, sign: int, delta: Decimal | None
+) -> bool:
+    """Whether a size may be taken from the row: linear in USDC, and its members tell one story."""
+    if "_USDC-" not in name or coin is None or mark is None or mark <= 0:
+        return False
+    if (coin < 0) != (sign < 0) and coin != 0:
+        return False
+    if delta is not None and abs(abs(delta) - abs(coin)) > abs(coin) * _AGREE:
+        return False
+    return abs(abs(quoted) - abs(coin) * mark) <= abs(coin) * mark * _AGREE
+
+
+def read_owner(row: dict[str, Any]) -> Owner:
+    """`get_account_summaries`: identity, money of the settlement currency, and whether margin is in use in any."""
+    summaries = row["summaries"]
+    main = next((summary for summary in summaries if summary["currency"] == SETTLEMENT_CURRENCY), None)
+    if main is None:
+        raise ValueError(f"no {SETTLEMENT_CURRENCY} summary")
+    return Owner(
+        str(row["id"]),
+        row.get("username"),
+        number(main["equity"]),
+        sum((abs(number(summary["initial_margin"])) for summary in summaries), Decimal(0)),
+        number(main["maintenance_margin"]),
+        number(main["margin_balance"]),
+        {str(each["currency"]): number(each["balance"]) for each in summaries if number(each["balance"]) != 0},
+    )
+
+
+def read_ticker(row: dict[str, Any]) -> Ticker:
+    return Ticker(
+        str(row["instrument_name"]),
+        str(row["state"]),
+        maybe(row.get("best_bid_price")) or None,
+        maybe(row.get("best_ask_price")) or None,
+        maybe(row.get("mark_price")),
+        maybe(row.get("min_price")),
+        maybe(row.get("max_price")),
+    )
+
+
+def read_execution(row: dict[str, Any]) -> Execution:
+    return Execution(
+        str(row["trade_id"]),
+        str(row["instrument_name"]),
+        number(row["amount"]),
+        number(row["price"]),
+        number(row.get("fee", 0)),
+        maybe(row.get("profit_loss")),
+        int(row["timestamp"]),
+    )
+
+
+def market_of(product_id: str, instrument: dict[str, Any] | None, ticker: Ticker | None) -> Market:
+    """What a close must know, as far as it could be read."""
+    return Market(
+        product_id=product_id,
+        underlying=product_id.split("_")[0].split("-")[0],
+        tick=maybe(instrument["tick_size"]) if instrument else None,
+        size_step=maybe(instrument.get("qty_tick_size", instrument["contract_size"])) if instrument else None,
+        bid=ticker.bid if ticker else None,
+        ask=ticker.ask if ticker else None,
+        band_low=ticker.band_low if ticker else None,
+        band_high=ticker.band_high if ticker else None,
+    )
+
+
+def _word(kind: Any, value: object, otherwise: T) -> T:
+    try:
+        return kind(str(value))  # type: ignore[no-any-return]
+    except ValueError:
+        return otherwise
+
+
+def _slot(row: dict[str, Any]) -> int | None:
+    """An isolated position lives in a subaccount of its own; 0 when its number was not sent."""
+    return int(row.get("user_id", 0)) if row.get("isolated") is True else None
+
+
+def _origin(row: dict[str, Any]) -> str | None:
+    if row.get("is_liquidation") is True or row.get("order_type") == "liquidation":
+        return "liquidation"
+    return next((origin for origin in ("web", "mobile", "api") if row.get(origin) is True), None)

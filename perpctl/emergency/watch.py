@@ -1,0 +1,325 @@
+"""This file starts the process that carries a kill out, and watches it: its own, or one that somebody else started."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from perpctl.emergency import kill, pending
+from perpctl.emergency.pending import Record, Story
+from perpctl.emergency.target import Target, as_fraction, config_dir
+from perpctl.errors import CredentialError, ExitCode, NegativeVerdict, StateDamaged, UsageError
+from perpctl.store.identity_key import load_identity_key, read_identity_key
+from perpctl.store.lease import process_started
+
+Line = Mapping[str, Any]
+_PIPE_BYTES = 1 << 20
+_LEAVE_LATE_S = 10.0  # the worker says itself when the foreground time is over; this is for one that cannot
+_REWORDED = {"step": "{step:<8} {state:<12} {text}", "trouble": "!        {text}", "refused": "refused  {what}: {text}"}
+
+
+def start(
+    target: Target, latches: Mapping[Path, str], kill_id: str, wished: argparse.Namespace, *, entries_only: bool
+) -> int:
+    """Pursue one target in a process of its own and watch it; attaches to a kill that already runs. The exit code."""
+    lock = _closer(target)
+    if lock is None:
+        _say_latches(latches)
+        return _attach(target, wished)
+    terms = {
+        "reason": wished.reason,
+        "command": _command(wished, target),
+        "scope": wished.scope or target.scope,
+        "max_slippage": wished.max_slippage,
+        "market": wished.market,
+        "entries_only": entries_only,
+        "who": kill.who(),
+    }
+    return _work_and_watch(target, latches, kill_id, terms, lock, wished.output)
+
+
+def finish(target: Target, wished: argparse.Namespace) -> int:
+    """Take up the unfinished kill (or the one named) where it stands; attaches when somebody is at it."""
+    left = [story for story in pending.unfinished(target.directory) if wished.finish in ("", story.kill_id)]
+    if not left:
+        raise NegativeVerdict(f"profile {target.profile}: no unfinished kill {wished.finish}".rstrip())
+    story = left[-1]
+    latches = kill.latch_all(target, story.kill_id, story.started.get("terms", {}).get("reason", ""))
+    lock = _closer(target)
+    if lock is None:
+        return _attach(target, wished)
+    return _work_and_watch(target, latches, story.kill_id, dict(story.started["terms"]), lock, wished.output)
+
+
+def status(target: Target, kill_id: str, output: str) -> int:
+    """Show the last kill, or the one named: its receipt so far. Raises NegativeVerdict when there was none."""
+    story = _find(target, kill_id)
+    receipt = story.receipt
+    if receipt is None:
+        for line in story.lines:
+            _say(line)
+    else:
+        _show(receipt, output)
+    if story.is_over:
+        return int(receipt["exit"]) if receipt is not None else ExitCode.UNKNOWN
+    worker = story.worker
+    by = f"process {worker} is at it" if worker else f"NOBODY is at it: perpctl kill -p {target.profile} --finish"
+    sys.stderr.write(f"{story.kill_id} is not finished; {by}\n")
+    return ExitCode.UNKNOWN
+
+
+def give_up(target: Target, kill_id: str, reason: str) -> int:
+    """Abandon an unfinished kill, for a stated reason; the latch stays."""
+    if not reason:
+        raise UsageError("--abandon wants a --reason", not_done="The kill goes on.")
+    story = _find(target, kill_id)
+    if story.is_over:
+        raise NegativeVerdict(f"{story.kill_id} is over already")
+    try:
+        pending.abandon(story, kill.who(), reason)
+    except OSError as why:
+        raise StateDamaged(f"{story.path}: {why.strerror}", not_done="The kill goes on.") from why
+    sys.stderr.write(f"{story.kill_id} is given up. The latch stays on; what stands was not touched further.\n")
+    return ExitCode.PARTIAL
+
+
+def _find(target: Target, kill_id: str) -> Story:
+    found = [story for story in pending.stories(target.directory) if kill_id in ("", story.kill_id)]
+    if not found:
+        raise NegativeVerdict(f"profile {target.profile}: no kill {kill_id} on record".replace("  ", " "))
+    return found[-1]
+
+
+def _closer(target: Target) -> int | None:
+    """The right to close; -1 when there is nothing to lock on, and then it is taken for granted."""
+    try:
+        return pending.take_closer(target.directory)
+    except OSError as why:
+        sys.stderr.write(f"The closer's lock cannot be had ({why.strerror}); going on without.\n")
+        return -1
+
+
+def _command(wished: argparse.Namespace, target: Target) -> str:
+    words = ["perpctl kill", f"-p {target.profile}", *(["--force"] if wished.force else [])]
+    words += [f"--max-slippage {wished.max_slippage}"] if wished.max_slippage else []
+    words += ["--market"] if wished.market else []
+    words += [f"--scope {wished.scope}"] if wished.scope else []
+    return " ".join([*words, *([f"--reason {json.dumps(wished.reason)}"] if wished.reason else [])])
+
+
+# --- the worker ------------------------------------------------------------------------------------------------------
+
+
+def _work_and_watch(
+    target: Target, latches: Mapping[Path, str], kill_id: str, terms: Mapping[str, Any], lock: int, output: str
+) -> int:
+    reading, writing = os.pipe()
+    try:
+        child = os.fork()
+    except OSError as why:
+        sys.stderr.write(f"No process of its own could be started ({why.strerror}): this one does it; stay here.\n")
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _work(target, latches, kill_id, terms, None)
+        return _last_word(target, kill_id, output)
+    if child == 0:
+        os.close(reading)
+        _leave_terminal()
+        code = ExitCode.BUG
+        try:
+            _work(target, latches, kill_id, terms, writing)
+            code = ExitCode.OK
+        finally:
+            os._exit(code)
+    os.close(writing)
+    if lock >= 0:
+        os.close(lock)  # the child's copy holds it
+    sys.stderr.write(f"KILL  {target.heading}   receipt {kill_id}   {terms['who']}\n")
+    return _watch(_from_pipe(reading), target, kill_id, output)
+
+
+def _leave_terminal() -> None:
+    """A session of its own: no hang-up, no Ctrl-C, and no terminal to wait for."""
+    os.setsid()
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGPIPE, signal.SIGTSTP):
+        signal.signal(number, signal.SIG_IGN)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nothing, descriptor)
+
+
+def _work(
+    target: Target, latches: Mapping[Path, str], kill_id: str, terms: Mapping[str, Any], pipe: int | None
+) -> None:
+    """Carry the kill out to its end, and record it."""
+    from perpctl.emergency import receipt as paper
+    from perpctl.emergency.fence import stop_unit
+    from perpctl.emergency.steps import Pursuit, Wish
+    from perpctl.model.flatten import ladder
+
+    if pipe is not None:
+        os.set_blocking(pipe, False)
+        fcntl.fcntl(pipe, getattr(fcntl, "F_SETPIPE_SZ", 1031), _PIPE_BYTES)
+    record = Record(target.directory, kill_id, pipe)
+    pid = os.getpid()
+    record.write("started", kill_id=kill_id, pid=pid, started=process_started(pid), terms=dict(terms))
+    slippage = as_fraction(terms["max_slippage"]) if terms["max_slippage"] else None
+    wish = Wish(
+        kill_id=kill_id,
+        who=terms["who"],
+        reason=terms["reason"],
+        command=terms["command"],
+        began=kill.BEGAN,
+        scope=terms["scope"],
+        rungs=ladder(slippage, at_market=terms["market"]),
+        entries_only=terms["entries_only"],
+        identity_key=_identity_key(),
+    )
+    pursuit = Pursuit(target, wish, record, latches)
+
+    def write_down(event: str, *, unfinished: bool) -> None:
+        signed = paper.sign(paper.make_receipt(pursuit, pending=unfinished), wish.identity_key)
+        kept = {**signed, "file": paper.save(signed, target.directory)}
+        record.write(event, receipt=kept)
+        record.make_durable()
+
+    pursuit.run(
+        at_deadline=lambda _: write_down("pending", unfinished=True),
+        stop_service=lambda it: it.mark("stop", *stop_unit(target.bot_unit)),
+    )
+    write_down("ended", unfinished=False)
+
+
+def _identity_key() -> bytes | None:
+    """Ours, made when there is none yet; without a writable configuration the kill does without."""
+    try:
+        return read_identity_key(config_dir()) or load_identity_key(config_dir())
+    except CredentialError:
+        return None
+
+
+# --- the watcher -----------------------------------------------------------------------------------------------------
+
+
+def _attach(target: Target, wished: argparse.Namespace) -> int:
+    """Watch the kill that runs already; one whose worker has gone silent is ended and taken over."""
+    running = [story for story in pending.unfinished(target.directory) if story.worker is not None]
+    if not running:
+        sys.stderr.write("Another kill closes here already, and could not write down what it does.\n")
+        return ExitCode.UNKNOWN
+    story = running[-1]
+    sys.stderr.write(f"Another kill closes here already: attached to {story.kill_id}, process {story.worker}\n")
+    return _watch(_from_file(story), target, story.kill_id, wished.output)
+
+
+def _from_pipe(descriptor: int) -> Iterator[Line | None]:
+    """Lines from our own worker; ends when it does."""
+    rest = b""
+    while True:
+        if not select.select([descriptor], [], [], 0.1)[0]:
+            yield None
+            continue
+        part = os.read(descriptor, 1 << 16)
+        if not part:
+            return
+        *whole, rest = (rest + part).split(b"\n")
+        for line in whole:
+            try:
+                yield json.loads(line)
+            except ValueError:
+                continue
+
+
+def _from_file(story: Story) -> Iterator[Line | None]:
+    """Lines of somebody else's kill; ends when its worker is gone, or has been silent for too long."""
+    heard = time.monotonic()
+    for line in pending.follow(story.path):
+        if line is not None:
+            heard = time.monotonic()
+        elif time.monotonic() - heard > pending.SILENT_S or story.worker is None:
+            return
+        yield line
+
+
+def _watch(lines: Iterator[Line | None], target: Target, kill_id: str, output: str) -> int:
+    """Show lines until the receipt comes. Ctrl-C asks once; the second leaves, and the kill goes on."""
+    leave_at = kill.BEGAN + target.timing.foreground + _LEAVE_LATE_S
+    asked = False
+    while True:
+        try:
+            for line in lines:
+                if line is not None and "receipt" in line:
+                    return _show(line["receipt"], output)
+                if line is not None:
+                    _say(line)
+                elif time.monotonic() > leave_at:
+                    break
+            return _last_word(target, kill_id, output)
+        except KeyboardInterrupt:
+            if asked or not sys.stdin.isatty():
+                return _left(target)
+            asked = True
+            if _stop_watching():
+                return _left(target)
+
+
+def _stop_watching() -> bool:
+    sys.stderr.write("\nCancels and closes go on. Stop watching? [y/N] ")
+    sys.stderr.flush()
+    try:
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+    except KeyboardInterrupt:
+        return True
+
+
+def _left(target: Target) -> int:
+    sys.stderr.write(f"\nThe kill goes on; nothing is proven yet.  perpctl kill -p {target.profile} --status\n")
+    return ExitCode.UNKNOWN
+
+
+def _last_word(target: Target, kill_id: str, output: str) -> int:
+    """What can be said when the worker says nothing more: its file has the receipt, or nothing is known."""
+    try:
+        story = pending.read_story(target.directory / "kills" / f"{kill_id}.jsonl")
+    except OSError:
+        story = Story(kill_id, target.directory, ())
+    if story.receipt is not None and story.is_over:
+        return _show(story.receipt, output)
+    going = f"process {story.worker} goes on" if story.worker else "NOBODY goes on with it"
+    commands = f"perpctl kill -p {target.profile} --status   |   perpctl kill -p {target.profile} --finish"
+    sys.stderr.write(f"UNKNOWN: {kill_id} has not ended; {going}.\n{commands}\n")
+    if output == "json":
+        facts = {"schema": "perpctl.receipt/1", "kill_id": kill_id, "exit": 3, "error": "not ended", "pending": True}
+        sys.stdout.write(json.dumps(facts) + "\n")
+    return ExitCode.UNKNOWN
+
+
+def _say_latches(latches: Mapping[Path, str]) -> None:
+    for path, outcome in latches.items():
+        sys.stderr.write(f"latch    {path} {outcome}\n")
+
+
+def _say(line: Line) -> None:
+    """One line of progress on stderr."""
+    wording = _REWORDED.get(str(line["event"]))
+    if wording is None:
+        return
+    after = line.get("after_s")
+    stamp = f" + {after:.2f} s  " if isinstance(after, int | float) else "            "
+    sys.stderr.write(stamp + wording.format_map({"text": "", "what": "", "step": "", "state": "", **line}) + "\n")
+
+
+def _show(receipt: Line, output: str) -> int:
+    from perpctl.emergency.receipt import screen
+
+    sys.stdout.write(json.dumps(receipt) + "\n" if output == "json" else screen(receipt))
+    sys.stdout.flush()
+    return int(receipt["exit"])
