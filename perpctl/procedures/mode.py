@@ -130,13 +130,13 @@ async def _objections(desk: Desk, state: LatchState) -> list[str]:
     from perpctl.checks import preflight
     from perpctl.emergency import pending
 
-    found = [f"kill {one} is pending" for one in pending.unfinished(desk.settings.state_dir)]
+    found = [f"kill {one.kill_id} is pending" for one in pending.unfinished(desk.settings.state_dir)]
     clean_at = desk.projections().last_clean_reconcile()
     if clean_at is None or (desk.clock.now() - clean_at).total_seconds() > RECONCILED_WITHIN_S:
         found.append("not reconciled within 5 min")
     if state.cause == "file":
         found.append(state.why)
-    return found + [f"preflight: {gate}" for gate in await preflight.failures(desk, purpose="resume")]
+    return found + [f"preflight: {one}" for one in await preflight.objections(desk)]
 
 
 def _cures(desk: Desk) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ async def save(desk: Desk, file: Path | None) -> Plan:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         saved = save_state(desk.journal(), target)
         evidence = f"{saved.path}, {saved.size:,} bytes, sha256 {saved.sha256}, {saved.head.seq} records, verified"
-        facts: dict[str, Json] = {"path": str(saved.path), "sha256": saved.sha256, "records": saved.head.seq, "size": saved.size}
+        facts: dict[str, Json] = {"path": str(saved.path), "sha256": saved.sha256, "size": saved.size}
         return StepResult(Done.DONE, evidence, (), facts)
 
     return Plan(

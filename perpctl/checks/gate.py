@@ -1,0 +1,142 @@
+"""This file holds what one gate of a checklist comes to, and runs many of them side by side."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from perpctl.errors import ExitCode, PerpctlError, UnknownState
+from perpctl.questions import figures
+from perpctl.results import Block, Json, Line, Tone
+
+if TYPE_CHECKING:
+    from perpctl.clock import Clock
+
+GATE_S = 3.0
+
+
+class Verdict(StrEnum):
+    PASS = "PASS"  # noqa: S105
+    WARN = "WARN"
+    FAIL = "FAIL"
+    UNKNOWN = "UNKNOWN"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a gate found; `fix` is the complete command or the words that mend it."""
+
+    verdict: Verdict
+    evidence: str
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One question of a checklist. `deadline_s` bounds it: no answer in time is UNKNOWN, never a pass."""
+
+    section: str
+    name: str
+    look: Callable[[], Awaitable[Finding]]
+    deadline_s: float = GATE_S
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    gate: Gate
+    finding: Finding
+    took_s: float
+    ended_at: float  # monotonic
+
+    def facts(self, now: float) -> dict[str, Json]:
+        """For JSON."""
+        return {
+            "section": self.gate.section,
+            "gate": self.gate.name,
+            "verdict": self.finding.verdict.value,
+            "evidence": self.finding.evidence,
+            "fix": self.finding.fix or None,
+            "age_s": f"{now - self.ended_at:.3f}",
+        }
+
+
+def passed(evidence: str) -> Finding:
+    """The gate is open."""
+    return Finding(Verdict.PASS, evidence)
+
+
+def warned(evidence: str, fix: str = "") -> Finding:
+    """Open, with something a human should see."""
+    return Finding(Verdict.WARN, evidence, fix)
+
+
+def failed(evidence: str, fix: str = "") -> Finding:
+    """Shut."""
+    return Finding(Verdict.FAIL, evidence, fix)
+
+
+async def run(gates: Sequence[Gate], clock: Clock) -> tuple[Outcome, ...]:
+    """All of them side by side; what could not be told is UNKNOWN with the reason."""
+    return tuple(await asyncio.gather(*(_run_one(gate, clock) for gate in gates)))
+
+
+async def _run_one(gate: Gate, clock: Clock) -> Outcome:
+    began = clock.monotonic()
+    try:
+        async with asyncio.timeout(gate.deadline_s):
+            finding = await gate.look()
+    except TimeoutError:
+        finding = Finding(Verdict.UNKNOWN, f"no answer within {gate.deadline_s:g} s")
+    except UnknownState as why:
+        finding = Finding(Verdict.UNKNOWN, why.message, _first(why))
+    except PerpctlError as why:
+        finding = Finding(Verdict.FAIL, why.message, _first(why))
+    return Outcome(gate, finding, clock.monotonic() - began, clock.monotonic())
+
+
+def _first(why: PerpctlError) -> str:
+    return why.next_commands[0] if why.next_commands else ""
+
+
+def exit_code(outcomes: Sequence[Outcome]) -> ExitCode:
+    """0 when nothing failed, 1 when something did, 3 when something could not be told."""
+    verdicts = {outcome.finding.verdict for outcome in outcomes}
+    if Verdict.FAIL in verdicts:
+        return ExitCode.NEGATIVE
+    return ExitCode.UNKNOWN if Verdict.UNKNOWN in verdicts else ExitCode.OK
+
+
+_TONES = {Verdict.PASS: Tone.PLAIN, Verdict.WARN: Tone.WARN, Verdict.FAIL: Tone.BAD, Verdict.UNKNOWN: Tone.BAD}
+_NAME_WIDTH = 22
+_EVIDENCE_WIDTH = 76
+
+
+def lines(outcomes: Sequence[Outcome], now: float) -> list[Block]:
+    """The list by section, evidence folded under itself, each with its age."""
+    shown: list[Block] = [Line(f"{'RESULT':<8} {'GATE':<{_NAME_WIDTH}} EVIDENCE")]
+    section = None
+    for outcome in outcomes:
+        if outcome.gate.section != section:
+            section = outcome.gate.section
+            shown.append(Line(f"{'':<8} {section}", Tone.TITLE))
+        shown += _gate_lines(outcome, now)
+    return shown
+
+
+def _gate_lines(outcome: Outcome, now: float) -> list[Line]:
+    finding, age = outcome.finding, figures.age(now - outcome.ended_at)
+    words = [*_wrapped(finding.evidence)]
+    head = f"{finding.verdict:<8} {outcome.gate.name:<{_NAME_WIDTH}} {words[0]:<{_EVIDENCE_WIDTH}} {age:>5}"
+    tone = _TONES[finding.verdict]
+    rest = [Line(f"{'':<{9 + _NAME_WIDTH}} {text}", tone) for text in words[1:]]
+    fix = [Line(f"{'':<{9 + _NAME_WIDTH}} fix: {finding.fix}", tone)] if finding.fix else []
+    return [Line(head, tone), *rest, *fix]
+
+
+def _wrapped(text: str) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(text, _EVIDENCE_WIDTH, break_on_hyphens=False) or [""]
