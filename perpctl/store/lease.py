@@ -106,9 +106,10 @@ class Held:
         """Milliseconds for which it still holds; 0 when lost."""
         try:
             record = self._block.read()
-            if record is None or not self._is_mine(_decode(record)):
+            found = None if record is None else _decode(record)
+            if found is None or not self._is_mine(found):
                 return 0
-            return max(0, _decode(record).renewed_boot_ms + int(LEASE_S * 1000) - _boot_ms())
+            return max(0, found.renewed_boot_ms + int(LEASE_S * 1000) - _boot_ms())
         except (OSError, Torn, ValueError, KeyError, TypeError):
             return 0
 
