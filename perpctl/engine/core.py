@@ -104,15 +104,13 @@ class Core:
         """What has to be done about an event."""
         self.now = now
         self._steps[type(event)](event)
-        out, self._out = self._out, []
-        return out
+        return self._taken()
 
     def begin(self, truth: e.Reconciled, now: float) -> list[e.Effect]:
         """Take over what the venue holds before the first order."""
         self.now = self.user_heard = self.reconciled_at = now
         take_over(self, truth)
-        out, self._out = self._out, []
-        return out
+        return self._taken()
 
     # --- the market
 
@@ -376,9 +374,7 @@ class Core:
                 if working.stage in {Stage.RESTING, Stage.CANCELLING}:
                     working.enter(Stage.UNKNOWN, self.now)
             return
-        for working in self.orders.entries():
-            if working.stage is Stage.RESTING:
-                self._cancel(working, "the market feed is lost")
+        self._clear("the market feed is lost")
 
     def _feed_resumed(self, event: port.FeedResumed) -> None:
         self.note("FEED BACK", None, event.channel)
@@ -428,12 +424,29 @@ class Core:
         if event.mode is Mode.NORMAL:
             self._breached.clear()
             return
+        self._clear(f"mode is {event.mode.value}")
+        self._out.append(e.ReadBackEntries(f"mode is {event.mode.value}"))
+
+    def _clear(self, reason: str) -> None:
+        """Cancel every entry; those on their way are cancelled when they arrive."""
         for product in self.products.values():
             product.waiting = ()
         for working in self.orders.entries():
             if working.stage is Stage.RESTING:
-                self._cancel(working, f"mode is {event.mode.value}")
-        self._out.append(e.ReadBackEntries(f"mode is {event.mode.value}"))
+                self._cancel(working, reason)
+
+    def clear(self, reason: str, now: float) -> list[e.Effect]:
+        """Cancel every entry, whatever the mode."""
+        self.now = now
+        self._clear(reason)
+        return self._taken()
+
+    def close_all(self, reason: str, now: float) -> list[e.Effect]:
+        """Close every position that is not being closed already."""
+        self.now = now
+        for product in self.products.values():
+            self._keep(product, self.guard.close(product, self.orders, now, reason))
+        return self._taken()
 
     def _enter_mode(self, mode: Mode, reason: str, *, risk: bool) -> None:
         if self.mode is not mode and self.mode is not Mode.HALTED:
@@ -482,12 +495,20 @@ class Core:
             self.blocks["reconcile"] = event.why
 
     def look_after(self, product: Product) -> None:
-        for effect in self.guard.look_after(product, self.orders, self.now):
+        """See to the stop of a position."""
+        self._keep(product, self.guard.look_after(product, self.orders, self.now))
+
+    def _keep(self, product: Product, effects: Iterable[e.Effect]) -> None:
+        for effect in effects:
             if isinstance(effect, e.PlaceStop | e.CloseNow):
                 self.follow(effect.request, effect.reason)
             if isinstance(effect, e.CloseNow):
                 product.closing = effect.request.identity
             self._out.append(effect)
+
+    def _taken(self) -> list[e.Effect]:
+        out, self._out = self._out, []
+        return out
 
     def ask_for(self, effect: e.Effect) -> None:
         """One more thing to do."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from perpctl.clock import Clock, to_ms
 from perpctl.engine import events as e
+from perpctl.engine.closing import Ended, Wish, close_down
 from perpctl.engine.core import USER, Core
 from perpctl.engine.reading import read_truth, settle_working
 from perpctl.engine.sending import HTTP, SOCKET, Lease, Sender
@@ -81,17 +82,33 @@ class Bot:
         self._clearing: asyncio.Task[ReadBack] | None = None
         self._leasing = True
         self._first: list[e.Effect] = []
+        self.wish = Wish()
+        self.companions: list[Coroutine[Any, Any, None]] = []  # what runs beside, and ends with the bot
 
     # --- events in, effects out
 
     def dispatch(self, event: e.Event) -> None:
         """Tell the core, carry out what it asks for. What the venue tells is on the disk before it counts."""
         self.write_down(event)
+        self._tally(event)
         effects = self.core.step(event, self.gear.clock.monotonic())
         for watch in self.watchers:
             watch(event, effects)
+        self.carry_out(effects)
+
+    def carry_out(self, effects: list[e.Effect]) -> None:
+        """Do what the core asked for."""
         for effect in effects:
             self._carry_out(effect)
+
+    def _tally(self, event: e.Event) -> None:
+        match event:
+            case e.Placed(_, port.Refused()):
+                self.meter.counts["refused.venue"] += 1
+            case e.HeldBack():
+                self.meter.counts["refused.gate"] += 1
+            case _:
+                return
 
     def take_over(self, truth: e.Reconciled) -> None:
         """Begin with what the venue holds; what follows from it is done first thing when the bot runs."""
@@ -276,15 +293,22 @@ class Bot:
 
     # --- running
 
-    async def run(self) -> None:
+    async def run(self) -> Ended:
         """Until `stopping` is set. Raises whatever ended it otherwise."""
         async with asyncio.TaskGroup() as self._group:
-            for effect in self._first:
-                self._carry_out(effect)
-            tasks = [self._group.create_task(work) for work in self._works()]
+            self.carry_out(self._first)
+            tasks = [self._group.create_task(work) for work in (*self._works(), *self.companions)]
             await self.stopping.wait()
+            ended = await close_down(self, self.wish)
             for task in tasks:
                 task.cancel()
+        return ended
+
+    def stop(self, wish: Wish | None = None) -> None:
+        """End in order; the first wish counts."""
+        if not self.stopping.is_set():
+            self.wish = wish or self.wish
+            self.stopping.set()
 
     def _works(self) -> list[Coroutine[Any, Any, None]]:
         return [
@@ -307,6 +331,8 @@ class Bot:
     async def _tick(self) -> None:
         self.look_at_latch()
         self.dispatch(e.Ticked())
+        if self.sender.session is not None and not self.core.dead_man and USER not in self.core.blocks:
+            await self._arm(self.sender.session)
 
     async def _renew(self) -> None:
         if not self.gear.lease.renew() and self._leasing:
@@ -327,8 +353,11 @@ class Bot:
                 self.sender.session = None
 
     async def _arm(self, session: port.Session) -> None:
-        """Entries are refused until cancel-on-disconnect reads back on."""
-        self.core.dead_man = await session.arm_dead_man()
+        """Entries are refused until cancel-on-disconnect reads back on; a failure is tried again with the next tick."""
+        try:
+            self.core.dead_man = await session.arm_dead_man()
+        except PerpctlError:
+            self.core.dead_man = False
 
     def _heard(self, event: port.SessionEvent) -> None:
         self.meter.heard[_FEED[type(event)]] = self.gear.clock.monotonic()

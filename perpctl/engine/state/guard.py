@@ -53,6 +53,13 @@ class Guard:
             return []
         return [self._stop(product, now, "protects the position")]
 
+    def close(self, product: Product, orders: Orders, now: float, reason: str) -> list[e.Effect]:
+        """Close the position now, unless that is under way or was just refused."""
+        under_way = product.closing is not None and product.closing in orders.ours
+        if under_way or not product.position or now < product.retry_at:
+            return []
+        return [self._close(product, now, reason)]
+
     def refused(self, product: Product, stops: list[Working], now: float) -> list[e.Effect]:
         """The venue took no new stop: make room by cancelling the smaller ones, and try again."""
         product.retry_at = now if _resting(stops) else now + RETRY_S
