@@ -4,7 +4,7 @@ Every mutating call takes `now` (market ms, never running backwards) and first l
 settlement, day orders. What happened is read with `take_events()`, also after a call that raised Rejected.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -19,7 +19,7 @@ from perpctl.paper.floor.ledger import check_transfer, deposit, transfer
 from perpctl.paper.floor.links import fire_triggers, follow_up, place_linked
 from perpctl.paper.floor.liquidation import watch_margin
 from perpctl.paper.floor.market import HOUR_MS, Market, new_market
-from perpctl.paper.floor.orders import cancel, edit, fill_resting, place
+from perpctl.paper.floor.orders import cancel, edit, end, fill_resting, place
 from perpctl.paper.floor.slots import recycle_slots, slot_for_order, slot_of
 from perpctl.paper.floor.venue import Venue
 from perpctl.paper.types import (
@@ -184,6 +184,11 @@ class Exchange:
         pass_time(self._venue, now)
         account = self._venue.account(account_id)
         account.locked, account.position_locked = locked, position_locked
+        if position_locked:
+            growing = [self._venue.orders[i] for i in account.live if not self._venue.orders[i].reduce_only]
+            for order in growing:
+                end(self._venue, order, "position_locked")
+            self._follow()
         self._venue.emit(AccountLocked(account_id, locked, position_locked))
 
     def transfer(self, source: int, destination: int, amount: Decimal, now: int) -> None:
@@ -343,14 +348,18 @@ class Exchange:
         found = [
             order
             for account in self._with_slots(account_id, include_isolated)
-            for order_id in account.closed
-            if self._is_in(order := self._venue.orders[order_id], historical)
+            for order in self._ended(account, historical)
         ]
         return sorted(found, key=lambda order: (order.updated_ms, order.order_id[-12:]), reverse=True)
 
-    def _is_in(self, order: Order, archive: bool) -> bool:
-        age = self._age(order.updated_ms)
-        return age > self.rules.archive_delay_ms if archive else age <= self.rules.recent_orders_ms
+    def _ended(self, account: Account, archive: bool) -> Iterator[Order]:
+        for order_id in reversed(account.closed):
+            order = self._venue.orders[order_id]
+            age = self._age(order.updated_ms)
+            if not archive and age > self.rules.recent_orders_ms:
+                return
+            if not archive or age > self.rules.archive_delay_ms:
+                yield order
 
     def _age(self, at_ms: int) -> int:
         return self._venue.now - at_ms

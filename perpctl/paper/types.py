@@ -146,7 +146,7 @@ class Edit(Struct, frozen=True, kw_only=True):
     valid_until: int | None = None
 
 
-class Order(Struct, frozen=True, kw_only=True):
+class Order(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One state of one order. `price` None is the wire's "market_price" (an untriggered trigger-market order)."""
 
     order_id: str
@@ -218,7 +218,7 @@ class TriggerRecord(Struct, frozen=True):
     request: str = "trigger:order"
 
 
-class Trade(Struct, frozen=True, kw_only=True):
+class Trade(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A fill of one of our orders."""
 
     trade_id: str
@@ -248,7 +248,7 @@ class Trade(Struct, frozen=True, kw_only=True):
     main_account_id: int | None = None  # the owner's main account, for an isolated fill
 
 
-class PublicTrade(Struct, frozen=True, kw_only=True):
+class PublicTrade(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A trade as the market sees it; `direction` is the taker's."""
 
     trade_id: str
@@ -312,7 +312,7 @@ class AccountView(Struct, frozen=True, kw_only=True):
     created_ms: int
 
 
-class LedgerRow(Struct, frozen=True, kw_only=True):
+class LedgerRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One row of the transaction log: `change` is cash, `balance` after it."""
 
     id: int

@@ -52,13 +52,16 @@ def _fire(venue: Venue, order: Order) -> None:
 
 
 def _made_by(venue: Venue, source: Order, type: OrderType) -> Order:
-    """The second order that a fired trigger order makes."""
+    """The second order that a fired trigger order makes, its limit inside the band."""
+    market, price = venue.markets[source.product], source.price
+    if price is not None:
+        price = min(price, market.max_price) if source.direction == "buy" else max(price, market.min_price)
     new = NewOrder(
         product=source.product,
         direction=source.direction,
         amount=source.amount,
         type=type,
-        price=source.price,
+        price=price,
         time_in_force=source.time_in_force,
         post_only=source.post_only,
         reject_post_only=source.reject_post_only,

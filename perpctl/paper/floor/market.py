@@ -24,7 +24,7 @@ RATE_QUANTUM = Decimal("1e-16")
 PAID_QUANTUM = Decimal("1e-14")
 OUTSIDE_INTEREST = Decimal(42_000_000)  # open interest of everybody else, in quote currency
 KEPT_TRADES = 2_000
-KEPT_MINUTES = 7 * 24 * 60
+KEPT_MINUTES = 3 * 24 * 60
 KEPT_HOURS = 400 * 24
 
 
@@ -60,10 +60,9 @@ class Market(Struct):
     index: Decimal
     mark: Decimal
     last: Decimal
+    settlement_price: Decimal
     trade_seq: int
     state: BookState = "open"
-    has_feed: bool = False
-    settlement_price: Decimal | None = None
     tick_direction: int = 1
     rate: Decimal = ZERO
     paid: Decimal = ZERO
@@ -81,7 +80,6 @@ class Market(Struct):
         if tick.index != self.index or tick.mark != self.mark:
             self.index, self.mark = tick.index, tick.mark
             self.rate = funding_rate(tick.mark, tick.index, rules)
-        self.has_feed = True
         self.book.renew(tick)
 
     def accrue(self, now: int) -> None:
@@ -232,7 +230,7 @@ def new_market(product: Product, rules: ExchangeRules, now: int) -> Market:
     """A product without a feed yet: the marks stand at its start price."""
     price = product.start_price
     book = Book(product.tick, product.contract_size, rules.ladder_levels)
-    return Market(product, book, now, price, price, price, rules.first_trade_seq - 1)
+    return Market(product, book, now, price, price, price, price, rules.first_trade_seq - 1)
 
 
 def funding_rate(mark: Decimal, index: Decimal, rules: ExchangeRules) -> Decimal:

@@ -241,7 +241,8 @@ def edit(venue: Venue, order: Order, change: Edit) -> tuple[Order, list[Trade]]:
         if not order.is_secondary_oto:
             check_trigger_side(market, changed)
         return venue.store(changed), []
-    if changed.price == order.price and changed.amount <= order.amount:
+    same_terms = (changed.price, changed.reduce_only) == (order.price, order.reduce_only)
+    if same_terms and changed.amount <= order.amount:
         market.book.reduce(order.sign, order.order_id, order.amount - changed.amount)
         venue.book_changed(market)
         return venue.store(changed), []
