@@ -78,7 +78,8 @@ def _layer(path: Path, text: str, section: str, values: Mapping[str, Any]) -> La
     for key, value in values.items():
         if isinstance(value, dict):
             inside = f"{section}.{key}" if section else key
-            origins |= {f"{key}.{one}": _place(path, text, inside, one) for one in value}
+            lines = {one: line_of(text, inside, one) for one in value}
+            origins |= {f"{key}.{one}": f"{path}:{line}" if line else origins[key] for one, line in lines.items()}
     return Layer(values, origins, own=bool(section))
 
 

@@ -206,7 +206,7 @@ def _validated(found: list[Layer], origins: Mapping[str, str]) -> Settings:
     try:
         return Layered()
     except ValidationError as wrong:
-        first = wrong.errors()[0]
+        first = min(wrong.errors(), key=lambda one: one["type"] != "extra_forbidden")
         path = ".".join(str(part) for part in first["loc"][:2])
         place = origins.get(path) or origins.get(str(first["loc"][0]), "settings")
         raise _broken(f"{place}: {path} = {first['input']!r}: {first['msg'][:1].lower()}{first['msg'][1:]}") from None
