@@ -98,6 +98,9 @@ def _carry_out(wished: argparse.Namespace) -> int:
     if wished.status is not None or wished.finish is not None or wished.abandon is not None:
         return _about_earlier(targets, wished)
     if wished.dry_run:
+        from perpctl.emergency import preview
+
+        return preview.show(targets, wished)
     if not wished.force:
         _ask(targets)
     return _kill(targets, wished)
