@@ -312,6 +312,7 @@ def portfolio(view: AccountView) -> Row:
         "spot_reserve": 0,
         "additional_reserve": 0,
         "fee_balance": 0,
+        "locked_balance": 0,
         "margin_model": "cross_sm",
         "portfolio_margining_enabled": False,
         "cross_collateral_enabled": True,
