@@ -161,6 +161,7 @@ class PaperServer:
 
     def _ready(self, port: int) -> dict[str, object]:
         at, secure = f"{HOST}:{port}", "s" if self._options.tls else ""
+        owner = self.venue.exchange.account(min(self.venue.exchange.account_ids()))
         return {
             "schema": SCHEMA,
             "pid": os.getpid(),
@@ -171,6 +172,7 @@ class PaperServer:
             "ca_file": str(self._ca_file) if self._ca_file else None,
             "state_dir": str(self._options.state_dir),
             "key_file": str(self._key_file),
+            "account": {"id": str(owner.account_id), "username": owner.username},
         }
 
 
