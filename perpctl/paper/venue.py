@@ -192,7 +192,7 @@ class MemoryVenue:
     """An exchange in this process, in lock step with its caller, on a virtual clock: for simulations.
 
     Wall time is market time. Nothing moves but by `step` and `wait`; equal ticks, calls and seed give equal bytes.
-    `http` serves as a transport; `open` makes a connection: its `receive` and, after a step, `drain` give what goes out.
+    `http` serves as a transport; `open` makes a connection: `receive` and, after a step, `drain` give what goes out.
     """
 
     def __init__(self, ticks: Iterable[Tick], start_ms: int, *, seed: int = 0, balance: Decimal | None = None) -> None:
