@@ -79,11 +79,20 @@ class Tokens:
         """A token that is good for a while. Raises CredentialError and VenueUnreachable."""
         async with self._lock:
             if self._token is None or self._clock.monotonic() >= self._renew_at:
-                started = self._clock.monotonic()
-                grant = await self._exchange()
-                self._token, life_s = _read_grant(grant)
-                self._renew_at = started + RENEW_AT * life_s
+                return (await self._renewed())[0]
             return self._token
+
+    async def renew(self) -> tuple[float, str]:
+        """Exchange a new token now and use it from here on; its life in seconds and its scope."""
+        async with self._lock:
+            return (await self._renewed())[1:]
+
+    async def _renewed(self) -> tuple[str, float, str]:
+        started = self._clock.monotonic()
+        grant = await self._exchange()
+        self._token, life_s = _read_grant(grant)
+        self._renew_at = started + RENEW_AT * life_s
+        return self._token, life_s, str(grant.get("scope", ""))
 
     def drop(self, token: str) -> None:
         """The venue would not have this one any more; a newer one is kept."""

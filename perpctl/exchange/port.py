@@ -73,6 +73,16 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class Grant:
+    """What a token exchanged just now may do; the token itself is shown to nobody."""
+
+    life_s: float
+    scope: str
+    key: str  # algorithm and the end of the key's name
+    jwt_life_s: float  # of the signed token that was exchanged
+
+
+@dataclass(frozen=True, slots=True)
 class VenueStatus:
     """`locked` is the venue's own word: "false", "partial" or "true"; `maintenance` None when it does not say."""
 
@@ -181,6 +191,9 @@ class Exchange(Protocol):
 
     async def time_ms(self) -> int: ...
     async def identity(self) -> Identity: ...
+    async def grant(self) -> Grant | Unsupported:
+        """Sign in anew, whatever token is still good. Raises CredentialError, VenueUnreachable."""
+
     async def status(self) -> VenueStatus: ...
     async def instruments(self) -> tuple[Instrument, ...]: ...
     async def instrument(self, symbol: str) -> Instrument:

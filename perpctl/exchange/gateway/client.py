@@ -21,6 +21,7 @@ from perpctl.exchange.gateway.rpc import Param
 from perpctl.exchange.http import NoAnswer, NotSent
 from perpctl.exchange.port import (
     Candle,
+    Grant,
     Identity,
     MaySend,
     Outcome,
@@ -89,6 +90,9 @@ class Gateway:
 
     async def _ask_time(self) -> int:
         return await self._line.read("public/get_time", {}, lambda result: wire.whole({"time": result}, "time"), QUICK)
+
+    async def grant(self) -> Grant:
+        return await self._line.renew()
 
     async def status(self) -> VenueStatus:
         locked = await self._line.read("public/status", {}, accounts.locked_word)

@@ -12,12 +12,13 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 from perpctl.clock import Clock
 from perpctl.errors import VenueUnreachable
 from perpctl.exchange.access import Access
-from perpctl.exchange.auth import Signer, Tokens, no_key
+from perpctl.exchange.auth import JWT_LIFE_S, Signer, Tokens, no_key
 from perpctl.exchange.budget import Budget, Duty, Pool
 from perpctl.exchange.gateway.errors import Kind, RpcFailure, typed
 from perpctl.exchange.gateway.rpc import Call, Gate, HttpRpc, Param
 from perpctl.exchange.http import NoAnswer, NotSent
 from perpctl.exchange.keys import read_key
+from perpctl.exchange.port import Grant
 from perpctl.exchange.transport import Transport
 
 NEEDS_LOGIN = 11056  # the venue has switched unauthenticated public requests off for a while
@@ -105,6 +106,14 @@ class Line:
                 raise no_key()
             self._signer = Signer(read_key(self.access.key_file), self.clock)
         return {"grant_type": "coinbase_cdp", "token": self._signer.jwt()}
+
+    async def renew(self) -> Grant:
+        """A new token, used from here on. Raises CredentialError, VenueUnreachable."""
+        self.sign()
+        assert self._signer is not None
+        life_s, scope = await self._tokens.renew()
+        key = self._signer.key
+        return Grant(life_s, scope, f"{key.algorithm} {key.short_id}", JWT_LIFE_S)
 
     async def _once(self, call: Call, duty: Duty) -> Any:
         try:

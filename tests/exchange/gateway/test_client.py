@@ -180,7 +180,8 @@ async def test_old_fills_are_read_live_and_from_the_archive(gateway: Gateway, ve
     def trades(params: dict[str, Any]) -> Any:
         asked.append(params["historical"])
         old = trade_row(1, timestamp=START_MS - 48 * 3_600_000)
-        return {"trades": [old, trade_row(2)] if params["historical"] else [trade_row(2), trade_row(3)], "has_more": False}
+        rows = [old, trade_row(2)] if params["historical"] else [trade_row(2), trade_row(3)]
+        return {"trades": rows, "has_more": False}
 
     venue.answers["private/get_user_trades_by_currency_and_time"] = trades
     fills = await gateway.fills(START_MS - 72 * 3_600_000)

@@ -38,6 +38,38 @@ class Refusal(Exception):
 Answer = Callable[[dict[str, Any]], Any]
 
 
+class SteppedClock(ManualClock):
+    """Sleepers wake when the test has let enough time pass, and not before."""
+
+    def __init__(self, start: datetime) -> None:
+        super().__init__(start)
+        self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._sleepers.append((self.monotonic() + seconds, future))
+        await future
+
+    async def pass_by(self, seconds: float, step: float = 0.1) -> None:
+        """Let time pass in small steps, everybody running in between."""
+        for _ in range(round(seconds / step)):
+            self.advance(step)
+            for sleeper in [item for item in self._sleepers if item[0] <= self.monotonic() + 1e-9]:
+                self._sleepers.remove(sleeper)
+                if not sleeper[1].done():
+                    sleeper[1].set_result(None)
+            await breathe()
+
+
+async def breathe() -> None:
+    """Let every task that can run do so."""
+    for _ in range(40):
+        await asyncio.sleep(0)
+
+
 class Line:
     """One end of a memory pair."""
 
@@ -265,6 +297,9 @@ def write_key(folder: Path) -> Path:
 def connect(venue: Venue, folder: Path, may_send: MaySend | None = None) -> Gateway:
     """A client of the venue with a key of its own."""
     access = Access(
-        http="http://localhost/api/v2", ws="ws://localhost/ws", streams="ws://localhost/streams", key_file=write_key(folder)
+        http="http://localhost/api/v2",
+        ws="ws://localhost/ws",
+        streams="ws://localhost/streams",
+        key_file=write_key(folder),
     )
     return open_gateway(access, venue.clock, may_send=may_send, transport=venue)

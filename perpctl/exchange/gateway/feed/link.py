@@ -66,7 +66,7 @@ class Link:
         self._connected_at = self._clock.monotonic()
         try:
             wire = await self._transport.connect(self._url, CONNECT_S)
-        except (NotSent, NoAnswer) as why:
+        except (NotSent, NoAnswer, PerpctlError) as why:
             self._lost(why)
             return
         rpc = SocketRpc(wire, lambda message: self._heard(rpc, message))
