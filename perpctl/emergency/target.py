@@ -214,27 +214,30 @@ def _started_server(target: Target) -> dict[str, Any]:
     import select
     import subprocess
 
+    complaint = os.memfd_create("complaint") if hasattr(os, "memfd_create") else os.open(os.devnull, os.O_RDWR)
     try:
         child = subprocess.Popen(
             target.exchange_command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=complaint,
             start_new_session=True,
         )
+        assert child.stdout is not None
+        ready, _, _ = select.select([child.stdout], [], [], _START_S)
+        server: dict[str, Any] = json.loads(child.stdout.readline() if ready else b"")
+        server["gateway_http"]
+        return server
     except OSError as why:
         raise UnknownState(f"the exchange cannot be started: {why.strerror}") from why
-    assert child.stdout is not None
-    ready, _, _ = select.select([child.stdout], [], [], _START_S)
-    line = child.stdout.readline() if ready else b""
-    try:
-        server: dict[str, Any] = json.loads(line)
-        return server if server["gateway_http"] else {}
     except (ValueError, KeyError, TypeError):
         # Another process may have started it at the same moment and holds its directory.
         if (server_now := _living_server(target.endpoints_file)) is not None:
             return server_now
-        raise UnknownState(f"the exchange was started but did not get ready: {line[:200]!r}") from None
+        said = " ".join(os.pread(complaint, 500, 0).decode(errors="replace").split())
+        raise UnknownState(f"the exchange does not start: {said or 'it gave no reason'}") from None
+    finally:
+        os.close(complaint)
 
 
 def as_fraction(text: str) -> Decimal:
