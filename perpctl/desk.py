@@ -43,6 +43,7 @@ class Desk:
         self.clock = clock
         self._pin = settings.account
         self._access: Access | None = None
+        self._opening = asyncio.Lock()
         self._exchange: Exchange | None = None
         self._identity: Identity | None = None
         self._journal: Journal | None = None
@@ -51,9 +52,10 @@ class Desk:
 
     async def access(self) -> Access:
         """Where the venue is and with which key; an exchange of our own is started when it does not run."""
-        if self._access is None:
-            self._access = await self._find_access()
-        return self._access
+        async with self._opening:  # questions asked side by side must not start an exchange each
+            if self._access is None:
+                self._access = await self._find_access()
+            return self._access
 
     async def market(self) -> Exchange:
         """The exchange for what is public: no account is asked for, no key is read."""

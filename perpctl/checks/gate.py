@@ -9,8 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from perpctl.errors import ExitCode, PerpctlError, UnknownState
-from perpctl.questions import figures
-from perpctl.results import Block, Json, Line, Tone
+from perpctl.results import Age, Column, Json, Line, Row, Table, Tone
 
 if TYPE_CHECKING:
     from perpctl.clock import Clock
@@ -110,33 +109,33 @@ def exit_code(outcomes: Sequence[Outcome]) -> ExitCode:
 
 
 _TONES = {Verdict.PASS: Tone.PLAIN, Verdict.WARN: Tone.WARN, Verdict.FAIL: Tone.BAD, Verdict.UNKNOWN: Tone.BAD}
-_NAME_WIDTH = 22
-_EVIDENCE_WIDTH = 76
+_COLUMNS = (
+    Column("result", "RESULT"),
+    Column("gate", "GATE"),
+    Column("evidence", "EVIDENCE", wraps=True),
+    Column("age", "AGE", right=True),
+)
 
 
-def lines(outcomes: Sequence[Outcome], now: float) -> list[Block]:
-    """The list by section, evidence folded under itself, each with its age."""
-    shown: list[Block] = [Line(f"{'RESULT':<8} {'GATE':<{_NAME_WIDTH}} EVIDENCE")]
+def table(outcomes: Sequence[Outcome], now: float) -> Table:
+    """The list by section, each gate with its evidence, its age and its fix."""
+    rows: list[Row] = []
     section = None
     for outcome in outcomes:
         if outcome.gate.section != section:
             section = outcome.gate.section
-            shown.append(Line(f"{'':<8} {section}", Tone.TITLE))
-        shown += _gate_lines(outcome, now)
-    return shown
+            rows.append(Row({"gate": section}, tone=Tone.TITLE))
+        rows.append(_row(outcome, now))
+    return Table(_COLUMNS, tuple(rows))
 
 
-def _gate_lines(outcome: Outcome, now: float) -> list[Line]:
-    finding, age = outcome.finding, figures.age(now - outcome.ended_at)
-    words = [*_wrapped(finding.evidence)]
-    head = f"{finding.verdict:<8} {outcome.gate.name:<{_NAME_WIDTH}} {words[0]:<{_EVIDENCE_WIDTH}} {age:>5}"
+def _row(outcome: Outcome, now: float) -> Row:
+    finding = outcome.finding
     tone = _TONES[finding.verdict]
-    rest = [Line(f"{'':<{9 + _NAME_WIDTH}} {text}", tone) for text in words[1:]]
-    fix = [Line(f"{'':<{9 + _NAME_WIDTH}} fix: {finding.fix}", tone)] if finding.fix else []
-    return [Line(head, tone), *rest, *fix]
-
-
-def _wrapped(text: str) -> list[str]:
-    import textwrap
-
-    return textwrap.wrap(text, _EVIDENCE_WIDTH, break_on_hyphens=False) or [""]
+    cells = {
+        "result": finding.verdict.value,
+        "gate": outcome.gate.name,
+        "evidence": finding.evidence,
+        "age": Age(now - outcome.ended_at),
+    }
+    return Row(cells, (Line(f"         fix: {finding.fix}", tone),) if finding.fix else (), tone)

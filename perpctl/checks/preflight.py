@@ -19,8 +19,8 @@ async def preflight(desk: Desk, *, show_all: bool = True) -> Answer:
     now = desk.clock.monotonic()
     code = gate.exit_code(outcomes)
     shown = outcomes if show_all else [one for one in outcomes if one.finding.verdict is not Verdict.PASS]
-    view: list[Block] = [Line(_summary(outcomes), Tone.GOOD if code == 0 else Tone.BAD), Line("")]
-    view += gate.lines(shown, now)
+    view: list[Block] = [Line(_summary(outcomes), Tone.GOOD if code == 0 else Tone.BAD)]
+    view.append(gate.table(shown, now))
     if code:
         view.append(Line("Not done: nothing was started."))
     if fixes := _fixes(outcomes):

@@ -32,7 +32,7 @@ async def boxes(desk: Desk) -> Answer:
     outcomes = await gate.run([Gate(SECTION, name, look, 6.0) for name, look in named], desk.clock)
     now, code = desk.clock.monotonic(), gate.exit_code(outcomes)
     good = sum(one.finding.verdict is gate.Verdict.PASS for one in outcomes)
-    view: list[Block] = [*gate.lines(outcomes, now), Line("")]
+    view: list[Block] = [gate.table(outcomes, now)]
     view.append(Line(f"{good} of {len(outcomes)} boxes hold", Tone.GOOD if code == 0 else Tone.BAD, mark=code != 0))
     facts: dict[str, Json] = {"boxes": [one.facts(now) for one in outcomes]}
     return Answer("perpctl.verify.startup/1", await desk.scope(), facts, tuple(view), code, "boxes")

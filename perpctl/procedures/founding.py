@@ -60,7 +60,7 @@ class NewProfile:
             return f"add [profiles.{self.profile.profile}], pinned to account {identity.account_id}, to {path}"
 
         async def perform() -> StepResult:
-            _add(path, text)
+            add(path, text)
             settings.load(self.profile.profile)
             return StepResult(Done.DONE, f"{path}; account {identity.account_id} pinned; settings hold")
 
@@ -73,13 +73,19 @@ class NewProfile:
         name = self.profile.profile
         lines = [f"[profiles.{name}]", 'env = "live"', 'venue = "global"']
         lines += [f"{key} = {_quoted(value)}" for key, value in self.words.items()]
-        lines += ["", f"[profiles.{name}.account]", f"id = {_quoted(identity.account_id)}"]
-        if identity.username is not None:
-            lines.append(f"username = {_quoted(identity.username)}")
+        lines += ["", account_table(name, identity).rstrip()]
         if self.endpoints:
             lines += ["", f"[profiles.{name}.endpoints]"]
             lines += [f"{key} = {_quoted(value)}" for key, value in self.endpoints.items()]
         return "\n".join(lines) + "\n"
+
+
+def account_table(profile: str, identity: Identity) -> str:
+    """The part of the configuration that pins a profile."""
+    lines = [f"[profiles.{profile}.account]", f"id = {_quoted(identity.account_id)}"]
+    if identity.username is not None:
+        lines.append(f"username = {_quoted(identity.username)}")
+    return "\n".join(lines) + "\n"
 
 
 def _quoted(text: str) -> str:
@@ -88,7 +94,7 @@ def _quoted(text: str) -> str:
     return '"' + "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in escaped) + '"'
 
 
-def _add(path: Path, text: str) -> None:
+def add(path: Path, text: str) -> None:
     """Append to the configuration, whole or not at all. Raises StateDamaged."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:

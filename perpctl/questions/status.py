@@ -78,7 +78,7 @@ def _pending_kill(desk: Desk) -> Part:
     unfinished = pending.unfinished(desk.settings.state_dir)
     if not unfinished:
         return Part("kill", "none pending", [])
-    names = [str(one) for one in unfinished]
+    names = [one.kill_id for one in unfinished]
     return Part("kill", f"PENDING: {', '.join(names)}", list(names), Tone.BAD, "kill --status")
 
 

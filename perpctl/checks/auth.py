@@ -1,0 +1,136 @@
+"""This file tests how we sign in, in the order in which it can go wrong: clock, key file, public call, permissions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from perpctl.checks import gate
+from perpctl.checks.gate import Finding, Gate, Outcome, Verdict, failed, passed, warned
+from perpctl.errors import ExitCode, PerpctlError, UnknownState
+from perpctl.exchange.port import Grant, Unsupported
+from perpctl.results import Answer, Block, Json, Line, Next, Tone
+
+if TYPE_CHECKING:
+    from perpctl.desk import Desk
+
+OFFSET_WARN_MS, OFFSET_FAIL_MS = 1_000, 30_000
+NOT_BY_HAND = "a signed token lives 120 s and is made afresh for each sign-in: there is nothing to renew by hand"
+
+
+async def test(desk: Desk) -> Answer:
+    """Exit 0 when all holds; 4 when the key does not work; 3 when the venue cannot be asked. The cause in words."""
+    asked, outcomes = _Asked(desk), list[Outcome]()
+    for name, look in (
+        ("public call", asked.public_call),
+        ("clock", asked.clock),
+        ("key file", asked.key_file),
+        ("sign in", asked.sign_in),
+        ("account", asked.account),
+        ("permissions", asked.permissions),
+    ):
+        outcomes += await gate.run([Gate("SIGNING IN", name, look, 5.0)], desk.clock)
+        if outcomes[-1].finding.verdict in (Verdict.FAIL, Verdict.UNKNOWN):
+            break
+    now, last = desk.clock.monotonic(), outcomes[-1]
+    code = _code(last.finding.verdict)
+    good = code is ExitCode.OK
+    words = "signing in works" if good else f"STOPPED AT: {last.gate.name}: {last.finding.evidence}"
+    view: tuple[Block, ...] = (gate.table(outcomes, now), Line(words, Tone.GOOD if good else Tone.BAD, mark=not good))
+    facts: dict[str, Json] = {"works": good, "steps": [one.facts(now) for one in outcomes]}
+    return Answer("perpctl.auth.test/1", desk.known_scope(), facts, view, code, "steps")
+
+
+def _code(verdict: Verdict) -> ExitCode:
+    return {Verdict.FAIL: ExitCode.CREDENTIAL, Verdict.UNKNOWN: ExitCode.UNKNOWN}.get(verdict, ExitCode.OK)
+
+
+class _Asked:
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def public_call(self) -> Finding:
+        at_ms = await (await self._desk.market()).time_ms()
+        return passed(f"the venue answers without a key: its time is {at_ms}")
+
+    async def clock(self) -> Finding:
+        status = await (await self._desk.market()).status()
+        words = f"the venue's clock is {status.offset_ms:+d} ms from ours; a token allows 120 s"
+        if abs(status.offset_ms) > OFFSET_FAIL_MS:
+            return failed(words, "set this machine's clock")
+        return warned(words) if abs(status.offset_ms) > OFFSET_WARN_MS else passed(words)
+
+    async def key_file(self) -> Finding:
+        from perpctl.exchange.keys import read_key
+
+        file = (await self._desk.access()).key_file
+        if file is None:
+            return failed("this profile names no key file", "perpctl config init NAME --key-file FILE")
+        key = read_key(file)
+        return passed(f"{key.algorithm} {key.short_id}; {file} is a regular file, ours, 0600")
+
+    async def sign_in(self) -> Finding:
+        grant = await (await self._desk.market()).grant()
+        if isinstance(grant, Unsupported):
+            return passed(grant.reason)
+        return passed(f"token exchanged; it lives {grant.life_s:.0f} s")
+
+    async def account(self) -> Finding:
+        await self._desk.exchange()
+        scope = self._desk.known_scope()
+        words = f"account {scope.account}, {scope.pinned}"
+        return passed(words) if scope.pinned == "pinned" else warned(words, "perpctl account pin")
+
+    async def permissions(self) -> Finding:
+        grant = await (await self._desk.market()).grant()
+        if isinstance(grant, Unsupported):
+            return passed(grant.reason)
+        if "transfer" in grant.scope:
+            return failed(f"this key may transfer money: {grant.scope}", "make a key without transfer permission")
+        return passed(grant.scope or "the venue tells no scope")
+
+
+async def expiry(desk: Desk) -> Answer:
+    """How long tokens live here, and how far the clocks are apart. Exit 4 or 3 when that cannot be told."""
+    exchange = await desk.market()
+    status, grant = await exchange.status(), await exchange.grant()
+    clock = Line(f"CLOCK   the venue is {status.offset_ms:+d} ms from us; round trip {status.round_trip_ms} ms")
+    facts: dict[str, Json] = {"clock_offset_ms": status.offset_ms, "round_trip_ms": status.round_trip_ms}
+    if isinstance(grant, Unsupported):
+        view: tuple[Block, ...] = (Line(f"TOKEN   {grant.reason}"), clock, Line(NOT_BY_HAND, Tone.DIM))
+        return Answer("perpctl.auth.expiry/1", await desk.scope(), facts, view)
+    view = (
+        Line(f"KEY     {grant.key}"),
+        Line(f"SIGNED  lives {grant.jwt_life_s:.0f} s; made for each sign-in, used once"),
+        Line(f"ACCESS  lives {grant.life_s:.0f} s over HTTP; renewed by itself after {grant.life_s * 0.6:.0f} s"),
+        Line("SOCKET  is its own credential; signed in again on the same socket after 40 min"),
+        clock,
+        Line(NOT_BY_HAND, Tone.DIM),
+    )
+    facts |= {
+        "key": grant.key,
+        "signed_life_s": f"{grant.jwt_life_s:.0f}",
+        "access_life_s": f"{grant.life_s:.0f}",
+        "renewed_after_s": f"{grant.life_s * 0.6:.0f}",
+    }
+    return Answer("perpctl.auth.expiry/1", await desk.scope(), facts, view)
+
+
+async def refresh(desk: Desk) -> Answer:
+    """A new token now, proven by a private call with it. A running bot renews its own and needs none of this."""
+    exchange = await desk.market()
+    try:
+        grant = await exchange.grant()
+        identity = await exchange.identity()
+    except UnknownState:
+        raise
+    except PerpctlError as why:
+        why.next_commands = (f"perpctl -p {desk.settings.profile} auth test",)
+        raise
+    if isinstance(grant, Grant):
+        words = f"new token for {grant.key}: lives {grant.life_s:.0f} s; a private call with it answers"
+        facts: dict[str, Json] = {"refreshed": True, "life_s": f"{grant.life_s:.0f}", "account": identity.account_id}
+    else:
+        words, facts = f"nothing to refresh: {grant.reason}", {"refreshed": False}
+    test_it = Next((f"perpctl -p {desk.settings.profile} auth test",))
+    view = (Line(words, Tone.GOOD), Line(NOT_BY_HAND, Tone.DIM), test_it)
+    return Answer("perpctl.auth.refresh/1", await desk.scope(), facts, view)
