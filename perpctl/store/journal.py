@@ -18,6 +18,7 @@ from perpctl.clock import Clock
 from perpctl.errors import StateDamaged, UsageError
 from perpctl.store import folds, sqlite
 from perpctl.store.records import (
+    ABSENT,
     SCHEMA,
     ClockReading,
     Correlation,
@@ -283,8 +284,10 @@ class Journal(JournalReader):
     def _compose(self, kind: Kind, body: Mapping[str, Any], correlation: Correlation, market_ms: int | None) -> Record:
         assert self._open_head is not None
         seq, prev_hash = self._open_head.seq + 1, self._open_head.hash
-        at = self._clock.now()
+        at, mono_ns = self._clock.now(), int(self._clock.monotonic() * 1e9)
         reading = self.clock_reading
+        writer, writer_absent = self._writer_facts
+        fixed = {"at_market_ms": market_ms, "boot_id": self._boot_id, "clock": reading}
         head = {
             "schema": SCHEMA,
             "chain": self._genesis.hex()[:16],
@@ -292,16 +295,32 @@ class Journal(JournalReader):
             "kind": kind.value,
             "at_utc": iso(at),
             "at_market_ms": market_ms,
-            "at_mono_ns": int(self._clock.monotonic() * 1e9),
+            "at_mono_ns": mono_ns,
             "boot_id": self._boot_id,
-            "clock": None if reading is None else plain_json(asdict(reading)),
-            "writer": asdict(self.writer),
+            "clock": plain_json(reading),
+            "writer": writer,
             "correlation": correlation.as_json(),
             "body": body,
+            "absent_reason": writer_absent
+            | {name: ABSENT[name] for name, value in fixed.items() if value is None}
+            | absent_reasons(body, "body"),
         }
-        head["absent_reason"] = absent_reasons(head)
         canonical = encode(head)
-        return parse(canonical, prev_hash, link(prev_hash, canonical))
+        own_hash = link(prev_hash, canonical)
+        return Record(
+            seq, kind, at, market_ms, mono_ns, self._boot_id, writer, correlation, body, prev_hash, own_hash, canonical
+        )
+
+    @property
+    def writer(self) -> Writer:
+        """Who writes: replaced when more is known, as the account after the first read."""
+        return self._writer
+
+    @writer.setter
+    def writer(self, writer: Writer) -> None:
+        self._writer = writer
+        facts = asdict(writer)
+        self._writer_facts = facts, absent_reasons(facts, "writer")
 
 
 def _fold_again(connection: apsw.Connection) -> None:
