@@ -109,10 +109,19 @@ class GatewaySession:
         return await orders.cancel(self._act, order, lambda: self._gateway.ended(order))
 
     async def leave_orders(self) -> None:
-        """End so that resting orders stay: a log-out does not fire cancel-on-disconnect. Nothing works afterwards."""
-        with contextlib.suppress(NotSent, NoAnswer):  # the venue answers by hanging up
-            await self._need_rpc().call(Call("private/logout", {}, LOGOUT_S))
-        await self._stop()
+        """End so that resting orders stay: a log-out does not fire cancel-on-disconnect. Nothing works afterwards.
+
+        Raises VenueUnreachable and VenueRefused when the log-out did not go out; read the orders back either way.
+        """
+        try:
+            with contextlib.suppress(NoAnswer):  # the venue answers by hanging up
+                await self._need_rpc().call(Call("private/logout", {}, LOGOUT_S))
+        except NotSent as why:
+            raise unreachable("private/logout", why) from why
+        except RpcFailure as why:
+            raise typed(why, "private/logout") from why
+        finally:
+            await self._stop()
 
     async def _act(
         self, method: str, params: Mapping[str, Param], deadline_s: float, duty: Duty, gate: Gate | None = None

@@ -180,6 +180,13 @@ class Venue:
         frame = {"jsonrpc": "2.0", "method": "subscription", "params": {"channel": channel, "data": content}}
         await self.lines[socket][-1].send(json.dumps(frame).encode())
 
+    def drop(self, socket: str) -> None:
+        """Cut the newest line of a socket: nothing that is on its way arrives any more."""
+        line = self.lines[socket][-1]
+        line.closed = True
+        if line.peer is not None:
+            line.peer.inbox.put_nowait(None)
+
     async def aclose(self) -> None:
         for lines in self.lines.values():
             for line in lines:
