@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import os
 import sys
 import traceback
-from difflib import get_close_matches
-from typing import TYPE_CHECKING
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 
 from perpctl import render
 from perpctl.clock import Clock, SystemClock
-from perpctl.commands import ALIASES, TABLE, module_of
+from perpctl.commands.surface import load
 from perpctl.errors import ExitCode, PerpctlError, UsageError
-
-if TYPE_CHECKING:
-    from perpctl.commands.surface import Commands
 
 
 def main(words: list[str], clock: Clock | None = None) -> int:
@@ -38,20 +30,6 @@ def main(words: list[str], clock: Clock | None = None) -> int:
     except Exception as problem:  # noqa: BLE001  the one boundary
         error = _cause(problem) or _bug(problem)
     return render.failure(error, render.asked_format(words), clock.now())
-
-
-def load(word: str) -> TyperCommand | TyperGroup:
-    """The command or group that a first word names; UsageError with suggestions when there is none."""
-    module = module_of(word)
-    if module is None or importlib.util.find_spec(module) is None:
-        near = get_close_matches(word, [*TABLE, *ALIASES])
-        raise UsageError(
-            f"no such command: {word}",
-            not_done="nothing was read or sent",
-            next_commands=tuple(f"perpctl {name} --help" for name in near) or ("perpctl --help",),
-        )
-    app: Commands = importlib.import_module(module).app
-    return app.build(word)
 
 
 def _run(words: list[str], clock: Clock) -> int:

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from perpctl import cli
 from perpctl.commands import ALIASES, SECTIONS
-from perpctl.commands.surface import Verbs
+from perpctl.commands.surface import Verbs, load
 
 SHELLS = ("bash", "zsh", "fish")
 _FORMS = ("table", "json", "jsonl", "csv")
@@ -49,7 +48,7 @@ def places() -> Iterator[Place]:
 
 
 def _of_word(word: str) -> Iterator[Place]:
-    command = cli.load(word)
+    command = load(word)
     if not isinstance(command, Verbs):
         yield Place(word, (), _flags(command))
         return

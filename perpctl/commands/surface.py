@@ -28,15 +28,20 @@ one that declares a parameter `profile: ProfileName` gets the name that was type
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
+from perpctl.commands import ALIASES, TABLE, module_of
+from perpctl.errors import UsageError
 from perpctl.results import Answer, Plan
 
 if TYPE_CHECKING:
@@ -63,7 +68,7 @@ _Output = Annotated[
 _Watch = Annotated[float | None, typer.Option(metavar="SECONDS", min=0.1, help="Ask again and redraw.")]
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; change nothing.")]
 _Yes = Annotated[bool, typer.Option("--yes", help="Ask nothing.")]
-_Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; kept in the journal.")]
+ReasonText = Annotated[str, typer.Option(metavar="TEXT", help="Why; kept in the journal.")]
 
 Option = tuple[Any, Any]  # annotation, default
 _PROFILE: dict[str, Option] = {"profile": (ProfileName, None)}
@@ -72,7 +77,7 @@ _ACTING: dict[str, Option] = {
     **_ASKING,
     "dry_run": (_DryRun, False),
     "yes": (_Yes, False),
-    "reason": (_Reason, ""),
+    "reason": (ReasonText, ""),
 }
 
 
@@ -193,3 +198,17 @@ class Commands(typer.Typer):
         callback.__annotations__ = {key: parameter.annotation for key, parameter in signature.parameters.items()}
         callback.__doc__ = function.__doc__
         self.command(name, help=inspect.getdoc(function))(callback)
+
+
+def load(word: str) -> TyperCommand | TyperGroup:
+    """The command or group that a first word names; UsageError with suggestions when there is none."""
+    module = module_of(word)
+    if module is None or importlib.util.find_spec(module) is None:
+        near = get_close_matches(word, [*TABLE, *ALIASES])
+        raise UsageError(
+            f"no such command: {word}",
+            not_done="nothing was read or sent",
+            next_commands=tuple(f"perpctl {name} --help" for name in near) or ("perpctl --help",),
+        )
+    app: Commands = importlib.import_module(module).app
+    return app.build(word)

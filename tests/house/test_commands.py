@@ -6,16 +6,15 @@ from itertools import chain
 
 import pytest
 
-from perpctl import cli
 from perpctl.commands import ALIASES, TABLE, module_of
-from perpctl.commands.surface import Verbs
+from perpctl.commands.surface import Verbs, load
 from tests.conftest import Cli
 from tests.house import source
 from tests.house.tree import Verb, verbs, words
 
 NOT_WORDS = {"__init__", "surface", "conduct"}
 VERBS = list(verbs())
-GROUPS = [group for word in words() if isinstance(group := cli.load(word), Verbs)]
+GROUPS = [group for word in words() if isinstance(group := load(word), Verbs)]
 
 
 def test_the_first_word_names_the_file() -> None:

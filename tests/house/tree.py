@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from perpctl import cli
 from perpctl.commands import TABLE
-from perpctl.commands.surface import Verbs
+from perpctl.commands.surface import Verbs, load
 from tests.house import source
 
 
@@ -40,7 +39,7 @@ def words() -> list[str]:
 
 def verbs() -> Iterator[Verb]:
     for word in words():
-        command = cli.load(word)
+        command = load(word)
         if isinstance(command, Verbs):
             yield from (Verb((word, name), verb, command) for name, verb in command.commands.items())
         else:
