@@ -181,15 +181,16 @@ def serve(options: Options) -> None:
 
     Raises HeldByAnother (directory or port), UsageError (port, feed), StateDamaged.
     """
+    asyncio.run(serve_here(options))
+
+
+async def serve_here(options: Options) -> None:
+    """As `serve`, in the running event loop."""
     directory = Directory(options.state_dir)
     try:
-        asyncio.run(_run(options, directory))
+        await PaperServer(options, directory).run()
     finally:
         directory.release()
-
-
-async def _run(options: Options, directory: Directory) -> None:
-    await PaperServer(options, directory).run()
 
 
 def _default_key(keys: KeyRing, state_dir: Path, clock: SystemClock) -> Path:

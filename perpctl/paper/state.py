@@ -368,3 +368,13 @@ def _write_whole(path: Path, content: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def forget(folder: Path) -> None:
+    """Remove what a stopped exchange remembers; its keys and certificate stay. Raises HeldByAnother while one runs."""
+    directory = Directory(folder)
+    try:
+        for name in ("checkpoint.json", "ledger.jsonl", *(path.name for path in folder.glob("log-*.jsonl"))):
+            (folder / name).unlink(missing_ok=True)
+    finally:
+        directory.release()

@@ -132,10 +132,11 @@ class GatewaySession:
         """Kill the connection from this side without a word."""
         self._end(Close(cut=True))
 
-    def tell_all(self) -> None:
-        """Have every channel say what it has, due or not: for an owner who goes in lock step."""
+    def tell_all(self, but: str) -> None:
+        """Have every channel say what it has, due or not, except those that begin so: for an owner in lock step."""
         for channel, subscription in self._subscriptions.items():
-            self._tell(channel, subscription)
+            if not channel.startswith(but):
+                self._tell(channel, subscription)
 
     def hold(self, out: list[Out]) -> None:
         """Put back what `tick` gave, for a later `drain`."""

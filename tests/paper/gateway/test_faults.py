@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -131,7 +132,7 @@ def test_a_gap_in_the_book_shows_in_prev_change_id(trader: Trader) -> None:
     trader.market("84020.0")
     trader.market("84030.0")
     messages = streams.heard(channel)
-    assert [later["prev_change_id"] == earlier["change_id"] for earlier, later in zip(messages, messages[1:])] == [
+    assert [later["prev_change_id"] == earlier["change_id"] for earlier, later in pairwise(messages)] == [
         True,
         False,
     ]
