@@ -58,7 +58,7 @@ class Founding:
 
 
 Ask = Callable[["Desk"], Awaitable[Answer]] | Answer
-CarryOut = Callable[["Desk"], Awaitable[Plan]] | Founding
+CarryOut = Callable[["Desk"], Awaitable[Plan | Answer]] | Founding
 Serve = Callable[["Desk"], Awaitable[int]]
 
 ProfileName = Annotated[str | None, typer.Option("--profile", "-p", metavar="NAME", help="Whose money.")]

@@ -12,7 +12,7 @@ def startup() -> Ask:
     """The five boxes after a start: authentication, channels, limits, positions, monitoring; with evidence."""
     from perpctl.checks import startup
 
-    return lambda desk: startup.boxes(desk)
+    return startup.boxes
 
 
 @app.ask("no-orders")
@@ -20,12 +20,12 @@ def no_orders() -> Ask:
     """Exit 0 only after two empty listings a second apart; an error is never "none"."""
     from perpctl.checks import orders
 
-    return lambda desk: orders.none_working(desk)
+    return orders.none_working
 
 
 @app.ask("sync")
 def sync() -> Ask:
     """Whether our journal and the venue agree on positions, orders and fills."""
-    from perpctl.checks import sync
+    from perpctl.questions import reconcile
 
-    return lambda desk: sync.in_step(desk)
+    return reconcile.in_step

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from perpctl.desk import Desk
 
 SCHEMA = "perpctl.plan/1"
-Build = Callable[["Desk"], Awaitable[Plan]]
+Build = Callable[["Desk"], Awaitable[Plan | Answer]]
 
 _CODES = {Done.PARTIAL: ExitCode.PARTIAL, Done.REFUSED: ExitCode.VENUE_REFUSED, Done.UNKNOWN: ExitCode.UNKNOWN}
 _TONES = {Done.DONE: Tone.GOOD, Done.PARTIAL: Tone.WARN, Done.REFUSED: Tone.BAD, Done.UNKNOWN: Tone.BAD}
@@ -63,6 +63,8 @@ async def carry_out(build: Build, desk: Desk, wish: Wish) -> Answer:
     Raises RefusedBySafety without a confirmation or a reason, WorldChanged when the plan is no longer true.
     """
     plan = await build(desk)
+    if isinstance(plan, Answer):  # asked so that it only looks: `reconcile` without `--apply`
+        return plan
     if wish.dry_run:
         return await _preview(plan, "DRY RUN: nothing is changed.")
     if plan.reason_required and not wish.reason:
@@ -111,7 +113,7 @@ async def _confirmed(plan: Plan, wish: Wish) -> None:
 async def _still_true(plan: Plan, build: Build, desk: Desk) -> Plan:
     """The plan made anew after the human's thinking time. Raises WorldChanged when it is another one."""
     fresh = await build(desk)
-    if fresh.fingerprint != plan.fingerprint:
+    if isinstance(fresh, Answer) or fresh.fingerprint != plan.fingerprint:
         raise WorldChanged(
             f"the world changed while you were asked: {plan.name} is no longer the plan that was shown",
             not_done="nothing was done",

@@ -1,0 +1,22 @@
+"""`perpctl reconcile`: compare our books with the venue's and explain each difference."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from perpctl.commands.surface import CarryOut, Commands
+
+app = Commands()
+
+
+@app.carry_out("reconcile")
+def reconcile(
+    apply: Annotated[bool, typer.Option("--apply", help="Journal the corrections; no order is ever sent.")] = False,
+    adopt: Annotated[bool, typer.Option("--adopt", help="Take over the venue's word where nobody explains it.")] = False,
+) -> CarryOut:
+    """Every difference with its cause: exit 0 clean, 1 differences, 3 could not be compared."""
+    from perpctl.procedures import reconciling
+
+    return lambda desk: reconciling.reconciled(desk, apply=apply, adopt=adopt)

@@ -1,0 +1,91 @@
+"""This file journals the corrections that a comparison with the venue explains; it never sends an order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from perpctl.model.books.reconcile import (
+    BookFill,
+    BookFunding,
+    Correction,
+    MoveMoney,
+    MovePosition,
+    SeeOrder,
+    SettleAbsent,
+)
+from perpctl.questions import reconcile
+from perpctl.questions.reconcile import Compared
+from perpctl.results import Answer, Confirm, Done, Json, Plan, Risk, Step, StepResult
+from perpctl.store.intents import Intents
+from perpctl.store.records import Correlation, Kind
+
+if TYPE_CHECKING:
+    from perpctl.desk import Desk
+
+SEEN_BY = "reconcile"
+
+
+async def reconciled(desk: Desk, *, apply: bool, adopt: bool) -> Plan | Answer:
+    """Without `apply` the comparison itself; with it a plan that journals the corrections, refused once they change."""
+    if not apply:
+        return await reconcile.reconcile(desk)
+    found = await reconcile.compared(desk)
+
+    async def preview() -> str:
+        words = [f"{one.subject} {one.key}: {one.cause.value}" for one in found.comparison.differences]
+        return "; ".join(words) or "nothing differs"
+
+    async def perform() -> StepResult:
+        return await _journaled(desk, found, adopt)
+
+    step = Step("journal", "journal corrections", preview, perform)
+    return Plan(
+        name="reconcile",
+        scope=await desk.scope(),
+        risk=Risk.NONE,
+        confirm=Confirm.YES if found.comparison.differences else Confirm.NONE,
+        fingerprint=found.comparison.fingerprint,
+        steps=(step,),
+        reason_required=bool(found.comparison.differences),
+    )
+
+
+async def _journaled(desk: Desk, found: Compared, adopt: bool) -> StepResult:
+    comparison = found.comparison
+    adoptions = comparison.adoptions if adopt else ()
+    _book(desk, found, [*comparison.corrections, *adoptions])
+    again = (await reconcile.compared(desk)).comparison
+    desk.journal().append(Kind.RECONCILE_ENDED, {"clean": again.is_clean, "booked": len(comparison.corrections)})
+    facts: dict[str, Json] = {
+        "corrections": len(comparison.corrections),
+        "adopted": len(adoptions),
+        "clean": again.is_clean,
+    }
+    words = f"{len(comparison.corrections)} corrections journaled, {len(adoptions)} adopted"
+    if again.is_clean:
+        done = Done.DONE if comparison.differences else Done.NOTHING_TO_DO
+        return StepResult(done, f"{words}; compared again: clean", (), facts)
+    left = tuple(f"{one.subject} {one.key}: ours {one.ours}, venue {one.venue}" for one in again.differences)
+    return StepResult(Done.PARTIAL, f"{words}; compared again: {len(left)} differences", left, facts)
+
+
+def _book(desk: Desk, found: Compared, corrections: Iterable[Correction]) -> None:
+    projections = desk.projections()
+    intents = Intents(projections)
+    for one in corrections:
+        match one:
+            case BookFill(fill):
+                projections.book_fill(fill, SEEN_BY)
+            case BookFunding(payment):
+                projections.book_funding(payment, SEEN_BY)
+            case SeeOrder(order) if order.identity in found.ours.unknown:
+                intents.settled(order.identity or "", order, "listing")
+            case SeeOrder(order):
+                projections.see_order(order, SEEN_BY)
+            case SettleAbsent(name):
+                intents.settled_absent(name, "two empty readings after its validity", "label")
+            case MovePosition(movement):
+                projections.correct(movement, "unknown", Correlation())
+            case MoveMoney():
+                pass  # never made: the comparison leaves money out, as our books do not know what they began with
