@@ -402,6 +402,11 @@ FALSE_EXITS: list[tuple[str, OrderRequest, dict[str, Any]]] = [
     ("larger than the position", close("0.31"), {"holdings": (holding("0.3"),)}),
     ("only the purpose, position unproven", replace(close("0.1"), reduce_only=False), {"holdings": ()}),
     (
+        "only the purpose, the proof too old",
+        replace(close("0.1"), reduce_only=False),
+        {"holdings": (holding("0.3", proof_age_ms=60_001),)},
+    ),
+    (
         "only the purpose, an own ask fills first",
         replace(close("0.3"), reduce_only=False),
         {"holdings": (holding("0.3"),), "working": (order(Side.SELL, "0.01", "84200"),)},
@@ -506,6 +511,45 @@ def test_in_reduce_only_no_order_that_passes_can_grow_the_position(
         after = here + side.sign * size
         assert abs(after) < abs(here)
         assert here * after >= 0
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(Side),
+            st.decimals("0.0001", "0.11", places=4),
+            st.sampled_from(["fills", "rests", "unknown", "half"]),
+        ),
+        max_size=25,
+    )
+)
+def test_whatever_is_asked_the_position_never_outgrows_its_limit_even_at_worst(
+    wishes: list[tuple[Side, D, str]],
+) -> None:
+    """Orders that pass fill, rest, or are lost; then everything that is out fills on the worse side."""
+    limits = with_overrides(LIMITS, {"max_resting_entries": 100})
+    position, working, out = D(0), [], []
+    for n, (side, size, fate) in enumerate(wishes):
+        price = "84090.0" if side is Side.BUY else "84110.0"
+        view = world(holdings=(holding(str(position)),), working=tuple(working), unknown=tuple(out))
+        asked = request(side, str(size), price, identity=f"id-{n}")
+        if not decide(asked, view, limits).allowed:
+            continue
+        match fate:
+            case "fills":
+                position += side.sign * size
+            case "rests":
+                working.append(order(side, str(size), price))
+            case "unknown":
+                out.append(UnknownOrder(asked, NOW))
+            case _:
+                position += side.sign * size / 2
+                working.append(order(side, str(size), price, filled=size / 2))
+        for worst in Side:
+            left = [o.remaining for o in working if o.side is worst]
+            left += [o.request.size for o in out if o.request.side is worst]
+            reach = position + worst.sign * sum(left, D(0))
+            assert abs(reach) * 84_100 <= 50_000
 
 
 def test_the_gate_is_cheap() -> None:

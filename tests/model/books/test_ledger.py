@@ -6,7 +6,7 @@ from dataclasses import replace
 from decimal import Decimal as D
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from perpctl.model.books.ledger import Effect, Ledger, Tally, apply_fill, explain, in_order
@@ -131,6 +131,15 @@ fees = st.decimals("-1", "5", places=6)
 events = st.lists(st.tuples(sizes, prices, fees), max_size=25)
 
 
+THIRDS = [
+    (D("-0.0001"), D("1.1"), D(0)),
+    (D("0.0002"), D(1), D(0)),
+    (D("0.0002"), D("1.1"), D(0)),
+    (D("-0.0001"), D(1), D(0)),
+]
+
+
+@example(THIRDS, D(1), [], D(0))  # an average entry that never ends
 @given(events, prices, st.lists(st.decimals("-9", "9", places=5), max_size=5), st.decimals("-99", "99", places=2))
 def test_the_money_closes_to_the_last_digit(rows: list[tuple[D, D, D]], mark: D, paid: list[D], transfer: D) -> None:
     """Equity by the ledger is start plus every cash movement plus what is held at its mark, added up on its own."""
