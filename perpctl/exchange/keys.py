@@ -73,8 +73,8 @@ def _read_private_file(path: Path) -> str:
         if why.errno == errno.ELOOP:
             raise _unusable(path, "it is a symbolic link", "name the file itself in the profile") from None
         raise _unusable(path, why.strerror or "it cannot be opened", NEW_KEY) from None
-    with os.fdopen(handle, "rb") as file:
-        state = os.fstat(file.fileno())
+    try:
+        state = os.fstat(handle)
         if not stat.S_ISREG(state.st_mode):
             raise _unusable(path, "it is not a regular file", "name a regular file in the profile")
         if state.st_uid != os.geteuid():
@@ -85,10 +85,11 @@ def _read_private_file(path: Path) -> str:
             raise _unusable(path, cause, f"chmod 600 {shlex.quote(str(path))}")
         if state.st_size > MAX_KEY_FILE:
             raise _unusable(path, f"it has {state.st_size} bytes, far more than a key file", NEW_KEY)
-        try:
-            return file.read(MAX_KEY_FILE).decode()
-        except UnicodeDecodeError:
-            raise _unusable(path, "it is not text", NEW_KEY) from None
+        return os.read(handle, MAX_KEY_FILE).decode()
+    except UnicodeDecodeError:
+        raise _unusable(path, "it is not text", NEW_KEY) from None
+    finally:
+        os.close(handle)
 
 
 def _parse_private(path: Path, secret: str) -> PrivateKey:
