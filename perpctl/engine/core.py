@@ -37,6 +37,7 @@ WISH_S = 2.0  # a wish that could not be sent for so long is forgotten
 SETTLE_SOON_S, SETTLE_LATER_S, SETTLE_SOON_FOR_S = 1.0, 5.0, 15.0
 LOCKED = frozenset({10019, 10072, 11098})  # account or position locks, Deribit docs, error codes
 USER = "user"
+_MESSAGES = (e.PlaceEntry, e.PlaceStop, e.CloseNow, e.CancelEntry, e.CancelStop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class Core:
         self.blocks: dict[str, str] = {}  # why no entry may be sent, by what blocks it
         self.dead_man = False
         self.entered = self.left = 0
+        self.on_their_way = 0  # messages that we asked for and that have not come to their turn
         self.user_heard = 0.0
         self.reconciled_at: float | None = None
         self.now = 0.0
@@ -215,8 +217,8 @@ class Core:
         """Whether one more message keeps the rate; part of the burst is kept for cancels, and more for haste."""
         limits = self.rules.limits
         share = Decimal(1) if cancel else 1 - CANCEL_SHARE
-        waiting = sum(isinstance(effect, e.PlaceEntry | e.CancelEntry) for effect in self._out)
-        messages = self.activity.recent(self.market_ms).messages_ms + (self.market_ms,) * waiting
+        coming = self.on_their_way + _messages(self._out)
+        messages = self.activity.recent(self.market_ms).messages_ms + (self.market_ms,) * coming
         return bucket_load(messages, self.market_ms, limits) <= int(limits.messages_burst * share)
 
     def _place(self, product: Product, wish: Desired) -> None:
@@ -508,6 +510,7 @@ class Core:
 
     def _taken(self) -> list[e.Effect]:
         out, self._out = self._out, []
+        self.on_their_way += _messages(out)
         return out
 
     def ask_for(self, effect: e.Effect) -> None:
@@ -516,6 +519,10 @@ class Core:
 
     def note(self, kind: str, product_id: str | None, text: str) -> None:
         self._out.append(e.Note(kind, product_id, text))
+
+
+def _messages(effects: Iterable[e.Effect]) -> int:
+    return sum(isinstance(effect, _MESSAGES) for effect in effects)
 
 
 def _serves(working: Working, wish: Desired) -> bool:

@@ -9,7 +9,7 @@ from typing import Protocol
 from perpctl.clock import Clock
 from perpctl.engine import events as e
 from perpctl.engine.core import Core
-from perpctl.engine.state.grounds import GUARD, grounds_of, maker_of
+from perpctl.engine.state.grounds import GUARD, decision_of, grounds_of, maker_of
 from perpctl.engine.state.meter import Meter
 from perpctl.engine.state.sight import Permission, look
 from perpctl.errors import PerpctlError
@@ -67,13 +67,14 @@ class Sender:
 
     async def order(self, request: OrderRequest, reason: str, over: str) -> None:
         """Send an order if the gate lets it through; what came of it is told to the core."""
+        self.core.on_their_way -= 1
         began = self.clock.monotonic()
         request = replace(request, valid_until_ms=self.core.market.valid_until_ms(began))
         permission = self.permission()
         decision = decide(request, look(self.core, request, permission, self.meter, began), self.core.rules.limits)
         grounds = grounds_of(self.core, request, reason, began)
         if not decision.allowed:
-            self.intents.refused_by_gate(request, decision, grounds)
+            self.intents.refused_by_gate(request, decision_of(decision), grounds)
             self.tell(_held_back(request, decision))
             return
         if over == SOCKET and self.session is None:
@@ -82,7 +83,7 @@ class Sender:
         if (working := self.core.orders.ours.get(request.identity)) is not None:
             working.request = request
         attempt = self._attempt("place", over, permission)
-        self.intents.intend(request, decision, grounds)
+        self.intents.intend(request, decision_of(decision), grounds)
         self.intents.sent(request.identity, attempt)
         self.core.left += 1
         self.core.activity.order_sent(request, self.core.market_ms)
@@ -103,6 +104,7 @@ class Sender:
 
     async def cancel(self, order: Order, reason: str, over: str) -> None:
         """Cancel an order; cancels pass every gate."""
+        self.core.on_their_way -= 1
         product = self.core.products.get(order.product_id)
         maker = maker_of(product) if product is not None and over == SOCKET else GUARD
         self.intents.intend_cancel(order, reason, maker)

@@ -11,6 +11,7 @@ from perpctl.engine.state.product import Product
 from perpctl.engine.strategy import algorithm_id, params_hash
 from perpctl.model.money import ZERO
 from perpctl.model.order import OrderRequest, Purpose
+from perpctl.risk.verdict import Decision
 from perpctl.store.intents import Facts, Grounds, Maker
 
 GUARD = Maker("guard", __version__)  # what places stops and closes what has none
@@ -38,6 +39,20 @@ def grounds_of(core: Core, request: OrderRequest, reason: str, now: float) -> Gr
         strategy_params_hash=None if protects else params_hash(product.strategy),
         currency=product.instrument.currency,
     )
+
+
+def decision_of(decision: Decision) -> Facts:
+    """The gate's word as it is journaled: every control on a row of number, name, value, limit, unit, verdict, code."""
+    return {
+        "allowed": decision.allowed,
+        "reduces": decision.reduces,
+        "first_refusal": decision.first_refusal,
+        "controls": ["|".join(map(_shown, control)) for control in decision.controls],
+    }
+
+
+def _shown(member: object) -> str:
+    return "" if member is None else format(member, "f") if isinstance(member, Decimal) else str(member)
 
 
 def maker_of(product: Product) -> Maker:

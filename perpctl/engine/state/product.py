@@ -110,15 +110,14 @@ class Product:
             time_in_force=TimeInForce.IOC if wish.take else TimeInForce.GTC,
             post_only=not wish.take,
             reduce_only=reduces,
-            purpose=self._purpose(size, against),
+            purpose=self._purpose(size, against, reduces),
         )
 
-    def _purpose(self, size: Decimal, against: bool) -> Purpose:
-        if not self.position:
-            return Purpose.OPEN
-        if not against:
-            return Purpose.INCREASE
-        return Purpose.CLOSE if size == abs(self.position) else Purpose.REDUCE
+    def _purpose(self, size: Decimal, against: bool, reduces: bool) -> Purpose:
+        """Only what is sent reduce-only is called an exit: a resting order may meet another position than today's."""
+        if reduces:
+            return Purpose.CLOSE if size == abs(self.position) else Purpose.REDUCE
+        return Purpose.INCREASE if self.position and not against else Purpose.OPEN
 
     @property
     def closing_side(self) -> Side:
