@@ -31,7 +31,20 @@ SECRETS = re.compile(
     re.IGNORECASE,
 )
 # what any of these needs, in lower case: looking for plain words first makes the usual record twenty times cheaper
-SIGNS = ("private", "eyj", "mhccaqee", "mhqcaqee", "mighagea", "mc4caqaw", "==", "secret", "token", "passw", "passp", "bearer")
+SIGNS = (
+    "private",
+    "eyj",
+    "mhccaqee",
+    "mhqcaqee",
+    "mighagea",
+    "mc4caqaw",
+    "==",
+    "secret",
+    "token",
+    "passw",
+    "passp",
+    "bearer",
+)
 ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 ABSENT = {
