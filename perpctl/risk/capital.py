@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from perpctl.model.exposure import gross_notional, initial_margin, net_notional, product_worst, standard_rates
+from perpctl.model.exposure import (
+    gross_notional,
+    initial_margin,
+    liquidation_distance_pct,
+    liquidation_price,
+    maintenance_margin,
+    net_notional,
+    product_worst,
+    standard_rates,
+)
 from perpctl.model.money import ZERO
 from perpctl.model.order import Side, TimeInForce
 from perpctl.risk.verdict import Finding, Reason
@@ -100,9 +109,26 @@ def margin_used(case: Case) -> Finding:
 
 
 def liquidation(case: Case) -> Finding:
-    """8: the adverse move to liquidation; none within reach is far enough."""
+    """8: the adverse move to liquidation, as told or else estimated with this order filled."""
     away, limit = case.view.liquidation_distance_pct, case.limits.min_liquidation_distance_pct
-    return away, limit, Reason.LIQUIDATION_NEAR if away is not None and away < limit else None
+    if away is None:
+        away = _distance_when_filled(case)
+    if away is None:
+        return "out of reach", limit, None
+    return away, limit, Reason.LIQUIDATION_NEAR if away < limit else None
+
+
+def _distance_when_filled(case: Case) -> Decimal | None:
+    """Of the cross position at its worst on this side; an isolated slot's own equity is not known here."""
+    request, account = case.request, case.view.account
+    if request.slot is not None or account is None or case.reference is None:
+        return None
+    reach, rates = case.after[request.product_id, None], standard_rates(case.underlying)
+    size = reach.high if request.side is Side.BUY else reach.low
+    own = maintenance_margin(reach.size, case.reference, rates)
+    others = max(account.maintenance_margin - own, ZERO)
+    price = liquidation_price(size, case.reference, account.equity, others, rates)
+    return liquidation_distance_pct(case.reference, price)
 
 
 def day_loss(case: Case) -> Finding:

@@ -45,7 +45,7 @@ class GateInput:
     day_pnl_pct: Decimal | None  # signed, of the baseline, conservatively marked
     drawdown_pct: Decimal | None  # positive, from the 7-day peak; None: no peak yet
     move_1m_pct: Decimal | None  # absolute; None: no minute of prices yet
-    liquidation_distance_pct: Decimal | None = None  # None: not within 100 %
+    liquidation_distance_pct: Decimal | None = None  # None: estimated with the order filled
     unprotected_ms: int | None = None  # how long the product's position has had no stop; None: protected or flat
     dead_man: bool  # entries die with us: cancel-on-disconnect read back, or an end time on the order
     planned_stop: bool = False  # inside the quiet time before and during a planned stop of the venue

@@ -300,6 +300,18 @@ def test_what_is_just_inside_passes(name: str, asked: OrderRequest, change: dict
     assert decision.first_refusal is None
 
 
+@pytest.mark.parametrize(("side", "price", "held"), [(Side.BUY, "84090", "2.2"), (Side.SELL, "84110", "-2.2")])
+@pytest.mark.parametrize(("equity", "near"), [(93_000, True), (96_000, False)])
+def test_liquidation_is_estimated_with_the_order_filled(
+    side: Side, price: str, held: str, equity: int, near: bool
+) -> None:
+    wide = with_overrides(LIMITS, {f"max_{row}_notional_equity": 10 for row in ("position", "net", "gross")})
+    account = replace(ACCOUNT, equity=D(equity))
+    decision = decide(request(side, "0.01", price), world(holdings=(holding(held),), account=account), wide)
+    refused = {one.reason_code for one in decision.controls if one.verdict is Verdict.REFUSE}
+    assert (Reason.LIQUIDATION_NEAR in refused) is near
+
+
 @pytest.mark.parametrize("number", range(1, 19))
 def test_every_control_can_refuse(number: int) -> None:
     refusing = {row[3] for row in PLANTED} | {9}
