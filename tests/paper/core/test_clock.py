@@ -84,6 +84,18 @@ def test_trade_rows_carry_funding_since_the_change_before_and_sum_to_the_session
     assert sum(row.change for row in rows) == account.balance
 
 
+def test_what_is_closed_after_a_settlement_counts_from_the_settlement_price(floor: Floor) -> None:
+    floor.buy("0.4")  # at 84000.1
+    floor.exchange.advance(NEXT_SETTLEMENT)  # at 84000
+    floor.tick("84100", after_ms=5000)
+    (trade,) = floor.sell("0.1").trades
+    assert trade.profit_loss == D("0.1") * D("99.9")  # against the entry
+    position = floor.exchange.position(7, BTC.name)
+    assert position.realized_profit_loss == D("0.1") * 100  # of this session
+    assert position.floating_profit_loss == D("0.3") * 100
+    floor.check()
+
+
 def test_during_the_settlement_orders_and_cancels_are_refused_and_nothing_matches(floor: Floor) -> None:
     resting = floor.buy("0.1", "83900")
     day = floor.buy("0.1", "83900", time_in_force="good_til_day")

@@ -21,7 +21,7 @@ AMOUNTS = {BTC.name: D("0.1"), ETH.name: D("3")}
 products = st.sampled_from((BTC.name, BTC.name, ETH.name))
 steps = st.integers(-150, 150)
 ticks = st.tuples(st.just("tick"), products, steps, st.integers(0, 3), st.integers(-30, 30))
-pauses = st.tuples(st.just("pause"), st.sampled_from((1_000, 600_000, 3_600_000, 30_000_000)))
+pauses = st.tuples(st.just("pause"), st.sampled_from((1_000, 600_000, 30_000_000, 90_000_000)))
 placements = st.tuples(
     st.just("place"),
     st.sampled_from((7, 8)),
@@ -42,7 +42,7 @@ edits = st.tuples(st.just("edit"), st.sampled_from((7, 8)), st.integers(0, 5), s
 closes = st.tuples(st.just("close"), st.sampled_from((7, 8)), products, st.booleans())
 moneys = st.tuples(st.just("money"), st.sampled_from((7, 8)), st.sampled_from((D(-40_000), D(5_000))))
 mixed = st.one_of(ticks, ticks, placements, placements, placements, cancels, edits, closes, pauses, moneys)
-acts = st.lists(mixed, max_size=40)
+acts = st.lists(mixed, min_size=20, max_size=60)
 
 
 class Play:
@@ -140,7 +140,7 @@ class Play:
         return mains + [slot for main in mains for slot in self.exchange.slot_ids(main)]
 
 
-relaxed = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+relaxed = settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @relaxed
