@@ -30,7 +30,7 @@ class Control:
     venue: Venue
     wall: Callable[[], float]
     stop: Callable[[], None]
-    flush: Callable[[], None]
+    used: Callable[[], None]  # somebody is here: send what waits, do not leave for idleness
 
     def routes(self) -> list[BaseRoute]:
         """Every path of the control plane."""
@@ -65,7 +65,7 @@ class Control:
                 return _json({"error": str(no), "code": no.code}, 400)
             except (UsageError, msgspec.MsgspecError, InvalidOperation, KeyError, ValueError) as why:
                 return _json({"error": f"{type(why).__name__}: {why}"}, 400)
-            self.flush()
+            self.used()
             return _json(answer, 200)
 
         return endpoint

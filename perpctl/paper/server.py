@@ -81,7 +81,7 @@ class PaperServer:
             FaultPlane(options.seed),
         )
         self._sockets = Sockets(self.venue, self.wall, self._cut, self.wall())
-        control = Control(self.venue, self.wall, self._stopping.set, self._sockets.flush)
+        control = Control(self.venue, self.wall, self._stopping.set, self._sockets.used)
         self._app = Starlette(routes=[*self._sockets.routes(), *control.routes()])
 
     def wall(self) -> float:
@@ -262,8 +262,9 @@ def main(argv: list[str]) -> int:
         speed = read_speed(given.speed)
         serve(Options(given.state_dir, given.port, given.feed, speed, given.seed, given.tls, given.idle_exit))
     except PerpctlError as why:
-        parts = [why.message, why.not_done, *why.next_commands]
-        sys.stderr.write("\n".join(part for part in parts if part) + "\n")
+        # One line: whoever started this process shows its last one.
+        parts = [why.message, why.not_done, *(f"next: {command}" for command in why.next_commands)]
+        sys.stderr.write("; ".join(part for part in parts if part) + "\n")
         return int(why.exit_code)
     return 0
 

@@ -197,6 +197,8 @@ class Record:
 
     def start(self, exchange: KeptExchange) -> None:
         """Begin with a new exchange and an empty ledger."""
+        self.release()
+        self._inputs.clear()
         exchange.inputs = self._inputs
         (self._folder / "ledger.jsonl").unlink(missing_ok=True)
         self._told = 0
@@ -318,9 +320,14 @@ class Record:
     def close(self, exchange: KeptExchange) -> None:
         """The clean end."""
         self.checkpoint(exchange)
+        self.release()
+
+    def release(self) -> None:
+        """Let go of the files as they are."""
         for file in (self._log, self._ledger):
             if file is not None:
                 file.close()
+        self._log = self._ledger = None
 
     def _open(self, name: str) -> IO[bytes]:
         return os.fdopen(os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")

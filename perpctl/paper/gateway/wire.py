@@ -59,6 +59,11 @@ class Sockets:
         for wire in list(self._wires):
             self._queue(wire, wire.session.drain())
 
+    def used(self) -> None:
+        """Somebody was here by another door."""
+        self.last_used_s = self.wall()
+        self.flush()
+
     def tick(self) -> None:
         """Let time pass for every session."""
         wall_s = self.wall()
