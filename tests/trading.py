@@ -1,0 +1,95 @@
+"""Trading by hand against the running paper exchange, for tests that need orders and positions to look at."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import urllib.request
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from typing import Any
+
+from perpctl import profile
+from perpctl.clock import SystemClock
+from perpctl.desk import Desk
+from perpctl.exchange.port import Confirmed
+from perpctl.model import identity
+from perpctl.model.order import Order, OrderRequest, OrderType, Purpose, Side, TimeInForce
+
+BTC = "BTC_USDC-PERPETUAL"
+ETH = "ETH_USDC-PERPETUAL"
+
+
+@asynccontextmanager
+async def at_the_desk() -> AsyncIterator[Desk]:
+    """A desk at the paper exchange, on the machine's clock: sockets and servers do not wait for a test's clock."""
+    desk = Desk(profile.load("paper"), SystemClock())
+    try:
+        yield desk
+    finally:
+        await desk.aclose()
+
+
+def control(paper: dict[str, Any], path: str, body: dict[str, Any] | None = None, method: str = "POST") -> Any:
+    """One request to the control plane of the running exchange."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"{paper['control']}{path}", data, method=method)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)
+
+
+def our_name(desk: Desk) -> str:
+    """An identity of our making."""
+    return identity.make(desk.identity_key(), 1, secrets.randbits(64))
+
+
+async def place(desk: Desk, **asked: Any) -> Order:
+    """One order, confirmed. Sizes and prices as text; `name` None makes it ours."""
+    name = asked.pop("name", None) or our_name(desk)
+    trigger = asked.pop("trigger_price", None)
+    price = asked.pop("price", None)
+    request = OrderRequest(
+        identity=name,
+        product_id=asked.pop("product_id", BTC),
+        side=Side(asked.pop("side", "BUY")),
+        size=Decimal(asked.pop("size", "0.01")),
+        type=OrderType.STOP_MARKET if trigger else OrderType.LIMIT if price else OrderType.MARKET,
+        price=None if price is None else Decimal(price),
+        time_in_force=TimeInForce.GTC if price or trigger else TimeInForce.IOC,
+        reduce_only=asked.pop("reduce_only", False),
+        trigger_price=None if trigger is None else Decimal(trigger),
+        trigger="mark_price" if trigger else None,
+        purpose=Purpose.TEST,
+    )
+    assert not asked, f"unknown words: {asked}"
+    outcome = await (await desk.exchange()).place(request)
+    assert isinstance(outcome, Confirmed), outcome
+    return outcome.order
+
+
+async def entry(desk: Desk, side: str = "BUY", **asked: Any) -> Order:
+    """A limit order that rests half a percent away from the market."""
+    quote = await (await desk.exchange()).quote(asked.get("product_id", BTC))
+    assert quote.mark is not None
+    away = Decimal("0.995") if side == "BUY" else Decimal("1.005")
+    return await place(desk, side=side, price=f"{(quote.mark * away).quantize(Decimal('0.1')):f}", **asked)
+
+
+async def stop(desk: Desk, side: str = "SELL", **asked: Any) -> Order:
+    """A protective stop, reduce-only, three percent away."""
+    quote = await (await desk.exchange()).quote(asked.get("product_id", BTC))
+    assert quote.mark is not None
+    away = Decimal("0.97") if side == "SELL" else Decimal("1.03")
+    trigger = f"{(quote.mark * away).quantize(Decimal('0.1')):f}"
+    return await place(desk, side=side, trigger_price=trigger, reduce_only=True, **asked)
+
+
+async def held(desk: Desk) -> dict[str, Decimal]:
+    """Signed sizes by product, as the venue says."""
+    return {one.product_id: one.size for one in await (await desk.exchange()).positions()}
+
+
+async def working(desk: Desk) -> set[str]:
+    """Order ids that can still fill, as the venue says."""
+    return {one.order_id for one in await (await desk.exchange()).open_orders()}
