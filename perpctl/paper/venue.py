@@ -54,12 +54,23 @@ class Venue:
         resumed = self.record.resume()
         self.exchange = resumed or self._new_exchange()
         self._open_face()
+        if resumed is None:
+            self._open_books()
 
     def _new_exchange(self) -> KeptExchange:
         exchange = KeptExchange(GATEWAY_PRODUCTS, GATEWAY_RULES, self.start_ms)
         self.record.start(exchange)
         exchange.open_account(MAIN_ACCOUNT, USERNAME, self.start_ms)
         return exchange
+
+    def _open_books(self) -> None:
+        """The first tick of every product that the feed has: whoever connects first finds a market."""
+        opened = set[str]()
+        while (tick := self._peek()) is not None and tick.product not in opened:
+            self._next = None
+            opened.add(tick.product)
+            self.exchange.on_tick(self._scaled(tick))
+        self.record.checkpoint(self.exchange)
 
     def _open_face(self) -> None:
         self.gateway = Gateway(self.exchange, self.keys, seed=self.seed, faults=self.faults, keeper=self.record)
