@@ -20,6 +20,7 @@ from perpctl.paper.floor.links import fire_triggers, follow_up, place_linked
 from perpctl.paper.floor.liquidation import watch_margin
 from perpctl.paper.floor.market import HOUR_MS, Market, new_market
 from perpctl.paper.floor.orders import cancel, edit, end, fill_resting, place
+from perpctl.paper.floor.refusal import refusal
 from perpctl.paper.floor.slots import recycle_slots, slot_for_order, slot_of
 from perpctl.paper.floor.venue import Venue
 from perpctl.paper.types import (
@@ -49,7 +50,6 @@ from perpctl.paper.types import (
     TickerView,
     Trade,
     TriggerRecord,
-    refusal,
 )
 
 

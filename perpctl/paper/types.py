@@ -21,35 +21,13 @@ FillCondition: TypeAlias = Literal["first_hit", "complete_fill", "incremental"]
 BookState: TypeAlias = Literal["open", "locked", "settlement", "halted"]
 Level: TypeAlias = tuple[Decimal, Decimal]  # price, amount
 
-CODES = {
-    "order_not_found": 10004, "price_too_low": 10005, "price_too_high": 10007, "not_enough_funds": 10009,
-    "already_closed": 10010, "book_closed": 10012, "locked_by_admin": 10019,
-    "invalid_or_unsupported_instrument": 10020, "invalid_amount": 10021, "invalid_price": 10023,
-    "not_owner_of_order": 10029, "settlement_in_progress": 10041, "price_wrong_tick": 10043,
-    "trigger_price_wrong_tick": 10044, "can_not_cancel_liquidation_order": 10045,
-    "can_not_edit_liquidation_order": 10046, "disabled_while_position_lock": 10072, "already_filled": 11008,
-    "invalid_arguments": 11029, "other_reject": 11030, "no_more_triggers": 11035, "invalid_trigger_price": 11036,
-    "not_open_order": 11044, "unsupported_arg_combination": 11047, "system_maintenance": 11051,
-    "post_only_reject": 11054, "post_only_not_allowed": 11055, "account_locked": 11098,
-    "too_many_subaccounts": 12001, "transfer_not_allowed": 12100, "user_not_found": 13007,
-    "non_unique_order_label": 13032, "timed_out": 13888, "no_more_oto_orders": 13901,
-    "insufficient_isolated_margin": 14033, "insufficient_cleared_balance": 14034, "invalid_params": -32602,
-}  # fmt: skip
-
 
 class Rejected(Exception):
     """The exchange refused the request and changed nothing: Deribit's code and name, and what they carry."""
 
-    def __init__(
-        self, code: int, name: str, detail: str | None = None, data: dict[str, Any] | None = None
-    ) -> None:
+    def __init__(self, code: int, name: str, detail: str | None = None, data: dict[str, Any] | None = None) -> None:
         super().__init__(f"{name} {detail}" if detail else name)
         self.code, self.name, self.detail, self.data = code, name, detail, data
-
-
-def refusal(name: str, detail: str | None = None, data: dict[str, Any] | None = None) -> Rejected:
-    """The refusal of that name with its code in the Deribit docs' complete error table."""
-    return Rejected(CODES[name], name, detail, data)
 
 
 class Product(Struct, frozen=True):
@@ -378,17 +356,6 @@ class BookView(Struct, frozen=True):
     at_ms: int
     bids: tuple[Level, ...]
     asks: tuple[Level, ...]
-
-
-class BookDelta(Struct, frozen=True):
-    """What turns one view of a book into a later one: ("new"|"change"|"delete", price, amount) rows."""
-
-    product: str
-    prev_change_id: int
-    change_id: int
-    at_ms: int
-    bids: tuple[tuple[str, Decimal, Decimal], ...]
-    asks: tuple[tuple[str, Decimal, Decimal], ...]
 
 
 class TickerView(Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from perpctl.paper.floor.book import ZERO
 from perpctl.paper.floor.market import Market
+from perpctl.paper.floor.refusal import refusal
 from perpctl.paper.types import (
     AccountView,
     LedgerRow,
@@ -20,7 +21,6 @@ from perpctl.paper.types import (
     SettlementRow,
     Trade,
     TriggerRecord,
-    refusal,
 )
 
 MONEY = Decimal("1e-12")

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from msgspec import Struct, field
 
-from perpctl.paper.types import BookDelta, BookView, Level, Tick
+from perpctl.paper.types import BookView, Level, Tick
 
 ZERO = Decimal(0)
 LEVEL_NOTIONAL = 50_000  # quote currency; a level of the outside ladder holds up to this, deeper ones more
@@ -214,6 +214,17 @@ class Book(Struct):
         for own in side.resting:
             total[own.price] = total.get(own.price, ZERO) + own.remaining
         return tuple(sorted(total.items(), reverse=side.sign > 0)[:depth])
+
+
+class BookDelta(Struct, frozen=True):
+    """What turns one view of a book into a later one: ("new"|"change"|"delete", price, amount) rows."""
+
+    product: str
+    prev_change_id: int
+    change_id: int
+    at_ms: int
+    bids: tuple[tuple[str, Decimal, Decimal], ...]
+    asks: tuple[tuple[str, Decimal, Decimal], ...]
 
 
 def delta(old: BookView, new: BookView) -> BookDelta:

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from perpctl.paper.floor.account import Account, Holding, Part, book_fill, equity, settle
 from perpctl.paper.floor.book import ZERO
 from perpctl.paper.floor.market import Market
+from perpctl.paper.floor.refusal import refusal
 from perpctl.paper.floor.venue import Venue
 from perpctl.paper.types import (
     Filled,
@@ -17,7 +18,6 @@ from perpctl.paper.types import (
     PublicTrade,
     SettlementRow,
     Trade,
-    refusal,
 )
 
 

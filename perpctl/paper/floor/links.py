@@ -9,8 +9,9 @@ from perpctl.paper.floor.admission import check_form, check_open, fires, missing
 from perpctl.paper.floor.book import ZERO
 from perpctl.paper.floor.market import Market
 from perpctl.paper.floor.orders import end, execute, make_order, place, start_trailing
+from perpctl.paper.floor.refusal import refusal
 from perpctl.paper.floor.venue import TRIGGER_TYPES, Venue
-from perpctl.paper.types import NewOrder, Order, OrderType, Rejected, Trade, TriggerRecord, refusal
+from perpctl.paper.types import NewOrder, Order, OrderType, Rejected, Trade, TriggerRecord
 
 FIRED_TYPE: dict[str, OrderType] = {"stop_limit": "limit", "take_limit": "limit"}
 

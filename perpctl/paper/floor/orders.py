@@ -18,6 +18,7 @@ from perpctl.paper.floor.admission import (
 from perpctl.paper.floor.book import ZERO, Resting
 from perpctl.paper.floor.ledger import fill
 from perpctl.paper.floor.market import Market
+from perpctl.paper.floor.refusal import refusal
 from perpctl.paper.floor.venue import TRIGGER_TYPES, Venue
 from perpctl.paper.types import (
     Edit,
@@ -28,7 +29,6 @@ from perpctl.paper.types import (
     Rejected,
     Trade,
     TriggerRecord,
-    refusal,
 )
 
 AT_ONCE = ("immediate_or_cancel", "fill_or_kill")

@@ -5,8 +5,9 @@ from decimal import Decimal
 from perpctl.paper.floor.account import Account, account_view, initial_margin
 from perpctl.paper.floor.book import ZERO
 from perpctl.paper.floor.ledger import settle_session, transfer
+from perpctl.paper.floor.refusal import refusal
 from perpctl.paper.floor.venue import Venue
-from perpctl.paper.types import NewOrder, refusal
+from perpctl.paper.types import NewOrder
 
 
 def slot_of(venue: Venue, account: Account, product: str) -> Account:

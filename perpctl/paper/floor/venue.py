@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from perpctl.paper.floor.account import Account
 from perpctl.paper.floor.market import Market
+from perpctl.paper.floor.refusal import refusal
 from perpctl.paper.types import (
     AccountChanged,
     BookChanged,
@@ -16,7 +17,6 @@ from perpctl.paper.types import (
     Order,
     OrderChanged,
     OrderState,
-    refusal,
 )
 
 TRIGGER_TYPES = ("stop_limit", "stop_market", "take_limit", "take_market", "trailing_stop")
