@@ -23,6 +23,7 @@ from perpctl.store.lease import process_started
 
 Line = Mapping[str, Any]
 _PIPE_BYTES = 1 << 20
+_YOUNG_S = 3.0
 _LEAVE_LATE_S = 10.0  # the worker says itself when the foreground time is over; this is for one that cannot
 _REWORDED = {"step": "{step:<8} {state:<12} {text}", "trouble": "!        {text}", "refused": "refused  {what}: {text}"}
 
@@ -52,12 +53,16 @@ def finish(target: Target, wished: argparse.Namespace) -> int:
     left = [story for story in pending.unfinished(target.directory) if wished.finish in ("", story.kill_id)]
     if not left:
         raise NegativeVerdict(f"profile {target.profile}: no unfinished kill {wished.finish}".rstrip())
-    story = left[-1]
-    latches = kill.latch_all(target, story.kill_id, story.started.get("terms", {}).get("reason", ""))
+    return _resume(target, left[-1], wished)
+
+
+def _resume(target: Target, story: Story, wished: argparse.Namespace) -> int:
+    terms = dict(story.started["terms"])
+    latches = kill.latch_all(target, story.kill_id, terms["reason"])
     lock = _closer(target)
     if lock is None:
         return _attach(target, wished)
-    return _work_and_watch(target, latches, story.kill_id, dict(story.started["terms"]), lock, wished.output)
+    return _work_and_watch(target, latches, story.kill_id, terms, lock, wished.output)
 
 
 def status(target: Target, kill_id: str, output: str) -> int:
@@ -143,7 +148,9 @@ def _work_and_watch(
     if lock >= 0:
         os.close(lock)  # the child's copy holds it
     sys.stderr.write(f"KILL  {target.heading}   receipt {kill_id}   {terms['who']}\n")
-    return _watch(_from_pipe(reading), target, kill_id, output)
+    said = _watch(_from_pipe(reading), target, output)
+    os.close(reading)
+    return _last_word(target, kill_id, output) if said is None else said
 
 
 def _leave_terminal() -> None:
@@ -210,14 +217,30 @@ def _identity_key() -> bytes | None:
 
 
 def _attach(target: Target, wished: argparse.Namespace) -> int:
-    """Watch the kill that runs already; one whose worker has gone silent is ended and taken over."""
-    running = [story for story in pending.unfinished(target.directory) if story.worker is not None]
-    if not running:
+    """Watch the kill that runs already; one whose worker has died or gone silent is taken over."""
+    story = _running(target)
+    if story is None:
         sys.stderr.write("Another kill closes here already, and could not write down what it does.\n")
         return ExitCode.UNKNOWN
-    story = running[-1]
-    sys.stderr.write(f"Another kill closes here already: attached to {story.kill_id}, process {story.worker}\n")
-    return _watch(_from_file(story), target, story.kill_id, wished.output)
+    worker = story.worker
+    sys.stderr.write(f"Another kill closes here already: attached to {story.kill_id}, process {worker}\n")
+    code = _watch(_from_file(story), target, wished.output)
+    if code is not None:
+        return code
+    sys.stderr.write(f"Process {worker} says nothing any more: taking {story.kill_id} over.\n")
+    if worker is not None and story.worker == worker:
+        os.kill(worker, signal.SIGKILL)
+    return _resume(target, story, wished)
+
+
+def _running(target: Target) -> Story | None:
+    """The kill that somebody is at; it may be so young that its first line is still to come."""
+    end = time.monotonic() + _YOUNG_S
+    while True:
+        running = [story for story in pending.unfinished(target.directory) if story.worker is not None]
+        if running or time.monotonic() > end:
+            return running[-1] if running else None
+        time.sleep(0.05)
 
 
 def _from_pipe(descriptor: int) -> Iterator[Line | None]:
@@ -249,35 +272,44 @@ def _from_file(story: Story) -> Iterator[Line | None]:
         yield line
 
 
-def _watch(lines: Iterator[Line | None], target: Target, kill_id: str, output: str) -> int:
-    """Show lines until the receipt comes. Ctrl-C asks once; the second leaves, and the kill goes on."""
+def _watch(lines: Iterator[Line | None], target: Target, output: str) -> int | None:
+    """Show lines until the receipt comes: its exit code; None when they end without one.
+
+    Ctrl-C asks once; the second leaves, and the kill goes on.
+    """
     leave_at = kill.BEGAN + target.timing.foreground + _LEAVE_LATE_S
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
     asked = False
-    while True:
-        try:
-            for line in lines:
-                if line is not None and "receipt" in line:
-                    return _show(line["receipt"], output)
-                if line is not None:
-                    _say(line)
-                elif time.monotonic() > leave_at:
-                    break
-            return _last_word(target, kill_id, output)
-        except KeyboardInterrupt:
-            if asked or not sys.stdin.isatty():
-                return _left(target)
-            asked = True
-            if _stop_watching():
-                return _left(target)
+    try:
+        for line in lines:
+            if line is not None and "receipt" in line:
+                return _show(line["receipt"], output)
+            if line is not None:
+                _say(line)
+            elif time.monotonic() > leave_at:
+                return None
+            if pressed:
+                if asked or not sys.stdin.isatty() or _stop_watching():
+                    return _left(target)
+                asked = True
+                pressed.clear()
+        return None
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _stop_watching() -> bool:
+    """Ask; a second Ctrl-C is a yes."""
+    watching = signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.stderr.write("\nCancels and closes go on. Stop watching? [y/N] ")
     sys.stderr.flush()
     try:
         return sys.stdin.readline().strip().lower() in ("y", "yes")
     except KeyboardInterrupt:
         return True
+    finally:
+        signal.signal(signal.SIGINT, watching)
 
 
 def _left(target: Target) -> int:
