@@ -12,7 +12,7 @@ import inspect
 import json
 import os
 from collections.abc import Callable
-from functools import wraps
+from functools import cache, wraps
 from pathlib import Path
 from typing import IO, Any, get_type_hints
 
@@ -125,14 +125,10 @@ class KeptExchange(Exchange):
         return found
 
 
-_HINTS: dict[str, dict[str, Any]] = {}
-
-
+@cache
 def _signature(name: str) -> tuple[inspect.Signature, dict[str, Any]]:
-    method = getattr(KeptExchange, name)
-    if name not in _HINTS:
-        _HINTS[name] = get_type_hints(inspect.unwrap(method))
-    return inspect.signature(inspect.unwrap(method)), _HINTS[name]
+    method = inspect.unwrap(getattr(KeptExchange, name))
+    return inspect.signature(method), get_type_hints(method)
 
 
 def _write_input(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:

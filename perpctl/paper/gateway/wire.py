@@ -19,6 +19,7 @@ from perpctl.paper.gateway.session import Close, Frame, GatewaySession, Host, Ou
 from perpctl.paper.venue import Venue
 
 MOST_WAITING = 20_000  # frames for one slow reader before its connection is given up
+MOST_CONNECTIONS = 32  # of one address; the next gets HTTP 429 (Deribit docs, connection management)
 Cut = Callable[[tuple[str, int] | None], None]  # kill the connection of this peer without a word
 
 
@@ -106,8 +107,11 @@ class Sockets:
         if self.venue.faults.outage:
             self.cut(_address(socket.client))
             return
-        await socket.accept()
         peer = socket.client.host if socket.client else "unknown"
+        if sum(wire.session.peer == peer for wire in self._wires) >= MOST_CONNECTIONS:
+            await socket.send_denial_response(Response(status_code=429))
+            return
+        await socket.accept()
         wire = _Wire(socket, self.venue.gateway.open_session(host, self.wall(), peer))
         self._wires.add(wire)
         sender = asyncio.create_task(self._send(wire))

@@ -238,3 +238,19 @@ def test_a_reset_forgets_all_but_the_keys_and_shutdown_ends_it(tmp_path: Path) -
         assert [row["label"] for row in exchange.rpc("private/get_open_orders")] == ["new"]
         exchange.control("shutdown")
         assert exchange.process.wait(10) == 0
+
+
+def test_the_33rd_connection_of_one_address_gets_429(tmp_path: Path) -> None:
+    async def crowd(address: str) -> int:
+        wires = [await websockets.connect(address, proxy=None) for _ in range(32)]
+        try:
+            await websockets.connect(address, proxy=None)
+        except websockets.InvalidStatus as refused_:
+            return refused_.response.status_code
+        finally:
+            for wire in wires:
+                await wire.close()
+        return 101
+
+    with running(tmp_path) as exchange:
+        assert asyncio.run(crowd(exchange.ready["gateway_streams"])) == 429
