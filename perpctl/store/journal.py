@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -105,21 +106,30 @@ class JournalReader:
         *,
         after_seq: int = 0,
     ) -> Iterator[Record]:
-        """Lines in the order written: of these kinds, from `since` to before `until` (wall time), so correlated."""
+        """Lines in the order written: of these kinds, from `since` to before `until` (wall time), so correlated.
+
+        The lines there are when the first is asked for. Raises StateDamaged at one that cannot be read.
+        """
         where, values = _conditions(kinds, since, until, correlation)
+        sql = f"SELECT seq FROM journal WHERE seq > ? {where}"  # noqa: S608 - parts are ours
+        with sqlite.named_errors(self.path):
+            found: list[tuple[Any, ...]] = self.connection.execute(sql, (after_seq, *values)).fetchall()
+        seqs = sorted(seq for (seq,) in found)
+        for start in range(0, len(seqs), PAGE):
+            yield from self.lines(seqs[start : start + PAGE])
+
+    def lines(self, seqs: Sequence[int]) -> list[Record]:
+        """These lines, in order. Read whole: a cursor left open would lock this process out of appending."""
         sql = (
-            "SELECT seq, CAST(canonical AS BLOB), prev_hash, hash FROM journal "  # noqa: S608 - parts are ours
-            f"WHERE seq > ? {where} ORDER BY seq LIMIT {PAGE}"
+            "SELECT CAST(canonical AS BLOB), prev_hash, hash FROM journal "
+            "WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY seq"
         )
-        while True:
-            # whole pages: a cursor left open would pin an old snapshot and lock this process out of appending
-            with sqlite.named_errors(self.path):
-                rows: list[tuple[Any, ...]] = self.connection.execute(sql, (after_seq, *values)).fetchall()
-            for _, canonical, prev_hash, own_hash in rows:
-                yield parse(canonical, prev_hash, own_hash)
-            if len(rows) < PAGE:
-                return
-            after_seq = rows[-1][0]
+        with sqlite.named_errors(self.path):
+            rows: list[tuple[Any, ...]] = self.connection.execute(sql, (json.dumps(seqs),)).fetchall()
+        try:
+            return [parse(*row) for row in rows]
+        except ValueError as damage:
+            raise sqlite.damaged(self.path, f"a line between {seqs[0]} and {seqs[-1]} is {damage}") from None
 
     def verify(self) -> ChainVerdict:
         """Walk the whole chain from its founding row; reports the first line that does not fit."""

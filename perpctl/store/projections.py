@@ -19,7 +19,7 @@ from perpctl.model.order import Order, OrderRequest
 from perpctl.store import folds, sqlite
 from perpctl.store.folds import UNPROVEN, IntentState
 from perpctl.store.journal import Journal, JournalReader
-from perpctl.store.records import Correlation, Kind, Record, parse
+from perpctl.store.records import Correlation, Kind, Record
 
 Row = TypeVar("Row")
 
@@ -157,10 +157,12 @@ class Views:
 
     def differences(self, other: Views) -> tuple[str, ...]:
         """The names of the projections in which two folds differ."""
-        return tuple(table for table in folds.PROJECTIONS if self._table(table) != other._table(table))
+        return tuple(table for table in folds.PROJECTIONS if self.rows_of(table) != other.rows_of(table))
 
-    def _table(self, table: str) -> list[tuple[Any, ...]]:
-        return self._rows(f"SELECT * FROM {table} ORDER BY 1, 2")  # noqa: S608 - our own names
+    def rows_of(self, projection: str) -> list[tuple[Any, ...]]:
+        """A projection as it stands, whole: to compare folds by."""
+        assert projection in folds.PROJECTIONS
+        return self._rows(f"SELECT * FROM {projection} ORDER BY 1, 2")  # noqa: S608 - our own names
 
     def _orders(self, where: str, *values: str) -> Iterator[TrackedOrder]:
         sql = (
@@ -281,11 +283,8 @@ class Projections(Views):
         orders = self.orders_of(word)
         words = sorted({word} | {order.order_id or word for order in orders} | {order.key for order in orders})
         marks = ", ".join("?" * len(words))
-        sql = (
-            "SELECT seq, CAST(canonical AS BLOB), prev_hash, hash FROM journal "  # noqa: S608 - marks only
-            f"WHERE intent_id IN ({marks}) OR order_id IN ({marks}) ORDER BY seq"
-        )
-        return tuple(parse(*row[1:]) for row in self._rows(sql, *words, *words))
+        sql = f"SELECT seq FROM journal WHERE intent_id IN ({marks}) OR order_id IN ({marks})"  # noqa: S608 - marks only
+        return tuple(self.journal.lines(sorted(seq for (seq,) in self._rows(sql, *words, *words))))
 
 
 def rebuild(journal: JournalReader, until_seq: int | None = None) -> Views:

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from perpctl.clock import ManualClock
 from perpctl.model.order import OrderStatus, Side
+from perpctl.store import folds
 from perpctl.store.folds import UNPROVEN, IntentState
 from perpctl.store.intents import Attempt, Intents
 from perpctl.store.journal import Journal
@@ -41,6 +43,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.over: set[str] = set()
         self.newest: dict[str, int] = {}
         self.lines = 0
+        self.moments: dict[int, dict[str, list[tuple[Any, ...]]]] = {}
 
     def opened(self) -> Journal:
         return Journal.open(self.directory / "journal.db", WRITER, self.clock, durable=False)
@@ -157,13 +160,17 @@ class StoreMachine(RuleBasedStateMachine):
         assert verdict.is_whole
         assert verdict.records >= self.lines
         self.lines = verdict.records
+        if self.lines % 5 == 0:
+            views = self.projections(1)
+            self.moments[self.lines] = {name: views.rows_of(name) for name in folds.PROJECTIONS}
 
     def teardown(self) -> None:
         try:
             views = self.projections(0)
             assert views.differences(rebuild(self.journals[0])) == ()
-            middle = self.lines // 2
-            assert rebuild(self.journals[0], middle).differences(rebuild(self.journals[1], middle)) == ()
+            for seq, tables in self.moments.items():
+                then = rebuild(self.journals[0], seq)
+                assert {name: then.rows_of(name) for name in folds.PROJECTIONS} == tables
         finally:
             for journal in self.journals:
                 journal.close()

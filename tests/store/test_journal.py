@@ -175,6 +175,14 @@ def test_reading_many_records_never_locks_the_reader_out_of_appending(journal: J
     assert len(list(journal.records())) == 1202
 
 
+def test_a_line_that_cannot_be_read_is_damage(journal: Journal) -> None:
+    note(journal, "one")
+    journal.connection.execute("DROP TRIGGER journal_is_never_updated")
+    journal.connection.execute("UPDATE journal SET canonical = replace(canonical, 'operator.noted', 'operator.voted')")
+    with pytest.raises(StateDamaged, match=r"operator\.voted"):
+        list(journal.records())
+
+
 def test_a_batch_is_written_whole_or_not_at_all(journal: Journal) -> None:
     with pytest.raises(ValueError, match="float"), journal.batch():
         note(journal, "one", 0.5)

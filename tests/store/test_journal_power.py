@@ -113,7 +113,7 @@ def images_of_a_trading_hour(directory: Path, *, durable: bool) -> list[tuple[di
     anchor = anchor_path(directory / "journal.db")
 
     def perhaps() -> None:
-        if chance.random() < 0.2:
+        if chance.random() < 0.12:
             held = anchor.read_bytes() if anchor.exists() else b""
             images.append((disk.image(chance), held, list(acknowledged)))
 
@@ -145,7 +145,7 @@ def lost(directory: Path, files: dict[str, bytes], anchor: bytes, acknowledged: 
 
 def test_a_power_loss_at_any_write_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     images = images_of_a_trading_hour(tmp_path, durable=True)
-    assert len(images) > 100
+    assert len(images) > 60
     for n, (files, anchor, acknowledged) in enumerate(images):
         assert lost(tmp_path / f"image{n}", files, anchor, acknowledged) == []
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from perpctl.model.order import OrderStatus, Side
+from perpctl.store import folds
 from perpctl.store.folds import IntentState
 from perpctl.store.intents import Attempt, Grounds, Intents, Maker
 from perpctl.store.journal import Journal
@@ -323,11 +324,15 @@ def test_projections_rebuilt_from_any_prefix_are_those_of_that_moment(tmp_path: 
         projections = Projections(journal)
         intents = Intents(projections)
         moments = []
-        intents.intend(request("o1"), ALLOWED, GROUNDS)
-        moments.append((journal.head().seq, projections.orders(), projections.fills()))
-        intents.confirmed("o1", order("v1", "o1"), [fill("t1", "v1", "o1", size="0.004")])
-        moments.append((journal.head().seq, projections.orders(), projections.fills()))
-        projections.book_fill(fill("t2", "v1", "o1", size="0.006"), "listing")
-        for seq, orders, fills in moments:
+        for act in (
+            lambda: intents.intend(request("o1"), ALLOWED, GROUNDS),
+            lambda: intents.confirmed("o1", order("v1", "o1"), [fill("t1", "v1", "o1", size="0.004")]),
+            lambda: projections.book_funding(payment("r1"), "listing"),
+            lambda: projections.book_fill(fill("t2", "v1", "o1", size="0.006"), "listing"),
+        ):
+            act()
+            moments.append((journal.head().seq, {name: projections.rows_of(name) for name in folds.PROJECTIONS}))
+        for seq, tables in moments:
             then = rebuild(journal, seq)
-            assert (then.orders(), then.fills()) == (orders, fills)
+            assert {name: then.rows_of(name) for name in folds.PROJECTIONS} == tables
+        assert len({str(tables) for _, tables in moments}) == len(moments)
