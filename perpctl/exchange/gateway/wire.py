@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from perpctl.exchange.http import NoAnswer
 from perpctl.exchange.port import Candle
@@ -55,9 +55,11 @@ def number(row: Row, name: str) -> Decimal | None:
     if value is None:
         return None
     try:
-        return parse_decimal(value)
+        exact = parse_decimal(value)
     except ValueError as why:
         raise Malformed(f"{name}: {why}") from None
+    # 1E+5 is 100000: the same number, in the form that people and documents expect.
+    return Decimal(int(exact)) if cast(int, exact.as_tuple().exponent) > 0 else exact
 
 
 def need_number(row: Row, name: str) -> Decimal:
