@@ -8,14 +8,14 @@ from decimal import Decimal
 from typing import Any
 
 from perpctl.engine import events as e
-from perpctl.engine.state.day import RiskDay, day_left
+from perpctl.engine.state.day import RiskDay
 from perpctl.engine.state.guard import Guard
 from perpctl.engine.state.losses import watch_losses
 from perpctl.engine.state.market_clock import MarketClock
 from perpctl.engine.state.product import Product
 from perpctl.engine.state.truth import compare, take_over
+from perpctl.engine.state.wishes import cancel_unwanted, messages_in, place_waiting, view_of
 from perpctl.engine.state.working import Orders, Stage, Working
-from perpctl.engine.strategy import Desired, View
 from perpctl.exchange import port
 from perpctl.model.day import day_start_ms
 from perpctl.model.fill import Fill
@@ -24,20 +24,16 @@ from perpctl.model.money import ZERO
 from perpctl.model.order import Order, OrderRequest
 from perpctl.model.position import Position
 from perpctl.risk.activity import Activity
-from perpctl.risk.bounds import Market, effective
 from perpctl.risk.breaches import LossWatch
-from perpctl.risk.conduct import CANCEL_SHARE, bucket_load
 from perpctl.risk.limits import Limits
 from perpctl.risk.verdict import HALTING
 
-HUNDRED = Decimal(100)
 HALF_HOUR_MS = 1_800_000
 UNPROVEN_S = 60.0  # after so long without a reconciliation no entry is sent
-WISH_S = 2.0  # a wish that could not be sent for so long is forgotten
+FILLS_S = 2.0  # after so long without the fills of an ended order, the venue is read
 SETTLE_SOON_S, SETTLE_LATER_S, SETTLE_SOON_FOR_S = 1.0, 5.0, 15.0
 LOCKED = frozenset({10019, 10072, 11098})  # account or position locks, Deribit docs, error codes
 USER = "user"
-_MESSAGES = (e.PlaceEntry, e.PlaceStop, e.CloseNow, e.CancelEntry, e.CancelStop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +71,12 @@ class Core:
         self.reconciled_at: float | None = None
         self.now = 0.0
         self.market = MarketClock()
-        self._new_identity, self.is_ours = new_identity, is_ours
+        self.new_identity, self.is_ours = new_identity, is_ours
         limits = rules.limits
         self.guard = Guard(
             limits.stop_distance_pct, float(limits.stop_missing_s), limits.price_collar_pct, new_identity
         )
-        self._out: list[e.Effect] = []
+        self.asked: list[e.Effect] = []  # by the event at hand
         self._breached: set[str] = set()
         self._steps: dict[type, Callable[[Any], None]] = {
             port.QuoteSeen: self._quote_seen,
@@ -150,95 +146,25 @@ class Core:
         )
 
     def _ask(self, product: Product) -> None:
-        wishes = product.strategy.on_market(self.view(product))
+        wishes = product.strategy.on_market(view_of(self, product))
         if wishes is not None:
             product.waiting, product.waiting_since = tuple(wishes), self.now
-            self._cancel_unwanted(product)
-        self._place_waiting(product)
-
-    def view(self, product: Product) -> View:
-        """What the strategy sees; asked only while there is a two-sided quote and a read account."""
-        quote, account = product.quote, self.day.account
-        assert quote is not None
-        assert quote.bid is not None
-        assert quote.ask is not None
-        assert account is not None
-        limits = self.rules.limits
-        reference = product.mark or quote.bid
-        bounds = effective(limits, account.equity, Market(reference, quote.open_interest), self.rules.ramp)
-        return View(
-            instrument=product.instrument,
-            quote=quote,
-            bid=quote.bid,
-            ask=quote.ask,
-            market_ms=quote.at_ms,
-            position=product.position,
-            entry_price=product.held.entry_price,
-            target_max=bounds.position_size * limits.strategy_target_pct / HUNDRED / len(self.products),
-            max_order=bounds.order_size,
-            may_increase=self.mode is Mode.NORMAL,
-            orders_left=max(0, int(limits.max_orders_day) - self.activity.recent(self.market_ms).orders_today),
-            orders_a_day=int(limits.max_orders_day),
-            day_left=day_left(quote.at_ms),
-        )
-
-    # --- wishes into orders
-
-    def _cancel_unwanted(self, product: Product) -> None:
-        """Orders that serve a wish stay, and the wish is fulfilled; the others go."""
-        unserved = list(product.waiting)
-        for working in self.orders.of(product.product_id, stops=False):
-            served = next((wish for wish in unserved if _serves(working, wish)), None)
-            if served is not None:
-                unserved.remove(served)
-            elif working.stage is Stage.RESTING and self._fits(cancel=True):
-                self._cancel(working, "no longer wanted")
-        product.waiting = tuple(unserved)
-
-    def _place_waiting(self, product: Product) -> None:
-        """Send the wishes whose side is free: an old order goes first, so that two never fill for one."""
-        if not product.waiting:
-            return
-        if self.now - product.waiting_since > WISH_S:
-            product.waiting = ()
-            return
-        going = {Stage.SENDING, Stage.CANCELLING, Stage.UNKNOWN}
-        entries = self.orders.of(product.product_id, stops=False)
-        busy = {w.request.side for w in entries if w.stage in going}
-        still = []
-        for wish in product.waiting:
-            if wish.side in busy or not self._fits(cancel=False):
-                still.append(wish)
-            else:
-                self._place(product, wish)
-        product.waiting = tuple(still)
-
-    def _fits(self, *, cancel: bool) -> bool:
-        """Whether one more message keeps the rate; part of the burst is kept for cancels, and more for haste."""
-        limits = self.rules.limits
-        share = Decimal(1) if cancel else 1 - CANCEL_SHARE
-        coming = self.on_their_way + _messages(self._out)
-        messages = self.activity.recent(self.market_ms).messages_ms + (self.market_ms,) * coming
-        return bucket_load(messages, self.market_ms, limits) <= int(limits.messages_burst * share)
-
-    def _place(self, product: Product, wish: Desired) -> None:
-        request = product.entry(wish, self._new_identity(), self.mode is Mode.NORMAL)
-        if request is None:
-            return
-        self.follow(request, wish.why, wish.tolerance)
-        self._out.append(e.PlaceEntry(request, wish.why))
+            cancel_unwanted(self, product)
+        place_waiting(self, product)
 
     def follow(self, request: OrderRequest, reason: str, tolerance: Decimal = ZERO) -> Working:
+        """Keep an order from its intent on."""
         working = Working(request, reason, Stage.SENDING, self.now, self.market_ms, tolerance, cover=request.size)
         self.orders.ours[request.identity] = working
         self.entered += 1
         return working
 
-    def _cancel(self, working: Working, reason: str) -> None:
+    def cancel(self, working: Working, reason: str) -> None:
+        """Cancel an order of ours that the venue has."""
         if working.order is None:
             return
         working.enter(Stage.CANCELLING, self.now)
-        self._out.append(e.CancelEntry(working.order, reason))
+        self.asked.append(e.CancelEntry(working.order, reason))
 
     # --- what became of our orders
 
@@ -266,13 +192,13 @@ class Core:
         if working is None or working.is_stop or not self._is_closed_to_entries:
             return
         if working.stage is Stage.RESTING:
-            self._cancel(working, f"mode is {self.mode.value}")
+            self.cancel(working, f"mode is {self.mode.value}")
 
     def _refused(self, working: Working) -> None:
         product = self.products[working.request.product_id]
         if working.is_stop:
             stops = self.orders.of(product.product_id, stops=True)
-            self._out += self.guard.refused(product, stops, self.now)
+            self.asked += self.guard.refused(product, stops, self.now)
         self.look_after(product)
 
     def _held_back(self, event: e.HeldBack) -> None:
@@ -299,7 +225,7 @@ class Core:
     def _settle(self, working: Working) -> None:
         if not working.asking:
             working.asking, working.asked_at = True, self.now
-            self._out.append(e.SettleUnknown(working.request))
+            self.asked.append(e.SettleUnknown(working.request))
 
     def _settled(self, event: e.Settled) -> None:
         working = self.orders.ours.get(event.identity)
@@ -321,14 +247,14 @@ class Core:
         product = self.products.get(order.product_id)
         if product is not None:
             self.look_after(product)
-            self._place_waiting(product)
+            place_waiting(self, product)
 
     def unexpected(self, order: Order) -> None:
         if order.status.is_terminal:
             self.orders.foreign.pop(order.order_id, None)
         elif order.identity in self.orders.finished and not order.is_trigger:
             self.note("ALERT", order.product_id, f"order {order.order_id} was thought gone and is live: cancelled")
-            self._out.append(e.CancelEntry(order, "was thought gone"))
+            self.asked.append(e.CancelEntry(order, "was thought gone"))
         else:
             if order.order_id not in self.orders.foreign:
                 self.note("FOREIGN", order.product_id, f"order {order.order_id} is not this bot's: counted")
@@ -351,7 +277,7 @@ class Core:
         self.note("FOREIGN", fill.product_id, f"fill {fill.trade_id} of {fill.size} is not ours: counted")
         if fill.liquidation:
             self._enter_mode(Mode.HALTED, "the venue liquidated a position", risk=True)
-        self._out.append(e.Reconcile("a fill that is not ours"))
+        self.asked.append(e.Reconcile("a fill that is not ours"))
 
     def _position_seen(self, position: Position) -> None:
         self.user_heard = self.now
@@ -390,7 +316,7 @@ class Core:
             self.order_seen(order)
         for working in self.orders.unknown():
             self._settle(working)
-        self._out.append(e.Reconcile("the user channel is back"))
+        self.asked.append(e.Reconcile("the user channel is back"))
 
     # --- time, mode, money
 
@@ -412,9 +338,9 @@ class Core:
             pause = SETTLE_SOON_S if waited < SETTLE_SOON_FOR_S else SETTLE_LATER_S
             if self.now - working.asked_at >= pause:
                 self._settle(working)
-        elif working.stage is Stage.FILLING and waited > WISH_S:
+        elif working.stage is Stage.FILLING and waited > FILLS_S:
             working.since = self.now
-            self._out.append(e.Reconcile("fills of an order at its end are missing"))
+            self.asked.append(e.Reconcile("fills of an order at its end are missing"))
 
     @property
     def _is_closed_to_entries(self) -> bool:
@@ -427,7 +353,7 @@ class Core:
             self._breached.clear()
             return
         self._clear(f"mode is {event.mode.value}")
-        self._out.append(e.ReadBackEntries(f"mode is {event.mode.value}"))
+        self.asked.append(e.ReadBackEntries(f"mode is {event.mode.value}"))
 
     def _clear(self, reason: str) -> None:
         """Cancel every entry; those on their way are cancelled when they arrive."""
@@ -435,7 +361,7 @@ class Core:
             product.waiting = ()
         for working in self.orders.entries():
             if working.stage is Stage.RESTING:
-                self._cancel(working, reason)
+                self.cancel(working, reason)
 
     def clear(self, reason: str, now: float) -> list[e.Effect]:
         """Cancel every entry, whatever the mode."""
@@ -452,7 +378,7 @@ class Core:
 
     def _enter_mode(self, mode: Mode, reason: str, *, risk: bool) -> None:
         if self.mode is not mode and self.mode is not Mode.HALTED:
-            self._out.append(e.EnterMode(mode, reason, risk))
+            self.asked.append(e.EnterMode(mode, reason, risk))
 
     def breach(self, name: str, mode: Mode | None, reason: str, *, risk: bool) -> None:
         """Act once when a line is crossed, not at every look; without a mode it is only told."""
@@ -466,18 +392,18 @@ class Core:
     def _heal(self, name: str) -> None:
         if name in self._breached:
             self._breached.discard(name)
-            self._out.append(e.LeaveMode(name))
+            self.asked.append(e.LeaveMode(name))
 
     def _account_read(self, event: e.AccountRead) -> None:
         if self.day.read(event.account, self.worth(worse=False), self.now):
-            self._out.append(e.TakeBaseline(event.account))
+            self.asked.append(e.TakeBaseline(event.account))
         watch_losses(self)
 
     def _minute_passed(self, before_ms: int) -> None:
         if before_ms and day_start_ms(self.market_ms) != day_start_ms(before_ms):
             self.activity.day_began()
         if before_ms and self.market_ms // HALF_HOUR_MS != before_ms // HALF_HOUR_MS:
-            self._out.append(e.ReadAccount("half an hour of the market passed"))
+            self.asked.append(e.ReadAccount("half an hour of the market passed"))
         watch_losses(self)
 
     def worth(self, *, worse: bool) -> Decimal:
@@ -506,29 +432,16 @@ class Core:
                 self.follow(effect.request, effect.reason)
             if isinstance(effect, e.CloseNow):
                 product.closing = effect.request.identity
-            self._out.append(effect)
+            self.asked.append(effect)
 
     def _taken(self) -> list[e.Effect]:
-        out, self._out = self._out, []
-        self.on_their_way += _messages(out)
+        out, self.asked = self.asked, []
+        self.on_their_way += messages_in(out)
         return out
 
     def ask_for(self, effect: e.Effect) -> None:
         """One more thing to do."""
-        self._out.append(effect)
+        self.asked.append(effect)
 
     def note(self, kind: str, product_id: str | None, text: str) -> None:
-        self._out.append(e.Note(kind, product_id, text))
-
-
-def _messages(effects: Iterable[e.Effect]) -> int:
-    return sum(isinstance(effect, _MESSAGES) for effect in effects)
-
-
-def _serves(working: Working, wish: Desired) -> bool:
-    """Whether this order is what the strategy wants to have: the side, and near enough in price."""
-    request = working.request
-    live = working.stage in {Stage.SENDING, Stage.RESTING}
-    if not live or wish.take or request.side is not wish.side or request.price is None:
-        return False
-    return abs(request.price - wish.price) <= wish.tolerance and working.remaining <= wish.size
+        self.asked.append(e.Note(kind, product_id, text))

@@ -73,7 +73,6 @@ class Bot:
         )
         self.watchers: list[Watcher] = []
         self.stopping = asyncio.Event()
-        self.fenced: str | None = None  # by which kill
         self.began = gear.clock.monotonic()
         self.fills_since_ms = 0
         self.books_from_ms = 0
@@ -182,12 +181,22 @@ class Bot:
             case e.ReadBackEntries():
                 self.clear_entries()
 
+    @property
+    def fenced(self) -> str | None:
+        """Which kill has fenced us; None: none."""
+        return self.sender.fenced
+
+    def fence(self, kill_id: str) -> None:
+        """The strategy is stopped for good, and nothing more is sent."""
+        self.sender.fenced = kill_id
+        self.core.blocks["fenced"] = f"kill {kill_id}"
+
     def _send(self, sending: Coroutine[Any, Any, None]) -> None:
         """After a fence nothing leaves any more."""
         if self.fenced is not None:
             sending.close()
-            return
-        self.spawn(sending)
+        else:
+            self.spawn(sending)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run beside the rest; an exception in it ends the bot."""

@@ -52,6 +52,7 @@ class Sender:
     meter: Meter
     tell: Told
     session: port.Session | None = None
+    fenced: str | None = None  # the kill after whose word nothing leaves any more
 
     def permission(self) -> Permission:
         """Latch and lease, read from their files now."""
@@ -60,6 +61,8 @@ class Sender:
 
     def may_send(self, request: OrderRequest) -> str | None:
         """Asked by the client right before the bytes of an entry leave."""
+        if self.fenced is not None:
+            return f"fenced by kill {self.fenced}"
         state = self.latch.read()
         if state.mode.value != Mode.NORMAL.value:
             return f"the latch says {state.mode.value}: {state.why}"
@@ -67,6 +70,8 @@ class Sender:
 
     async def order(self, request: OrderRequest, reason: str, over: str) -> None:
         """Send an order if the gate lets it through; what came of it is told to the core."""
+        if self.fenced is not None:
+            return
         self.core.on_their_way -= 1
         began = self.clock.monotonic()
         request = replace(request, valid_until_ms=self.core.market.valid_until_ms(began))
@@ -103,7 +108,9 @@ class Sender:
             return port.Unknown(why.message)
 
     async def cancel(self, order: Order, reason: str, over: str) -> None:
-        """Cancel an order; cancels pass every gate."""
+        """Cancel an order; cancels pass every gate but the fence."""
+        if self.fenced is not None:
+            return
         self.core.on_their_way -= 1
         product = self.core.products.get(order.product_id)
         maker = maker_of(product) if product is not None and over == SOCKET else GUARD

@@ -17,11 +17,12 @@ BP = Decimal("0.0001")
 class QuoterParams:
     """Distances in basis points of the mid."""
 
-    half_spread_bp: Decimal = Decimal("3.3")
-    skew_bp: Decimal = Decimal("3")  # how far both quotes lean when the inventory is full
+    half_spread_bp: Decimal = Decimal("4")
+    skew_bp: Decimal = Decimal("4")  # how far both quotes lean when the inventory is full
     tolerance_bp: Decimal = Decimal("2")  # a quote nearer than this to where it should be stays
     slices: int = 10  # quotes that fill the largest position
-    kept_for_later: Decimal = Decimal("0.8")  # of the day's orders, spread evenly over what is left of it
+    day_share: Decimal = Decimal("0.6")  # of the day's orders; stops and operators need the rest
+    at_will: Decimal = Decimal("0.2")  # of that share, spent when the market asks for it; the rest evenly
 
 
 class Quoter:
@@ -54,7 +55,9 @@ class Quoter:
         return self._quotes(view, centre, tolerance)
 
     def _may_spend(self, view: View) -> bool:
-        return view.orders_left - 2 >= self.params.kept_for_later * view.orders_a_day * view.day_left
+        used, share = view.orders_a_day - view.orders_left, view.orders_a_day * self.params.day_share
+        due = share * (self.params.at_will + (1 - self.params.at_will) * (1 - view.day_left))
+        return used + 2 <= due
 
     def _quotes(self, view: View, centre: Decimal, tolerance: Decimal) -> tuple[Desired, ...]:
         half = view.mid * self.params.half_spread_bp * BP

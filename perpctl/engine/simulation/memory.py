@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from perpctl.clock import from_ms
-from perpctl.engine.virtual import VirtualClock
+from perpctl.engine.simulation.clock import VirtualClock
 from perpctl.exchange.access import Access
 from perpctl.exchange.budget import Budget, Duty, Limit, Pool
 from perpctl.exchange.gateway.client import Gateway, open_gateway
@@ -71,7 +71,7 @@ class _InStep(MemoryVenue):
         return self._clock.now().timestamp()
 
     def _notice(self) -> None:
-        """Books stay untold: the ladder is made around each tick, and nothing in the bot looks deeper than the touch."""
+        """Books stay untold: they are made anew with each tick, and nothing in the bot looks beyond the touch."""
         for session in self.gateway.sessions:
             session.tell_all(but="book.")
 

@@ -1,0 +1,1 @@
+"""What the bot shows: its diary, its facts, the live view."""
