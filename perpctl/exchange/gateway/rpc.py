@@ -110,6 +110,9 @@ def _read_reply(reply: HttpReply, call_id: int) -> Any:
             wish = clamp_retry_after(reply.headers.get("retry-after"))
             raise RpcFailure(429, "too many requests", None, wish) from None
         raise NoAnswer(f"HTTP {reply.status}: {why}") from None
+    except RpcFailure as why:
+        why.retry_after_s = why.retry_after_s or clamp_retry_after(reply.headers.get("retry-after"))
+        raise
     if not 200 <= reply.status < 300:
         raise NoAnswer(f"HTTP {reply.status} around a result")
     return result
