@@ -14,7 +14,7 @@ app = Commands()
 @app.command("kill")
 def kill(
     profile: ProfileName = None,
-    force: Annotated[bool, typer.Option("--force", help="Ask nothing.")] = False,
+    force: Annotated[bool, typer.Option("--force", "--yes", help="Ask nothing.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done; change nothing.")] = False,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, for latch and receipt.")] = "",
     scope: Annotated[Literal["account", "ours"] | None, typer.Option(help="Whose orders.")] = None,
@@ -24,7 +24,9 @@ def kill(
     finish: Annotated[str | None, typer.Option(metavar="[ID]", help="Take up an unfinished kill.")] = None,
     abandon: Annotated[str | None, typer.Option(metavar="ID", help="Give an unfinished kill up.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="What it does, in which order.")] = False,
-    output: Annotated[Literal["table", "json"], typer.Option("--output", "-o", help="Form of the receipt.")] = "table",
+    output: Annotated[
+        Literal["table", "json"], typer.Option("--output", "-o", "--format", help="Form of the receipt.")
+    ] = "table",
 ) -> int:
     """Latch, cancel, close and prove flat. Needs nothing that can be broken."""
     raise NotImplementedError("the front door carries out kill, before this file is imported")

@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add = options.add_argument
     add("-p", "--profile", help="whose money; without it live money is meant")
-    add("--force", action="store_true", help="ask nothing")
+    add("--force", "--yes", action="store_true", help="ask nothing")
     add("--dry-run", action="store_true", help="read the venue and show what would be done; change nothing")
     add("--reason", default="", help="why, for latch and receipt")
     add("--scope", choices=("account", "ours"), help="whose orders; default from the profile, else account")
@@ -79,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--finish", nargs="?", const="", metavar="ID", help="take up an unfinished kill")
     what.add_argument("--abandon", metavar="ID", help="give an unfinished kill up; the latch stays")
     what.add_argument("--explain", action="store_true", help="what it does, in which order, and what it costs")
-    add("-o", "--output", choices=("table", "json"), default="table", help="form of the receipt")
+    add("-o", "--output", "--format", choices=("table", "json"), default="table", help="form of the receipt")
     return options
 
 
