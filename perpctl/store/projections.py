@@ -83,8 +83,8 @@ class Views:
 
     def orders(self, *states: IntentState) -> tuple[TrackedOrder, ...]:
         """Orders in any of these states, in the order they were first recorded; all of them without states."""
-        names = ", ".join(f"'{state}'" for state in states)  # literal: the index of those that count is a partial one
-        return tuple(self._orders(f"state IN ({names})" if states else "1"))
+        marks = ", ".join("?" * len(states))
+        return tuple(self._orders(f"state IN ({marks})" if states else "1", *states))
 
     def unknown_orders(self) -> tuple[TrackedOrder, ...]:
         """Orders that may have reached the venue and are neither confirmed nor refused: intended, sent or unknown."""

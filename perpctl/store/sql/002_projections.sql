@@ -19,7 +19,7 @@ CREATE TABLE orders (
 
 CREATE INDEX orders_by_order_id ON orders (order_id) WHERE order_id IS NOT NULL;
 CREATE INDEX orders_of_shared_identity ON orders (identity) WHERE identity <> key;
-CREATE INDEX orders_that_count ON orders (state) WHERE state IN ('intended', 'sent', 'confirmed', 'unknown');
+CREATE INDEX orders_by_state ON orders (state);
 CREATE INDEX orders_by_risk_day ON orders (risk_day) WHERE risk_day IS NOT NULL;
 
 CREATE TABLE fills (
