@@ -19,6 +19,6 @@ def test_they_agree_on_which_options_take_a_word() -> None:
 
 
 def test_they_agree_on_the_words_that_an_option_takes() -> None:
-    declared = {one.opts[0]: tuple(getattr(one.type, "choices", ())) for one in load("kill").params}
-    taken = {action.option_strings[-1]: tuple(action.choices or ()) for action in parser()._actions}
+    declared = {name: tuple(getattr(one.type, "choices", ())) for one in load("kill").params for name in one.opts}
+    taken = {name: tuple(action.choices or ()) for action in parser()._actions for name in action.option_strings}
     assert {name: words for name, words in taken.items() if words} == {n: w for n, w in declared.items() if w}
