@@ -59,7 +59,7 @@ class Control:
             try:
                 body = await request.body()
                 wanted = msgspec.json.decode(body, type=dict[str, Any]) if body else {}
-                self.venue.advance(self.wall())
+                self.venue.catch_up(self.wall())
                 answer = act({**request.query_params, **wanted})
             except Rejected as no:
                 return _json({"error": str(no), "code": no.code}, 400)

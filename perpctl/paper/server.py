@@ -150,7 +150,7 @@ class PaperServer:
             ws_per_message_deflate=False,
             ws_max_size=1 << 20,
             lifespan="off",
-            log_level="critical",
+            log_level="error",  # a traceback of ours belongs into the log of whoever started us
             access_log=False,
             server_header=False,
             date_header=False,

@@ -12,6 +12,7 @@ import inspect
 import json
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache, wraps
 from pathlib import Path
 from typing import IO, Any, get_type_hints
@@ -38,22 +39,36 @@ _MOST_PENDING = 200_000
 SCHEMA = "perpctl.paper.state/1"
 
 
+@dataclass(slots=True)
+class _Input:
+    """One call of an exchange, and the failure it ended with."""
+
+    name: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    failed: str | None = None
+
+
 class Inputs:
     """The calls that changed an exchange since they were last taken; nested calls are part of the outer one."""
 
     def __init__(self) -> None:
-        self.pending: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+        self.pending: list[_Input] = []
         self.urgent = False
         self._depth = 0
 
     def run(self, name: str, call: Callable[[], Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Note a call and make it."""
+        noted = _Input(name, args, kwargs)
         if self._depth == 0:
-            self.pending.append((name, args, kwargs))
+            self.pending.append(noted)
             self.urgent = self.urgent or name not in _PASSIVE
         self._depth += 1
         try:
             return call()
+        except Exception as failure:
+            noted.failed = type(failure).__name__
+            raise
         finally:
             self._depth -= 1
 
@@ -131,20 +146,22 @@ def _signature(name: str) -> tuple[inspect.Signature, dict[str, Any]]:
     return inspect.signature(method), get_type_hints(method)
 
 
-def _write_input(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
-    bound = _signature(name)[0].bind(None, *args, **kwargs).arguments
-    bound.pop("self")
-    return msgspec.json.encode({"op": name, "args": dict(bound)})
+def _write_input(noted: _Input) -> bytes:
+    bound = dict(_signature(noted.name)[0].bind(None, *noted.args, **noted.kwargs).arguments)
+    del bound["self"]
+    entry: dict[str, Any] = {"op": noted.name, "args": bound}
+    return msgspec.json.encode(entry if noted.failed is None else {**entry, "failed": noted.failed})
 
 
-def _replay(exchange: KeptExchange, name: str, raw: dict[str, Any]) -> None:
-    """Make a noted call again; a refusal then is a refusal now."""
-    hints = _signature(name)[1]
-    arguments = {key: msgspec.convert(value, hints[key]) for key, value in raw.items()}
+def _replay(exchange: KeptExchange, entry: dict[str, Any]) -> None:
+    """Make a noted call again; what failed then fails now in the same way, and leaves the same behind."""
+    hints = _signature(entry["op"])[1]
+    arguments = {key: msgspec.convert(value, hints[key]) for key, value in entry["args"].items()}
     try:
-        getattr(exchange, name)(**arguments)
-    except Rejected:
-        return
+        getattr(exchange, entry["op"])(**arguments)
+    except Exception as failure:
+        if type(failure).__name__ != entry.get("failed"):
+            raise
 
 
 class Directory:
@@ -213,7 +230,16 @@ class Record:
             assert isinstance(exchange, KeptExchange)
             exchange.inputs = Inputs()
             self._replay_log(exchange)
-        except (KeyError, TypeError, ValueError, AttributeError, AssertionError, msgspec.MsgspecError) as why:
+        except (
+            KeyError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            AssertionError,
+            ArithmeticError,
+            msgspec.MsgspecError,
+            Rejected,
+        ) as why:
             raise StateDamaged(
                 f"{self._folder}: the saved exchange cannot be rebuilt ({type(why).__name__}: {why})",
                 not_done="nothing was changed",
@@ -236,7 +262,7 @@ class Record:
             if entry["op"] == "extra":
                 self.extra |= entry["args"]
             else:
-                _replay(exchange, entry["op"], entry["args"])
+                _replay(exchange, entry)
 
     def _retell(self, exchange: KeptExchange) -> None:
         """Ledger rows that a crash kept from the ledger are written now, those that are there are not repeated."""
@@ -273,7 +299,7 @@ class Record:
         if not self._inputs.urgent:
             return
         assert self._log is not None
-        self._log.write(b"".join(_write_input(*call) + b"\n" for call in self._inputs.pending))
+        self._log.write(b"".join(_write_input(noted) + b"\n" for noted in self._inputs.pending))
         self._log.flush()
         self._inputs.clear()
         self._unsynced = True

@@ -89,11 +89,17 @@ class Venue:
 
     def advance(self, wall_s: float) -> None:
         """Let market time follow; at most SLICE_S of work, the rest next time."""
-        if self._anchor is None:
-            self._anchor = (wall_s, self.exchange.now)
         if self.speed == MAX_SPEED:
             self._run_until(None)
+        else:
+            self.catch_up(wall_s)
+
+    def catch_up(self, wall_s: float) -> None:
+        """As `advance`, before a request; at full speed requests do not wait for the market."""
+        if self.speed == MAX_SPEED:
             return
+        if self._anchor is None:
+            self._anchor = (wall_s, self.exchange.now)
         since_wall, since_market = self._anchor
         target = since_market + int((wall_s - since_wall) * 1000 * self.speed)
         if self._run_until(target) and target > self.exchange.now:

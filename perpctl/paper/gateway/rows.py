@@ -29,13 +29,23 @@ _STARBASE = 230_000_000_000_000_000  # real match ids are of this size: beyond w
 
 def money(amount: Decimal) -> Decimal:
     """USDC to eight places, the precision of the wire."""
-    rounded = amount.quantize(_MONEY)
-    return rounded.normalize() if rounded else _ZERO
+    return _plain(amount.quantize(_MONEY))
 
 
 def price(value: Decimal) -> Decimal:
     """A derived price to four places."""
-    return value.quantize(Decimal("0.0001")).normalize() + 0
+    return _plain(value.quantize(Decimal("0.0001")))
+
+
+def contracts(amount: Decimal, contract_size: Decimal) -> Decimal:
+    """Whole contracts, written as the wire writes them: 382.0."""
+    return (amount / contract_size).quantize(Decimal("0.1"))
+
+
+def _plain(value: Decimal) -> Decimal:
+    """Without trailing zeros and without 1E+5."""
+    bare = value.normalize() + 0
+    return bare.quantize(Decimal(1)) if bare == bare.to_integral_value() else bare
 
 
 def currency_uuid(currency: str) -> str:
@@ -156,7 +166,7 @@ def public_trade(trade: PublicTrade, contract_size: Decimal) -> Row:
         "tick_direction": trade.tick_direction,
         "starbase_match_id": _STARBASE + trade.trade_seq,
         "trade_id": trade.trade_id,
-        "contracts": trade.amount / contract_size,
+        "contracts": contracts(trade.amount, contract_size),
         "starbase_timestamp": trade.at_ms * 1_000_000,
     }
     if trade.liquidation:
@@ -187,7 +197,7 @@ def order(item: Order, contract_size: Decimal) -> Row:
         "web": False,
         "mmp": False,
         "amount": item.amount,
-        "contracts": item.amount / contract_size,
+        "contracts": contracts(item.amount, contract_size),
         "display_amount": item.display_amount,
         "filled_amount": item.filled if fills else None,
         "average_price": (price(item.average_price or _ZERO)) if fills else None,
@@ -230,7 +240,7 @@ def user_trade(item: Trade, contract_size: Decimal) -> Row:
         "mark_price": item.mark_price,
         "price": item.price,
         "amount": item.amount,
-        "contracts": item.amount / contract_size,
+        "contracts": contracts(item.amount, contract_size),
         "liquidation": item.liquidation,
         "liquidity": item.liquidity,
         "fee": money(item.fee),
@@ -263,7 +273,7 @@ def position(item: Position, main_account_id: int) -> Row:
         "mark_price": item.mark_price,
         "index_price": item.index_price,
         "delta": item.size,
-        "size": notional.quantize(Decimal("0.000001")).normalize() + 0,
+        "size": _plain(notional.quantize(Decimal("0.000001"))),
         "size_currency": item.size,
         "initial_margin": money(item.initial_margin),
         "maintenance_margin": money(item.maintenance_margin),

@@ -78,7 +78,7 @@ class Sockets:
         target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         await self._hold(target, body)
         self.last_used_s = self.wall()
-        self.venue.advance(self.last_used_s)
+        self.venue.catch_up(self.last_used_s)
         headers = dict(request.headers)
         reply = self.venue.gateway.handle_http(request.method, target, headers, body, self.last_used_s, peer)
         self.flush()
@@ -132,7 +132,7 @@ class Sockets:
                 return
             frame: str | bytes | None = message.get("text") or message.get("bytes")
             self.last_used_s = self.wall()
-            self.venue.advance(self.last_used_s)
+            self.venue.catch_up(self.last_used_s)
             self._queue(wire, wire.session.receive(frame or "", self.last_used_s))
             self.flush()
 

@@ -93,6 +93,17 @@ def test_numbers_never_leave_as_strings(trader: Trader) -> None:
     assert isinstance(row["timestamp"], int)
 
 
+def test_round_numbers_leave_without_an_exponent(trader: Trader) -> None:
+    trader.order(amount=0.01)
+    target = "/api/v2/private/get_account_summary?currency=USDC"
+    headers = {"authorization": f"Bearer {trader.token}"}
+    summary = trader.venue.http("GET", target, headers, b"").body
+    orders = trader.venue.http("GET", "/api/v2/private/get_open_orders", headers, b"").body
+    assert b'"balance":100000,' in summary
+    assert b'"contracts":100.0,' in orders
+    assert b"E+" not in summary + orders
+
+
 @pytest.mark.parametrize(
     ("raw", "ask"),
     [
