@@ -46,7 +46,7 @@ def _fence(directory: Path, kill_id: str, reason: str) -> tuple[bool, str]:
     else:
         damage = ""
     answered = ask_bot(directory / "control.sock", kill_id, reason, ASK_S if _is_near(lease) else ASK_FOREIGN_S)
-    if answered is not None:
+    if answered is not None and (lease is None or not lease.is_held or answered == lease.pid):
         return True, f"pid {answered} acknowledged: strategy stopped, sends nothing more"
     if damage:
         return False, f"the bot cannot be identified{damage}"

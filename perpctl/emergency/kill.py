@@ -90,9 +90,6 @@ def _carry_out(wished: argparse.Namespace) -> int:
     from perpctl.emergency import target
 
     targets = target.find_targets(wished.profile, target.state_root())
-    for each in targets:
-        if each.venue != "global":
-            raise UsageError(f"profile {each.profile}: kill cannot speak to venue {each.venue!r} yet")
     if wished.max_slippage is not None:
         target.as_fraction(wished.max_slippage)  # refused before anything is done
     if wished.status is not None or wished.finish is not None or wished.abandon is not None:
@@ -130,7 +127,8 @@ def _kill(targets: Sequence[target.Target], wished: argparse.Namespace) -> int:
     kill_id = time.strftime("K-%Y%m%d-%H%M%S", time.gmtime())
     latched = [(each, latch_all(each, kill_id, wished.reason)) for each in targets]
     several = len(targets) > 1
-    codes = [watch.start(each, latches, kill_id, wished, entries_only=several) for each, latches in latched]
+    started = [watch.start(each, latches, kill_id, wished, entries_only=several) for each, latches in latched]
+    codes = [watch_it() for watch_it in started]
     if not several:
         return codes[0]
     sys.stderr.write("Several live profiles: each is latched, its entries are cancelled, none was closed. Name one:\n")

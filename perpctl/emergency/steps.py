@@ -20,7 +20,7 @@ from perpctl.emergency.pending import Record
 from perpctl.emergency.target import Target, locate
 from perpctl.emergency.venue.gateway import Gateway, Said
 from perpctl.emergency.venue.wire import NoAnswer, Wire, at_once, few_at_a_time, side_by_side
-from perpctl.errors import AccountMismatch, CredentialError, PerpctlError
+from perpctl.errors import AccountMismatch, CredentialError, PerpctlError, UnknownState
 from perpctl.model import identity
 from perpctl.model.flatten import LADDER, Proof, Read, Standing, prove_flat, prove_no_orders, sort_standing
 from perpctl.model.money import plain
@@ -218,6 +218,8 @@ class Pursuit:
             if self.gateway.owner is None:
                 self._identify(self.gateway)
             return self.gateway
+        if self.target.venue != "global":
+            raise UnknownState(f"kill cannot speak to venue {self.target.venue!r} yet: cancel and close there by hand")
         address = locate(self.target)
         fit = [path for path in address.key_files if path not in self._unfit_keys] or address.key_files
         gateway = Gateway(Wire(address.http, address.ca_file), fit, address.pin)
@@ -388,6 +390,8 @@ class Pursuit:
         self.closer.meet(standing.positions)
         if self.wish.entries_only:
             return AGAIN_S
+        if self.wish.scope != "account":
+            return self._leave(standing, "scope ours: positions of ours are not told apart from others' yet")
         if standing.liquidations:
             return self._wait_for("a liquidation by the venue is running: it refuses closes until it ends")
         if standing.entries and not self._first_cancel_older_than(CLOSE_ANYWAY_S):
@@ -402,9 +406,14 @@ class Pursuit:
         if done.waiting:
             return self._wait_for(f"book not open: {', '.join(done.waiting)}; closes wait")
         if done.exhausted == len(standing.positions):
-            self.mark("close", "LEFT", f"{left}: nothing more within the slippage allowed")
-            self.mark("stops", "kept", f"{len(standing.stops)} stay at the venue")
-            self.over = self.steps["entries"].state == "done"
+            return self._leave(standing, f"{left}: nothing more within the slippage allowed")
+        return AGAIN_S
+
+    def _leave(self, standing: Standing, why: str) -> float:
+        """What stands is left on purpose, with its stops; the kill is over once the entries are proven gone."""
+        self.mark("close", "LEFT", why)
+        self.mark("stops", "kept", f"{len(standing.stops)} stay at the venue")
+        self.over = self.steps["entries"].state == "done"
         return AGAIN_S
 
     def _wait_for(self, what: str) -> float:

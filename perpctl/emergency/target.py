@@ -103,6 +103,8 @@ def find_targets(named: str | None, root: Path) -> tuple[Target, ...]:
     """
     known = {name: _read_target(name, snapshot, root) for name, snapshot in read_all(root).items()}
     known.setdefault(PAPER, _built_in_paper(root))
+    for name in _without_settings(root):
+        known.setdefault(name, _read_target(name, Snapshot("", 0, {}), root))
     if named is not None:
         if named not in known:
             raise UsageError(
@@ -113,6 +115,12 @@ def find_targets(named: str | None, root: Path) -> tuple[Target, ...]:
         return (known[named],)
     live = tuple(target for target in known.values() if target.env == "live")
     return tuple(target for target in live if shows_life(target)) or live or (known[PAPER],)
+
+
+def _without_settings(root: Path) -> list[str]:
+    """Profiles that have state but no readable settings: they can at least be latched and fenced."""
+    marks = ("latch", "lease", "journal.db", "snapshot.json")
+    return sorted({path.parent.name for mark in marks for path in root.glob(f"*/{mark}")})
 
 
 def shows_life(target: Target) -> bool:

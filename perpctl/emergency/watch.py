@@ -10,7 +10,8 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,12 @@ _REWORDED = {"step": "{step:<8} {state:<12} {text}", "trouble": "!        {text}
 
 def start(
     target: Target, latches: Mapping[Path, str], kill_id: str, wished: argparse.Namespace, *, entries_only: bool
-) -> int:
-    """Pursue one target in a process of its own and watch it; attaches to a kill that already runs. The exit code."""
+) -> Callable[[], int]:
+    """Pursue one target in a process of its own, or find the kill that already runs; call the result to watch it."""
     lock = _closer(target)
     if lock is None:
         _say_latches(latches)
-        return _attach(target, wished)
+        return partial(_attach, target, wished)
     terms = {
         "reason": wished.reason,
         "command": _command(wished, target),
@@ -45,7 +46,7 @@ def start(
         "entries_only": entries_only,
         "who": kill.who(),
     }
-    return _work_and_watch(target, latches, kill_id, terms, lock, wished.output)
+    return _begin(target, latches, kill_id, terms, lock, wished.output)
 
 
 def finish(target: Target, wished: argparse.Namespace) -> int:
@@ -62,7 +63,7 @@ def _resume(target: Target, story: Story, wished: argparse.Namespace) -> int:
     lock = _closer(target)
     if lock is None:
         return _attach(target, wished)
-    return _work_and_watch(target, latches, story.kill_id, terms, lock, wished.output)
+    return _begin(target, latches, story.kill_id, terms, lock, wished.output)()
 
 
 def status(target: Target, kill_id: str, output: str) -> int:
@@ -124,9 +125,9 @@ def _command(wished: argparse.Namespace, target: Target) -> str:
 # --- the worker ------------------------------------------------------------------------------------------------------
 
 
-def _work_and_watch(
+def _begin(
     target: Target, latches: Mapping[Path, str], kill_id: str, terms: Mapping[str, Any], lock: int, output: str
-) -> int:
+) -> Callable[[], int]:
     reading, writing = os.pipe()
     try:
         child = os.fork()
@@ -134,7 +135,7 @@ def _work_and_watch(
         sys.stderr.write(f"No process of its own could be started ({why.strerror}): this one does it; stay here.\n")
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         _work(target, latches, kill_id, terms, None)
-        return _last_word(target, kill_id, output)
+        return partial(_last_word, target, kill_id, output)
     if child == 0:
         os.close(reading)
         _leave_terminal()
@@ -148,6 +149,10 @@ def _work_and_watch(
     if lock >= 0:
         os.close(lock)  # the child's copy holds it
     sys.stderr.write(f"KILL  {target.heading}   receipt {kill_id}   {terms['who']}\n")
+    return partial(_watch_child, reading, target, kill_id, output)
+
+
+def _watch_child(reading: int, target: Target, kill_id: str, output: str) -> int:
     said = _watch(_from_pipe(reading), target, output)
     os.close(reading)
     return _last_word(target, kill_id, output) if said is None else said
