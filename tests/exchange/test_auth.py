@@ -23,7 +23,7 @@ KEYS: list[PrivateKey] = [ec.generate_private_key(ec.SECP256R1()), Ed25519Privat
 @pytest.mark.parametrize("private", KEYS, ids=["ES256", "EdDSA"])
 def test_a_signed_token_passes_an_independent_library(private: PrivateKey) -> None:
     signer = Signer(CdpKey("org/apiKeys/c41e", private), ManualClock(NOW))
-    for _ in range(20):  # short r and s come up now and then
+    for _ in range(20):
         token = signer.jwt()
         options = {"verify_exp": False, "verify_nbf": False}
         claims = jwt.decode(token, private.public_key(), algorithms=[signer.key.algorithm], options=options)  # type: ignore[arg-type]
@@ -32,6 +32,12 @@ def test_a_signed_token_passes_an_independent_library(private: PrivateKey) -> No
     head = jwt.get_unverified_header(token)
     assert (head["kid"], head["typ"], head["alg"]) == ("org/apiKeys/c41e", "JWT", signer.key.algorithm)
     assert "uri" not in claims
+
+
+def test_a_signature_with_a_short_half_keeps_its_length() -> None:
+    signer = Signer(CdpKey("k", KEYS[0]), ManualClock(NOW))
+    lengths = {len(signer.jwt().rpartition(".")[2]) for _ in range(1500)}  # every 128th or so has one
+    assert lengths == {86}
 
 
 def test_each_token_has_its_own_nonce() -> None:

@@ -46,6 +46,11 @@ def raw(body: bytes, status: int = 200, **headers: str) -> Reply:
     return lambda sent: httpx.Response(status, content=body, headers=headers)
 
 
+def taken(sent: httpx.Request) -> httpx.Response:
+    """The answer to an order that was taken."""
+    return answer(sent, {"order": order_row(), "trades": []})
+
+
 @pytest.fixture
 def host() -> Any:
     with respx.mock(base_url=HOST, assert_all_called=False) as router:
@@ -111,11 +116,11 @@ UNKNOWN: dict[str, Reply] = {
     "cut off": raw(b'{"jsonrpc":"2.0","id":1,"result":{"ord'),
     "not a number": raw(b'{"jsonrpc":"2.0","id":1,"result":NaN}'),
     "very deep": raw(b"[" * 100_000),
-    "very long": raw(b" " * (5 * 1024 * 1024)),
+    "very long": lambda sent: httpx.Response(200, content=taken(sent).content + b" " * (5 * 1024 * 1024)),
     "compressed": raw(b"", **{"content-encoding": "gzip"}),
     "neither result nor error": raw(b'{"jsonrpc":"2.0","id":1}'),
     "redirect": raw(b"", 302, location="https://elsewhere.example/api/v2/private/buy"),
-    "another call's answer": lambda sent: httpx.Response(200, json={"id": 987654, "result": {}}),
+    "another call's answer": lambda sent: httpx.Response(200, json={**taken(sent).json(), "id": 987654}),
     "another order": lambda sent: answer(sent, {"order": order_row(label="L-2"), "trades": []}),
     "a larger order": lambda sent: answer(sent, {"order": order_row(amount=0.1), "trades": []}),
     "the other side": lambda sent: answer(sent, {"order": order_row(direction="sell"), "trades": []}),
