@@ -32,18 +32,9 @@ SECRETS = re.compile(
 )
 # what any of these needs, in lower case: looking for plain words first makes the usual record twenty times cheaper
 SIGNS = (
-    "private",
-    "eyj",
-    "mhccaqee",
-    "mhqcaqee",
-    "mighagea",
-    "mc4caqaw",
-    "==",
-    "secret",
-    "token",
-    "passw",
-    "passp",
-    "bearer",
+    *("private key", "private_key", "privatekey", "secret", "password", "passphrase", "bearer"),
+    *("access_token", "accesstoken", "refresh_token", "refreshtoken"),
+    *("eyj", "mhccaqee", "mhqcaqee", "mighagea", "mc4caqaw", "=="),
 )
 ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 

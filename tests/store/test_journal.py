@@ -19,7 +19,7 @@ import pytest
 from perpctl.clock import ManualClock
 from perpctl.errors import ExitCode, StateDamaged, TimedOut, UsageError
 from perpctl.store.journal import Journal, anchor_path
-from perpctl.store.records import Correlation, Kind, SecretRefused, link
+from perpctl.store.records import SECRETS, SIGNS, ClockReading, Correlation, Kind, SecretRefused, link
 from tests.store.stock import START, WRITER, opened
 
 NOTED = Kind.OPERATOR_NOTED
@@ -55,6 +55,22 @@ def test_canonical_bytes_are_sorted_without_spaces_and_hashed_as_stored(journal:
     again = json.dumps(json.loads(record.canonical), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     assert again.encode() == record.canonical
     assert record.hash == link(record.prev_hash, record.canonical)
+
+
+def test_a_measured_clock_stands_on_each_record(journal: Journal) -> None:
+    journal.clock_reading = ClockReading(120, 900, "http date", START)
+    record = journal.append(NOTED, {})
+    head = json.loads(record.canonical)
+    assert head["clock"]["offset_us"] == 120
+    assert "clock" not in head["absent_reason"]
+
+
+def test_a_writer_that_learns_its_account_says_so_from_then_on(journal: Journal) -> None:
+    note(journal, "before")
+    journal.writer = replace(WRITER, account_id="104821", epoch=3)
+    note(journal, "after")
+    assert [record.writer["account_id"] for record in journal.records()] == [None, "104821"]
+    assert "writer.account_id" not in json.loads(list(journal.records())[1].canonical)["absent_reason"]
 
 
 def test_each_null_is_explained(journal: Journal) -> None:
@@ -96,10 +112,35 @@ def test_what_looks_like_a_secret_is_refused_and_not_repeated(journal: Journal, 
     assert journal.head().seq == 0
 
 
-@pytest.mark.parametrize("name", ["privateKey", "private_key", "api_secret", "access_token", "refresh_token"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "privateKey",
+        "private_key",
+        "api_secret",
+        "apiSecret",
+        "access_token",
+        "accessToken",
+        "refresh_token",
+        "password",
+    ],
+)
 def test_members_named_like_secrets_are_refused(journal: Journal, name: str) -> None:
     with pytest.raises(SecretRefused):
         journal.append(NOTED, {name: "s3cr3t"})
+
+
+def test_each_pattern_of_a_secret_has_a_sign_that_is_looked_for_first() -> None:
+    for secret in (
+        "-----BEGIN OPENSSH PRIVATE KEY-----",
+        "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJvcmdhbml6YXRpb25zIn0.c2lnbmF0dXJl",
+        *("MHcCAQEE", "MHQCAQEE", "MIGHAgEA", "MC4CAQAwBQYDK2Vw", "B" * 86 + "=="),
+        *(f'"{name}":"x' for name in ("privatekey", "private_key", "apisecret", "api_secret", "clientSecret")),
+        *(f'"{name}":"x' for name in ("accesstoken", "access_token", "refreshtoken", "refresh_token")),
+        *('"password":"x', '"passphrase":"x', "Bearer abcdefghijklmnop"),
+    ):
+        assert SECRETS.search(secret)
+        assert any(sign in secret.lower() for sign in SIGNS)
 
 
 def test_hashes_key_ids_and_identities_are_no_secrets(journal: Journal) -> None:
@@ -363,6 +404,19 @@ def test_a_full_disk_refuses_and_the_journal_goes_on_when_there_is_room_again(jo
     assert journal.verify().is_whole
 
 
+def test_processes_that_all_come_first_make_one_journal(tmp_path: Path) -> None:
+    children = []
+    for name in "abcd":
+        child = os.fork()
+        if child == 0:
+            _append_many(tmp_path, name, 3)
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0, 0]
+    with opened(tmp_path) as journal:
+        assert (journal.verify().is_whole, journal.verify().records) == (True, 12)
+    assert sorted(path.name for path in tmp_path.glob("journal*")) == ["journal.db", "journal.db.head"]
+
+
 def test_two_processes_append_at_once_to_one_whole_chain(tmp_path: Path) -> None:
     opened(tmp_path).close()
     children = []
@@ -379,11 +433,11 @@ def test_two_processes_append_at_once_to_one_whole_chain(tmp_path: Path) -> None
             assert [text for text in texts(journal) if text[0] == name] == [f"{name}{n}" for n in range(100)]
 
 
-def _append_many(directory: Path, name: str) -> None:
+def _append_many(directory: Path, name: str, count: int = 100) -> None:
     status = 1
     try:
         with opened(directory) as journal:
-            note(journal, *(f"{name}{n}" for n in range(100)))
+            note(journal, *(f"{name}{n}" for n in range(count)))
         status = 0
     finally:
         os._exit(status)
