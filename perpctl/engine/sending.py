@@ -39,6 +39,14 @@ class Lease(Protocol):
     def release(self) -> None: ...
 
 
+def may_send(latch: Latch, lease: Lease, request: OrderRequest) -> str | None:
+    """Asked by the client right before the bytes of an entry leave: a reason to hold it back, or None."""
+    state = latch.read()
+    if state.mode.value != Mode.NORMAL.value:
+        return f"the latch says {state.mode.value}: {state.why}"
+    return None if lease.left_ms() > 0 else "the lease is lost"
+
+
 @dataclass(slots=True)
 class Sender:
     """The only way out of the bot. `session` is the live connection, None while there is none."""
@@ -58,15 +66,6 @@ class Sender:
         """Latch and lease, read from their files now."""
         state = self.latch.read()
         return Permission(Mode(state.mode.value), state.kill_id is not None, self.lease.left_ms() or None)
-
-    def may_send(self, request: OrderRequest) -> str | None:
-        """Asked by the client right before the bytes of an entry leave."""
-        if self.fenced is not None:
-            return f"fenced by kill {self.fenced}"
-        state = self.latch.read()
-        if state.mode.value != Mode.NORMAL.value:
-            return f"the latch says {state.mode.value}: {state.why}"
-        return None if self.lease.left_ms() > 0 else "the lease is lost"
 
     async def order(self, request: OrderRequest, reason: str, over: str) -> None:
         """Send an order if the gate lets it through; what came of it is told to the core."""

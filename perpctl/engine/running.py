@@ -1,0 +1,206 @@
+"""This file is `perpctl run`: from the profile to a bot that runs, and back to a terminal that knows how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from perpctl import render
+from perpctl.desk import Desk, operator
+from perpctl.engine.closing import Ended, Wish
+from perpctl.engine.control import beat, listening
+from perpctl.engine.core import Rules
+from perpctl.engine.loop import Bot, Gear
+from perpctl.engine.opening import Setup, open_bot
+from perpctl.engine.own_exchange import OwnExchange
+from perpctl.engine.screen.diary import Diary
+from perpctl.engine.screen.summary import summary
+from perpctl.engine.screen.terminal import LiveView, Pipe, is_live
+from perpctl.engine.screen.view import Frame
+from perpctl.engine.sending import may_send
+from perpctl.engine.strategy import algorithm_id, choose
+from perpctl.errors import UsageError
+from perpctl.profile import Profile
+from perpctl.results import Answer, Json, Line, Tone
+from perpctl.risk.limits import KEYS, Limits, RiskLevel, level_limits, unit_of, with_overrides
+from perpctl.store.journal import Journal
+from perpctl.store.lease import Held, Lease
+from perpctl.store.records import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What was typed; None: not said."""
+
+    mode: str | None = None
+    symbols: tuple[str, ...] = ()
+    risk_level: str | None = None
+    strategy: str = "quoter"
+    duration_s: float | None = None
+    feed: str | None = None
+    speed: str | None = None
+    seed: int | None = None
+    flatten: bool = False
+    leave_orders: bool = False
+
+    @property
+    def feed_words(self) -> tuple[str, ...]:
+        """The options of the paper exchange that were given."""
+        given = (("--feed", self.feed), ("--speed", self.speed), ("--seed", self.seed))
+        return tuple(word for name, value in given if value is not None for word in (name, str(value)))
+
+
+async def run(desk: Desk, options: Options) -> int:
+    """Trade until stopped; the exit code of the end.
+
+    Raises UsageError (mode, symbol, strategy, limits, feed), HeldByAnother (a second bot), and what the venue raises.
+    """
+    check(desk.settings, options)
+    limits = limits_of(desk.settings, options)
+    strategy = choose(options.strategy)
+    name = algorithm_id(strategy())
+    with _lease(desk.settings.state_dir, name, desk.journal()) as lease:
+        async with OwnExchange(desk, options.feed_words) as exchange_of_ours:
+            gear = await _gear(desk, options, lease, name)
+            _introduce(desk, lease, name, limits, options)
+            try:
+                bot = await open_bot(gear, Setup(Rules(limits), strategy, desk.identity_key()))
+                frame = await _frame(desk, options, limits)
+                ended = await _keep_running(desk, bot, frame, options)
+            finally:
+                await gear.exchange.aclose()
+            if ended.fenced is not None:
+                exchange_of_ours.leave()
+    render.show(summary(bot, ended, frame), render.Form.TABLE if is_live() else render.Form.JSONL)
+    return int(ended.exit_code)
+
+
+def check(settings: Profile, options: Options) -> None:
+    """`--mode` asserts the kind of money; a feed belongs to the paper exchange only. Raises UsageError."""
+    if options.mode is not None and options.mode != settings.env:
+        raise UsageError(
+            f"--mode {options.mode}, but profile {settings.profile} is {settings.env}",
+            not_done="nothing was started",
+            next_commands=(f"perpctl run --profile {settings.profile} --mode {settings.env}",),
+        )
+    if settings.exchange_command is None and options.feed_words:
+        raise UsageError(
+            f"--feed, --speed and --seed are of the paper exchange; profile {settings.profile} has a venue of its own",
+            not_done="nothing was started",
+        )
+    if options.duration_s is not None and options.duration_s <= 0:
+        raise UsageError(f"--duration {options.duration_s:g} is not above 0", not_done="nothing was started")
+
+
+def limits_of(settings: Profile, options: Options) -> Limits:
+    """The rows of the level with the profile's overrides. Raises UsageError when no level is named anywhere."""
+    level = options.risk_level or settings.risk_level
+    if level not in tuple(RiskLevel):
+        named = "no risk level" if level is None else f"there is no risk level {level!r}"
+        raise UsageError(
+            f"{named}: it is one of {', '.join(RiskLevel)}, and without limits nothing may be sent",
+            not_done="nothing was started",
+            next_commands=("perpctl run --risk-level conservative",),
+        )
+    return with_overrides(level_limits(RiskLevel(level)), settings.limits)
+
+
+@contextlib.contextmanager
+def _lease(directory: Path, holder: str, journal: Journal) -> Iterator[Held]:
+    """One bot a profile, told apart by epoch from every one before it."""
+    taken = [int(record.body["epoch"]) for record in journal.records(kinds=(Kind.LEASE_TAKEN,))]
+    lease = Lease.take(directory / "lease", holder, after_epoch=max(taken, default=0))
+    try:
+        yield lease
+    finally:
+        lease.release()
+
+
+async def _gear(desk: Desk, options: Options, lease: Held, name: str) -> Gear:
+    latch = desk.latch()
+    exchange = await desk.open_exchange(partial(may_send, latch, lease))
+    symbols = options.symbols or desk.settings.symbols
+    return Gear(exchange, desk.projections(), latch, lease, desk.clock, symbols, name)
+
+
+def _introduce(desk: Desk, lease: Held, name: str, limits: Limits, options: Options) -> None:
+    """Who runs, with which limits, is on the record before anything is sent."""
+    journal = desk.journal()
+    account = desk.known_scope().account
+    journal.writer = replace(journal.writer, bot_id=name, epoch=lease.epoch, account_id=account)
+    rows: dict[str, Json] = {key: f"{getattr(limits, key)} {unit_of(key)}, {limits.origin(key)}" for key in KEYS}
+    with journal.batch():
+        journal.append(Kind.LEASE_TAKEN, {"epoch": lease.epoch, "holder": name, "since_ms": lease.lease.since_ms})
+        journal.append(Kind.RUN_STARTED, {"options": _plain(options), "strategy": name, "limits": rows})
+
+
+def _plain(options: Options) -> dict[str, object]:
+    duration = options.duration_s
+    return {**asdict(options), "duration_s": None if duration is None else str(duration)}
+
+
+async def _frame(desk: Desk, options: Options, limits: Limits) -> Frame:
+    access = await desk.access()
+    scope, paper = desk.known_scope(), desk.settings.exchange_command is not None
+    feed = f"{options.feed or 'synthetic'}, speed {options.speed or '1'}" if paper else "the venue's own"
+    return Frame(
+        env=scope.env,
+        venue=scope.venue,
+        account=scope.account or "?",
+        address=access.http.split("/")[2],
+        feed=feed if options.seed is None else f"{feed}, seed {options.seed}",
+        level=options.risk_level or desk.settings.risk_level or "?",
+        overridden=tuple(key for key in KEYS if not limits.origin(key).startswith("risk level")),
+    )
+
+
+async def _keep_running(desk: Desk, bot: Bot, frame: Frame, options: Options) -> Ended:
+    """The bot with all that runs beside it, until it is stopped."""
+    directory = desk.settings.state_dir
+    diary = Diary(bot.core, bot.gear.clock)
+    bot.watchers.append(diary.watch)
+    bot.wish = Wish(options.flatten, options.leave_orders)
+    bot.companions.append(beat(bot, directory / "bot.json"))
+    _limits_told(bot.core.rules.limits, frame)
+    if is_live():
+        live = LiveView(bot, diary, frame, operator(), partial(_kill, desk.settings.profile))
+        bot.companions.append(live.show())
+    else:
+        diary.listeners.append(Pipe(bot, frame).tell)
+    if options.duration_s is not None:
+        bot.companions.append(_stop_after(bot, options.duration_s))
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(name, bot.stop)
+    try:
+        async with listening(bot, directory / "control.sock"):
+            return await bot.run()
+    finally:
+        for name in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(name)
+
+
+def _limits_told(limits: Limits, frame: Frame) -> None:
+    """The limits in force, said once at the start."""
+    if is_live():
+        return
+    rows: dict[str, Json] = {key: f"{getattr(limits, key)} {unit_of(key)}" for key in KEYS}
+    facts: dict[str, Json] = {"env": frame.env, "event": "started", "level": frame.level, "limits": rows}
+    render.show(Answer("perpctl.run/1", None, facts, (Line("started", Tone.DIM),)), render.Form.JSONL)
+
+
+async def _stop_after(bot: Bot, seconds: float) -> None:
+    await bot.gear.clock.sleep(seconds)
+    bot.stop()
+
+
+async def _kill(profile: str) -> None:
+    """The emergency program, in a process of its own, on this terminal."""
+    child = await asyncio.create_subprocess_exec(sys.executable, "-m", "perpctl", "kill", "--profile", profile)
+    await child.wait()

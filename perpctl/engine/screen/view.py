@@ -1,0 +1,257 @@
+"""This file builds the live view: what an operator must see of a running bot, on one screen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from perpctl.engine.core import USER
+from perpctl.engine.loop import Bot
+from perpctl.engine.screen.diary import Diary, Entry, short
+from perpctl.engine.screen.status import facts_of, stop_of
+from perpctl.engine.state.meter import percentile
+from perpctl.engine.state.product import Product
+from perpctl.engine.state.working import Stage, Working
+from perpctl.model.books.funding import percent_8h, percent_a_year
+from perpctl.model.day import next_settlement_ms
+from perpctl.model.mode import Mode
+from perpctl.model.money import ZERO, plain
+from perpctl.questions.figures import age, money, price, size, span
+from perpctl.results import Answer, Block, Line, Tone
+from perpctl.risk.bounds import Market, effective
+
+BP = Decimal(10_000)
+STALE_S = 2.0
+USER_STALE_S = 5.0
+SHOWN = 4
+KEYS = "[r] reduce-only  [k] kill  [o] orders  [f] fills  [d] decisions  [space] freeze  [q] stop (stop order stays)"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What does not change while the bot runs."""
+
+    env: str
+    venue: str
+    account: str
+    address: str
+    feed: str
+    level: str
+    overridden: tuple[str, ...] = ()  # rows of the limits that were set by hand
+
+
+def screen(bot: Bot, diary: Diary, frame: Frame, panel: str = "decisions") -> Answer:
+    """The whole view; `panel` is what fills its last part: orders, fills or decisions."""
+    core, now = bot.core, bot.gear.clock.monotonic()
+    blocks: list[Block] = [*_head(bot, frame, now), Line("")]
+    for product in core.products.values():
+        blocks += [_price(product, now), _position(bot, product, now)]
+    blocks += [_day(bot), _equity(bot), *(_funding(bot, p) for p in core.products.values()), Line("")]
+    blocks += [*_limits(bot), Line(""), *_working(bot, now, wide=panel == "orders"), Line("")]
+    blocks += [*_feeds(bot, now), _loop(bot), Line("")]
+    blocks += [*_diary(diary, panel), Line(""), Line(KEYS, Tone.DIM)]
+    return Answer("perpctl.run/1", None, {"env": frame.env, "venue": frame.venue, **facts_of(bot)}, tuple(blocks))
+
+
+def _head(bot: Bot, frame: Frame, now: float) -> tuple[Line, Line]:
+    core, at = bot.core, bot.gear.clock.now()
+    symbols = " ".join(bot.gear.symbols)
+    first = f"{frame.env.upper()}   {frame.venue} face   feed {frame.feed}   {symbols}   {frame.level.upper()}"
+    first += f" but for {', '.join(frame.overridden)}" if frame.overridden else ""
+    first += f"   {at:%H:%M:%S} UTC   up {_clock(now - bot.began)}"
+    latch = bot.gear.latch.read()
+    held = "off" if latch.mode.value == Mode.NORMAL.value else f"ON ({latch.cause}: {latch.why})"
+    mode = f"mode {core.mode.value.upper()}" + (f" ({core.mode_why})" if core.mode is not Mode.NORMAL else "")
+    strategy = "/".join(sorted({product.strategy.name for product in core.products.values()}))
+    second = f"{mode}   latch {held}   strategy {strategy}   account {frame.account}   venue {frame.address}"
+    second += f"   {_reconciled(bot, now)}"
+    return Line(first, Tone.TITLE), Line(second, Tone.PLAIN if core.mode is Mode.NORMAL else Tone.WARN)
+
+
+def _reconciled(bot: Bot, now: float) -> str:
+    at = bot.core.reconciled_at
+    if at is None or "reconcile" in bot.core.blocks or now - at > 60:
+        return "NOT RECONCILED"
+    return f"reconciled {now - at:.0f} s ago"
+
+
+def _price(product: Product, now: float) -> Line:
+    quote, places = product.quote, product.instrument.price_decimals
+    if quote is None:
+        return Line("PRICE      ? (no quote yet)", Tone.WARN)
+    seen = now - quote.seen
+    stale = f"  STALE {seen:.1f} s" if seen > STALE_S else ""
+    spread = "?"
+    if quote.mid and quote.bid is not None and quote.ask is not None:
+        spread = f"{(quote.ask - quote.bid) / quote.mid * BP:.2f} bp"
+    moved = product.move_1m_pct
+    text = f"PRICE      {price(quote.bid, places)} / {price(quote.ask, places)}{stale}   spread {spread}"
+    text += f"   mark {price(quote.mark, places + 1)}{stale}   index {price(quote.index, places + 1)}"
+    text += f"   1 m {'?' if moved is None else f'{moved:.2f} %'}"
+    return Line(text, Tone.WARN if stale else Tone.PLAIN)
+
+
+def _position(bot: Bot, product: Product, now: float) -> Line:
+    places, unit = product.instrument.size_decimals, product.instrument.base
+    mark, held = product.mark, product.held
+    text = f"POSITION   {size(product.position, unit, places)}"
+    if not product.position:
+        return Line(f"{text} (flat)")
+    text += f" = {money(None if mark is None else abs(product.position) * mark)} {product.instrument.currency}"
+    text += f"   entry {price(held.entry_price, product.instrument.price_decimals)}"
+    text += f"   uPnL {money(None if mark is None else held.tally.unrealized(mark), signed=True)}"
+    unknown = sum((w.remaining for w in bot.core.orders.unknown()), ZERO)
+    if unknown:
+        worst = abs(product.position) + unknown
+        text += f"   worst case {plain(worst)} ({sum(1 for _ in bot.core.orders.unknown())} UNKNOWN)"
+    stop = stop_of(bot.core, product)
+    if stop is None:
+        bare = "" if product.bare_since is None else f" for {now - product.bare_since:.1f} s"
+        return Line(f"{text}   NO STOP{bare}", Tone.BAD, mark=True)
+    trigger = price(stop.request.trigger_price, product.instrument.price_decimals)
+    return Line(f"{text}   stop {stop.request.side.value} {plain(stop.cover)} at {trigger}")
+
+
+def _day(bot: Bot) -> Line:
+    core = bot.core
+    tallies = [product.held.tally for product in core.products.values()]
+    realized, fees = sum((t.realized for t in tallies), ZERO), sum((t.fees for t in tallies), ZERO)
+    marks = [(p.held.tally, p.mark) for p in core.products.values() if p.mark is not None]
+    open_pnl = sum((tally.unrealized(mark) for tally, mark in marks), ZERO)
+    worth = core.worth(worse=True)
+    result, percent = core.day.pnl(worth, core.market_ms), core.day.pnl_pct(worth, core.market_ms)
+    share = "?" if percent is None else f"{percent:+.2f} %"
+    text = f"DAY        this run: realised {money(realized, signed=True)}   uPnL {money(open_pnl, signed=True)}"
+    text += f"   fees {money(-fees, signed=True)}   since 08:00: {money(result, signed=True)} ({share})"
+    text += f"   warn -{core.rules.limits.day_loss_warn_pct} %"
+    bad = percent is not None and percent <= -core.rules.limits.day_loss_warn_pct
+    return Line(text, Tone.BAD if bad else Tone.PLAIN, mark=bad)
+
+
+def _equity(bot: Bot) -> Line:
+    account, core = bot.core.day.account, bot.core
+    if account is None:
+        return Line("EQUITY     ? (not read yet)", Tone.WARN)
+    equity = core.day.equity(core.worth(worse=False))
+    text = f"EQUITY     {money(equity)} {account.currency}   initial margin {money(account.initial_margin)}"
+    return Line(f"{text}   maintenance {money(account.maintenance_margin)}   available {money(account.available)}")
+
+
+def _funding(bot: Bot, product: Product) -> Line:
+    rate = product.quote.funding_8h if product.quote is not None else None
+    if rate is None:
+        return Line("FUNDING    ? (the venue did not say)", Tone.WARN)
+    left_s = (next_settlement_ms(bot.core.market_ms) - bot.core.market_ms) / 1000
+    text = f"FUNDING    {percent_8h(rate):+.4f} % per 8 h ({percent_a_year(rate):+.1f} % a year)"
+    return Line(f"{text}   settles 08:00 UTC in {span(left_s)}")
+
+
+def _limits(bot: Bot) -> list[Line]:
+    core, limits, account = bot.core, bot.core.rules.limits, bot.core.day.account
+    product = next(iter(core.products.values()))
+    if account is None or product.mark is None:
+        return [Line("LIMITS     ? (no account or price yet)", Tone.WARN)]
+    bounds = effective(limits, account.equity, Market(product.mark), core.rules.ramp)
+    held = abs(product.position) * product.mark
+    gross = sum((abs(p.position) * (p.mark or ZERO) for p in core.products.values()), ZERO)
+    loss = max(ZERO, -(core.day.pnl(core.worth(worse=True), core.market_ms) or ZERO))
+    line = account.equity * limits.day_loss_reduce_pct / 100
+    entries = [w for w in core.orders.entries() if w.stage is not Stage.FILLING]
+    recent = core.activity.recent(core.market_ms)
+    a_minute = limits.messages_per_s * 60
+    return [
+        Line(
+            f"LIMITS     position  {_bar(held, bounds.position_notional, 'limit')}     "
+            f"gross     {_bar(gross, bounds.gross_notional, 'limit')}"
+        ),
+        Line(
+            f"           messages  {_bar(Decimal(len(recent.messages_ms)), a_minute, '/min')}     "
+            f"day loss  {_bar(loss, line, 'line')}"
+        ),
+        Line(
+            f"           today     {_bar(Decimal(recent.orders_today), limits.max_orders_day, 'orders')}     "
+            f"working   {_bar(Decimal(len(entries)), limits.max_resting_entries, 'orders')}"
+        ),
+    ]
+
+
+def _bar(value: Decimal, limit: Decimal, what: str) -> str:
+    share = min(Decimal(1), value / limit) if limit else Decimal(1)
+    filled = int(share * 16)
+    return f"[{'#' * filled}{'.' * (16 - filled)}] {share * 100:3.0f} % of {limit:,.0f} {what}"
+
+
+def _working(bot: Bot, now: float, *, wide: bool) -> list[Block]:
+    entries = bot.core.orders.entries()
+    head = f"WORKING    {'SIDE':<5}{'SIZE':>10}{'PRICE':>13}{'FILLED':>10}{'AGE':>8}{'FROM MID':>11}   ID"
+    if not entries:
+        return [Line("WORKING    no entries")]
+    shown = entries if wide else entries[:SHOWN]
+    lines: list[Block] = [Line(head, Tone.TITLE), *(_order(bot, working, now) for working in shown)]
+    if len(entries) > len(shown):
+        lines.append(Line(f"           and {len(entries) - len(shown)} more"))
+    return lines
+
+
+def _order(bot: Bot, working: Working, now: float) -> Line:
+    request, product = working.request, bot.core.products[working.request.product_id]
+    mid = product.quote.mid if product.quote is not None else None
+    away = "?" if not mid or request.price is None else f"{(request.price / mid - 1) * BP:+.1f} bp"
+    at = "market" if request.price is None else price(request.price, product.instrument.price_decimals)
+    stage = "" if working.stage is Stage.RESTING else f"  {working.stage.value.upper()}"
+    text = f"           {request.side.value:<5}{plain(request.size):>10}{at:>13}{plain(working.booked):>10}"
+    text += f"{age(now - working.since):>8}{away:>11}   {short(request.identity)}{stage}"
+    return Line(text, Tone.WARN if working.stage is Stage.UNKNOWN else Tone.PLAIN)
+
+
+def _feeds(bot: Bot, now: float) -> list[Line]:
+    heard, counts, parts, bad = bot.meter.heard, bot.meter.counts, [], False
+    for name in ("book", "ticker", "heartbeat"):
+        seen = now - heard[name] if name in heard else None
+        stale = seen is None or seen > (STALE_S if name != "heartbeat" else 3.0)
+        bad = bad or stale
+        parts.append(f"{name} {'none yet' if seen is None else age(seen)}{' STALE' if stale else ''}")
+    silent = now - bot.core.user_heard
+    parts.insert(2, f"user {age(silent)}{' STALE' if silent > USER_STALE_S else ''}")
+    text = f"FEEDS      {'   '.join(parts)}   lost {counts['lost']}   resumed {counts['resumed']}"
+    lines = [Line(text, Tone.WARN if bad else Tone.PLAIN)]
+    if USER in bot.core.blocks:
+        why = bot.core.blocks[USER]
+        lines.append(Line(f"           user channel: {why}.  Entries of that socket are read by HTTP", Tone.WARN))
+        lines.append(Line("           The stops were placed over HTTP and stand", Tone.WARN))
+    return lines
+
+
+def _loop(bot: Bot) -> Line:
+    meter, core = bot.meter, bot.core
+    lag, wire = percentile(meter.lags, 99) * 1000, percentile(meter.decisions, 99) * 1000
+    written = percentile(meter.writes, 50) * 1000
+    head = bot.gear.projections.journal.head().seq
+    text = f"LOOP       lag p99 {lag:.1f} ms   decision to wire p99 {wire:.1f} ms   orders today "
+    text += f"{core.activity.recent(core.market_ms).orders_today}   journal {head:,} rec, {written:.1f} ms"
+    return Line(text)
+
+
+def _diary(diary: Diary, panel: str) -> list[Line]:
+    entries: Iterable[Entry] = reversed(diary.entries)
+    title, shown = "DECISIONS ", SHOWN
+    if panel == "fills":
+        title, shown = "FILLS     ", 10
+        entries = (entry for entry in entries if entry.word == "FILL")
+    elif panel == "decisions":
+        shown = 8
+    lines = []
+    for number, entry in enumerate(entries):
+        if number == shown:
+            break
+        margin = title if number == 0 else " " * len(title)
+        text = f"{margin} {entry.at:%H:%M:%S}.{entry.at.microsecond // 1000:03d}  {entry.word:<8} {entry.text:<44}"
+        tone = Tone.WARN if entry.word in ("REFUSED", "UNKNOWN", "VENUE NO", "ALERT", "DRIFT") else Tone.PLAIN
+        lines.append(Line(f"{text} {entry.reason}".rstrip(), tone))
+    return lines or [Line(f"{title} none yet")]
+
+
+def _clock(seconds: float) -> str:
+    whole = int(seconds)
+    return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}"
