@@ -7,7 +7,7 @@ import base64
 import json
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePrivateKey
@@ -41,17 +41,9 @@ class Signer:
 
     def observe_date(self, header: str | None) -> bool:
         """Learn the venue's wall clock from an answer's Date header; True when it moved our offset."""
-        if not header:
+        offset = date_offset(header, self._clock.now())
+        if offset is None:
             return False
-        try:
-            theirs = parsedate_to_datetime(header)
-        except (ValueError, TypeError):
-            return False
-        if theirs.tzinfo is None:
-            theirs = theirs.replace(tzinfo=UTC)
-        offset = theirs + DATE_RESOLUTION / 2 - self._clock.now()
-        if abs(offset) <= DATE_RESOLUTION:
-            offset = timedelta(0)
         moved = abs(offset - self.offset) > DATE_RESOLUTION
         if moved:
             self.offset = offset
@@ -63,6 +55,20 @@ class Signer:
             r, s = decode_dss_signature(private.sign(text, ECDSA(SHA256())))
             return r.to_bytes(32, "big") + s.to_bytes(32, "big")
         return private.sign(text)
+
+
+def date_offset(header: str | None, now: datetime) -> timedelta | None:
+    """The sender's wall clock minus `now`, by a Date header; zero within its resolution, None when it tells nothing."""
+    if not header:
+        return None
+    try:
+        theirs = parsedate_to_datetime(header)
+    except (ValueError, TypeError):
+        return None
+    if theirs.tzinfo is None:
+        theirs = theirs.replace(tzinfo=UTC)
+    offset = theirs + DATE_RESOLUTION / 2 - now
+    return timedelta(0) if abs(offset) <= DATE_RESOLUTION else offset
 
 
 class Tokens:

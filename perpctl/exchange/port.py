@@ -89,8 +89,9 @@ class VenueStatus:
     locked: str
     maintenance: bool | None
     announcements: tuple[str, ...]
-    offset_ms: int  # venue's clock minus ours
+    offset_ms: int  # market time minus our wall clock: far apart in a replay
     round_trip_ms: int
+    wall_offset_ms: int | None = None  # venue's wall clock minus ours, from whole seconds; None: not told yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,8 +222,8 @@ class Exchange(Protocol):
 
     async def place(self, request: OrderRequest) -> Outcome: ...
     async def cancel(self, orders: Sequence[Order]) -> tuple[Outcome, ...]: ...
-    async def cancel_entries(self) -> Outcome | Unsupported | int:
-        """The venue's own mass cancel of everything but trigger orders; the count is no proof."""
+    async def cancel_entries(self, product_id: str | None = None) -> Outcome | Unsupported | int:
+        """The venue's own mass cancel of everything but trigger orders, of one product or all; its count is no proof."""
 
     async def close(self, position: Position, limit_price: Decimal | None) -> Outcome:
         """The venue's reduce-only close of the whole position: at market, or at a limit."""

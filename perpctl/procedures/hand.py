@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -9,12 +10,14 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from perpctl.clock import from_ms
-from perpctl.errors import StateDamaged
+from perpctl.emergency import pending
+from perpctl.errors import PerpctlError, StateDamaged
 from perpctl.exchange.port import Absent, Confirmed, Exchange, Outcome, Refused, Settled, Unknown
 from perpctl.exchange.settle import settle
 from perpctl.model import identity
 from perpctl.model.day import day_start_ms
 from perpctl.model.exposure import Holding, UnknownOrder
+from perpctl.model.fill import Fill
 from perpctl.model.instrument import Instrument
 from perpctl.model.mode import Mode
 from perpctl.model.order import Order, OrderRequest, OrderType, Purpose, Side, TimeInForce
@@ -54,20 +57,57 @@ class Hand:
             self._book_cancel(order, outcome)
         return outcomes
 
-    async def cancel_by_one_request(self, entries: Sequence[Order]) -> str:
-        """The venue's own mass cancel, intended for `entries`; says in words what came of it."""
+    async def cancel_by_one_request(self, entries: Sequence[Order], product_id: str | None = None) -> str:
+        """The venue's own mass cancel, intended for `entries`; says in words what came of it.
+
+        What became of each order is not in the answer: `book_ends` reads and journals that.
+        """
         for order in entries:
             self._intents.intend_cancel(order, self._why, self._maker)
-        outcome = await self._exchange.cancel_entries()
+        name = "mass cancel" if product_id is None else f"mass cancel of {product_id}"
+        outcome = await self._exchange.cancel_entries(product_id)
         match outcome:
             case int():
-                return f"mass cancel: the venue counts {outcome}"
+                return f"{name}: the venue counts {outcome}"
             case Refused(code, reason):
-                return f"mass cancel refused ({code} {reason})"
+                for order in entries:
+                    self._intents.cancel_refused(order, code, reason)
+                return f"{name} refused ({code or 'not sent'} {reason})"
             case Unknown(cause):
-                return f"mass cancel unanswered ({cause})"
+                for order in entries:
+                    self._intents.cancel_unknown(order, cause)
+                return f"{name} unanswered ({cause})"
             case _:
                 return "no mass cancel at this venue"
+
+    async def book_ends(self, orders: Sequence[Order]) -> dict[str, Order]:
+        """How orders ended that listings no longer show: each read by its id and journaled, with its last fills.
+
+        By order id; one that cannot be read is left out, and stays as it is in the journal.
+        """
+        read = await asyncio.gather(*(self._read_end(order) for order in orders))
+        ended = {order.order_id: after for order, after in zip(orders, read, strict=True) if after is not None}
+        fills = await self._fills_of([one for one in ended.values() if one.filled > 0])
+        for order in orders:
+            if (after := ended.get(order.order_id)) is not None:
+                mine = [fill for fill in fills if fill.order_id == order.order_id]
+                self._intents.cancel_confirmed(order, after, mine)
+        return ended
+
+    async def _read_end(self, order: Order) -> Order | None:
+        try:
+            found = await self._exchange.order(order.identity or "", order.order_id)
+        except PerpctlError:
+            return None  # gone from the listings all the same; reconcile looks again
+        return next((one for one in found if one.order_id == order.order_id and one.status.is_terminal), None)
+
+    async def _fills_of(self, orders: Sequence[Order]) -> tuple[Fill, ...]:
+        if not orders:
+            return ()
+        try:
+            return await self._exchange.fills(min(order.created_ms for order in orders))
+        except PerpctlError:
+            return ()  # they are booked by the next reconcile: missing fills of ours
 
     def _book_cancel(self, order: Order, outcome: Outcome) -> None:
         match outcome:
@@ -84,10 +124,7 @@ class Hand:
         """Send one order that lowers risk. Refused also when the gate says no; Unknown only when reads cannot tell."""
         decision, grounds = await self._decided(request, instrument)
         if not decision.allowed:
-            self._intents.refused_by_gate(request, decision, grounds)
-            control = decision.first_refusal
-            assert control is not None
-            return Refused(None, f"our gate, {control.name}: {control.reason_code and control.reason_code.meaning}")
+            return self._held_back(request, decision, grounds)
         self._intents.intend(request, decision, grounds)
         return await self._told(request, await self._exchange.place(request), grounds.market_ms or 0)
 
@@ -95,12 +132,21 @@ class Hand:
         """The venue's own reduce-only close of a whole position at market: it takes no size of ours."""
         request = close_request(self.new_identity(), position, abs(position.size), None)
         decision, grounds = await self._decided(request, instrument)
+        if self._kill_runs():
+            return self._held_back(request, decision, grounds)
         self._intents.intend(request, decision, grounds)
         outcome = await self._exchange.close(position, None)
         if isinstance(outcome, Unknown):  # it carries no identity of ours: the next read of the position tells
             self._intents.unknown(request.identity, outcome.cause)
             return outcome
         return await self._told(request, outcome, grounds.market_ms or 0)
+
+    def _held_back(self, request: OrderRequest, decision: Decision, grounds: Grounds) -> Refused:
+        self._intents.refused_by_gate(request, decision, grounds)
+        control = decision.first_refusal
+        if control is None or control.reason_code is None:
+            return Refused(None, "our gate held it back", sent=False)
+        return Refused(None, f"our gate, {control.name}: {control.reason_code.meaning}", sent=False)
 
     def new_identity(self) -> str:
         """For one intent; never used twice."""
@@ -156,6 +202,11 @@ class Hand:
         )
         return decision, grounds
 
+    def _kill_runs(self) -> bool:
+        """Whether a kill of this profile is at work right now: then nobody else sends anything."""
+        unfinished = pending.unfinished(self._desk.settings.state_dir)
+        return any(story.worker is not None for story in unfinished)
+
     async def _view(self, request: OrderRequest, instrument: Instrument) -> GateInput:
         exchange, clock = self._exchange, self._desk.clock
         positions, working = await exchange.positions(), await exchange.open_orders()
@@ -167,7 +218,7 @@ class Hand:
             now_ms=await exchange.time_ms(),
             mode=Mode(latch.mode.value),
             latch=Mode(latch.mode.value),
-            kill_in_progress=False,
+            kill_in_progress=self._kill_runs(),
             lease_left_ms=None,
             allowed=frozenset({request.product_id}),
             instrument=instrument,

@@ -101,7 +101,7 @@ class Gateway:
         at_ms = await self._market.measure()
         round_trip_ms = int((self._clock.monotonic() - before) * 1000)
         offset_ms = at_ms + round_trip_ms // 2 - to_ms(self._clock.now())
-        return VenueStatus(locked, None, titles, offset_ms, round_trip_ms)
+        return VenueStatus(locked, None, titles, offset_ms, round_trip_ms, self._line.wall_offset_ms)
 
     async def instruments(self) -> tuple[Instrument, ...]:
         age_s = self._clock.monotonic() - self._instruments_at
@@ -271,10 +271,14 @@ class Gateway:
         except PerpctlError:
             return None
 
-    async def cancel_entries(self) -> Outcome | Unsupported | int:
-        params: dict[str, Param] = {"currency": CURRENCY, "kind": "future", "type": "limit", "include_isolated": True}
+    async def cancel_entries(self, product_id: str | None = None) -> Outcome | Unsupported | int:
+        params: dict[str, Param] = {"type": "limit", "include_isolated": True}
+        if product_id is None:
+            method, params = "private/cancel_all_by_currency", {"currency": CURRENCY, "kind": "future", **params}
+        else:
+            method, params = "private/cancel_all_by_instrument", {"instrument_name": product_id, **params}
         try:
-            result = await self._line.act("private/cancel_all_by_currency", params, orders.CANCEL_S, Duty.EXIT)
+            result = await self._line.act(method, params, orders.CANCEL_S, Duty.EXIT)
             return wire.whole({"count": result}, "count")
         except (NotSent, NoAnswer, RpcFailure) as why:
             return orders.failed(why)

@@ -12,7 +12,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 from perpctl.clock import Clock
 from perpctl.errors import VenueUnreachable
 from perpctl.exchange.access import Access
-from perpctl.exchange.auth import JWT_LIFE_S, Signer, Tokens, no_key
+from perpctl.exchange.auth import JWT_LIFE_S, Signer, Tokens, date_offset, no_key
 from perpctl.exchange.budget import Budget, Duty, Pool
 from perpctl.exchange.gateway.errors import Kind, RpcFailure, typed
 from perpctl.exchange.gateway.rpc import Call, Gate, HttpRpc, Param
@@ -69,6 +69,7 @@ class Line:
         self._signer: Signer | None = None
         self._tokens = Tokens(self._exchange, clock)
         self._clock_moved = False
+        self.wall_offset_ms: int | None = None  # the venue's wall clock minus ours, by its last Date header
 
     async def read(
         self, method: str, params: Mapping[str, Param], parse: Callable[[Any], T], policy: Policy = SINGLE
@@ -185,6 +186,9 @@ class Line:
         return await self._rpc.call(Call("public/auth", self.sign(), QUICK.deadline_s))
 
     def _on_date(self, header: str | None) -> None:
+        offset = date_offset(header, self.clock.now())
+        if offset is not None:
+            self.wall_offset_ms = int(offset.total_seconds() * 1000)
         if self._signer is not None and self._signer.observe_date(header):
             self._clock_moved = True
 
