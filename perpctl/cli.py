@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import Callable
 
 import typer
 
@@ -15,10 +16,15 @@ from perpctl.errors import ExitCode, PerpctlError, UsageError
 
 
 def main(words: list[str], clock: Clock | None = None) -> int:
-    """Carry out `words`, tell any failure in the form that was asked for, and return the exit code."""
+    """Carry out `words` and return the exit code."""
     clock = clock or SystemClock()
+    return bounded(lambda: _run(words, clock), words, clock)
+
+
+def bounded(work: Callable[[], int], words: list[str], clock: Clock) -> int:
+    """The exit code of `work`; any failure is told in the form that `words` ask for."""
     try:
-        return _run(words, clock)
+        return work()
     except KeyboardInterrupt:
         error = PerpctlError("interrupted", not_done="what was not said above was not done")
         error.exit_code = ExitCode.INTERRUPTED

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-import json
 import os
 import socket
 import sys
-from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from perpctl import __version__
 from perpctl.clock import Clock
-from perpctl.errors import AccountMismatch, CredentialError, UnknownState, UsageError, VenueUnreachable
-from perpctl.host.process import NotStarted, is_running, start_detached
+from perpctl.errors import AccountMismatch, CredentialError, UnknownState, UsageError
+from perpctl.host import own_exchange
 from perpctl.profile import Endpoints, Pin, Profile, config_dir
 from perpctl.results import Scope, Standing
 from perpctl.store.identity_key import load_identity_key
@@ -30,7 +27,6 @@ if TYPE_CHECKING:
     from perpctl.store.journal import Journal
     from perpctl.store.projections import Projections
 
-READY_WITHIN_S = 10.0
 _ADAPTERS = {"global": ("perpctl.exchange.gateway.client", "open_gateway")}  # imported on first use
 _PINNED, _NOT_PINNED, _DIFFERS, _UNKNOWN = "pinned", "not pinned", "differs", "unknown"
 
@@ -178,7 +174,7 @@ class Desk:
 
         settings, endpoints, key_file, ca_file = self.settings, self.settings.endpoints, None, None
         if endpoints is None and settings.endpoints_file is not None:
-            served = await asyncio.to_thread(self._served, settings.endpoints_file)
+            served = await asyncio.to_thread(own_exchange.served, settings.endpoints_file, settings.exchange_command)
             endpoints = Endpoints(served["gateway_http"], served["gateway_ws"], served["gateway_streams"])
             key_file, ca_file = _path(served["key_file"]), _path(served["ca_file"])
             if self._pin is None and "account" in served:
@@ -187,23 +183,6 @@ class Desk:
         if endpoints is None:
             return Access(key_file=key_file, ca_file=ca_file)
         return Access(endpoints.http, endpoints.ws, endpoints.streams, key_file=key_file, ca_file=ca_file)
-
-    def _served(self, file: Path) -> Mapping[str, Any]:
-        """What the exchange that we start ourselves says of itself; starts it unless it answers."""
-        if found := _answering(file):
-            return found
-        command = self.settings.exchange_command
-        assert command is not None
-        try:
-            return start_detached(command, file.parent / "server.log", READY_WITHIN_S)
-        except NotStarted as failed:
-            if found := _answering(file):  # another command was quicker
-                return found
-            raise VenueUnreachable(
-                f"the exchange of profile {self.settings.profile} did not start: {failed.message}",
-                not_done="nothing was sent",
-                next_commands=(f"cat {file.parent / 'server.log'}", f"perpctl -p {self.settings.profile} paper status"),
-            ) from failed
 
     def _writer(self) -> Any:
         from perpctl.store.records import Writer
@@ -249,16 +228,3 @@ def _latch_text(state: LatchState) -> str:
 
 def _path(text: str | None) -> Path | None:
     return Path(text) if text else None
-
-
-def _answering(file: Path) -> Mapping[str, Any] | None:
-    """The record of a server that is alive and listens, else None."""
-    try:
-        served: Mapping[str, Any] = json.loads(file.read_text())
-        address = urlsplit(str(served["gateway_http"]))
-        if not is_running(int(served["pid"])):
-            return None
-        with socket.create_connection((address.hostname or "127.0.0.1", address.port or 0), 0.5):
-            return served
-    except (OSError, ValueError, KeyError):
-        return None

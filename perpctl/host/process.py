@@ -10,13 +10,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from perpctl.errors import PerpctlError, TimedOut
+from perpctl.errors import TimedOut
 
 _LONGEST_LINE = 1 << 16
 
 
-class NotStarted(PerpctlError):
-    """The process ended before it was ready; `exit_code` is its own when it is one of ours."""
+class NotStarted(Exception):
+    """The process ended with `ended_with` before it was ready."""
+
+    def __init__(self, message: str, ended_with: int) -> None:
+        super().__init__(message)
+        self.message = message
+        self.ended_with = ended_with
 
 
 def start_detached(command: Sequence[str], log: Path, ready_within_s: float) -> Mapping[str, Any]:
@@ -87,4 +92,4 @@ def _ended(pid: int, command: Sequence[str], log: Path) -> NotStarted:
     _, status = os.waitpid(pid, 0)
     said = log.read_text(errors="replace").strip().splitlines()[-1:]
     code = os.waitstatus_to_exitcode(status)
-    return NotStarted(f"{' '.join(command[:3])} ended with {code} before it was ready: {' '.join(said)}")
+    return NotStarted(f"{' '.join(command[:3])} ended with {code} before it was ready: {' '.join(said)}", code)

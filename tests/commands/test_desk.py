@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +17,8 @@ import pytest
 from perpctl import profile
 from perpctl.clock import ManualClock
 from perpctl.desk import Desk
-from perpctl.errors import AccountMismatch, StateDamaged, UsageError, VenueUnreachable
+from perpctl.errors import AccountMismatch, HeldByAnother, PerpctlError, StateDamaged, UsageError, VenueUnreachable
+from perpctl.host import own_exchange
 from perpctl.profile import Endpoints, Pin
 from perpctl.store.latch import LatchState, Mode
 from tests.conftest import Cli, end
@@ -93,6 +96,23 @@ async def test_an_exchange_that_does_not_start_is_told_and_nothing_is_sent(home:
     desk = Desk(replace(profile.load("paper"), exchange_command=("/bin/sh", "-c", "echo no room >&2; exit 1")), clock)
     with pytest.raises(VenueUnreachable, match="no room"):
         await desk.exchange()
+
+
+@pytest.mark.parametrize(("code", "kind"), [(2, UsageError), (10, HeldByAnother), (11, StateDamaged)])
+def test_what_the_exchange_itself_ended_with_is_what_we_end_with(
+    tmp_path: Path, code: int, kind: type[PerpctlError]
+) -> None:
+    ends = ("/bin/sh", "-c", f"echo what is wrong >&2; exit {code}")
+    with pytest.raises(kind, match="what is wrong"):
+        own_exchange.served(tmp_path / "exchange" / "server.json", ends, ready_within_s=0.2)
+
+
+def test_two_commands_at_once_share_one_exchange(started: Path) -> None:
+    command = [sys.executable, "-m", "perpctl", "whoami", "-o", "json"]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    answers = [json.loads(one.communicate(timeout=30)[0]) for one in both]
+    assert [one.returncode for one in both] == [0, 0]
+    assert answers[0]["address"] == answers[1]["address"]
 
 
 async def test_a_venue_that_is_not_spoken_is_a_usage_error(home: Path, clock: ManualClock) -> None:
