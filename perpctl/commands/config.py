@@ -18,7 +18,7 @@ _Url = Annotated[str | None, typer.Option(metavar="URL")]
 @app.ask("show", watch=False)
 def show(origin: Annotated[bool, typer.Option("--origin", help="Say where each value came from.")] = False) -> Ask:
     """Every setting in force."""
-    from perpctl.questions import configuration
+    from perpctl.checks import configuration
 
     return lambda desk: configuration.shown(desk, origin)
 
@@ -26,7 +26,7 @@ def show(origin: Annotated[bool, typer.Option("--origin", help="Say where each v
 @app.ask("validate", watch=False)
 def validate(profile: ProfileName = None) -> Ask:
     """Check the settings of one profile, or of all, without asking the venue. Exit 2 when they do not hold."""
-    from perpctl.questions import configuration
+    from perpctl.checks import configuration
 
     return lambda desk: configuration.validated(desk, profile)
 

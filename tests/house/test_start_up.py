@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from perpctl import profile
+
 # What no hot command may load besides: drawing, schemas, servers, test tools.
 NEVER = {"click", "rich", "pydantic", "pydantic_settings", "starlette", "uvicorn", "jinja2", "platformdirs", "psutil"}
 FRONT_DOOR = NEVER | {"typer", "httpx", "asyncio", "msgspec", "apsw", "cryptography", "typing", "inspect", "tomllib"}
@@ -43,5 +45,31 @@ def test_help_and_wrong_words_load_no_desk(words: list[str]) -> None:
     assert loaded(*words) & HELP == set()
 
 
-def test_a_question_whose_settings_have_not_changed_loads_no_schema(paper: dict[str, object]) -> None:
-    assert loaded("whoami") & NEVER == set()
+# What each hot command may load that is not of the standard library nor ours.
+COMMAND_LINE = {"typer", "annotated_doc", "shellingham"}
+SIGNING = {"cryptography", "_cffi_backend", "_openssl"}
+HTTP = {"httpx", "httpcore", "h11", "h2", "anyio", "idna", "certifi", "typing_extensions"}
+READING = COMMAND_LINE | SIGNING | HTTP | {"msgspec", "tenacity"}
+HOT = {
+    "whoami": READING,
+    "positions": READING,
+    "orders": READING,
+    "fills": READING,
+    "account": READING,
+    "stops": READING,
+    "funding": READING,
+    "market status": READING,
+    "status": READING | {"apsw"},
+    "verify no-orders": READING | {"apsw"},
+    "cancel-all --dry-run": READING | {"apsw"},
+    "reduce-only --dry-run": READING | {"apsw"},
+    "kill --dry-run": SIGNING,
+}
+
+
+@pytest.mark.parametrize("line", HOT)
+def test_a_hot_command_loads_what_it_may_and_no_more(line: str, paper: dict[str, object]) -> None:
+    profile.load("paper")
+    foreign = {name.partition(".")[0] for name in loaded(*line.split())} - set(sys.stdlib_module_names)
+    ours = {"perpctl", "__main__"} | {name for name in foreign if name.startswith("_sysconfigdata")}
+    assert foreign - ours - HOT[line] == set()
