@@ -70,12 +70,11 @@ class PaperServer:
         self._ca_file: Path | None = None
         keys = KeyRing(directory.path)
         self._key_file = _default_key(keys, directory.path, self._clock)
-        start_ms, feed = feed_of(options.feed, options.seed, to_ms(self._clock.now()))
+        feed = feed_of(options.feed, options.seed, to_ms(self._clock.now()))
         self.venue = Venue(
             Record(directory.path),
             keys,
             feed,
-            start_ms,
             options.speed,
             secrets.randbits(64),  # tokens of a served exchange are not for guessing
             FaultPlane(options.seed),

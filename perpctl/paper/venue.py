@@ -17,6 +17,7 @@ from perpctl.paper.faults import FaultPlane
 from perpctl.paper.feed import ReplayFeed, SyntheticFeed
 from perpctl.paper.gateway.access import Keys
 from perpctl.paper.gateway.face import Gateway, HttpReply
+from perpctl.paper.gateway.outside import VENUE, OutsideFeed
 from perpctl.paper.gateway.session import GatewaySession, Host
 from perpctl.paper.keys import MAIN_ACCOUNT, MemoryKeys
 from perpctl.paper.products import GATEWAY_PRODUCTS, GATEWAY_RULES
@@ -27,7 +28,17 @@ USERNAME = "paper"
 MAX_SPEED = float("inf")
 SLICE_S = 0.02  # of processor time for market data before requests get a turn
 
-FeedFrom = Callable[[int, dict[str, Decimal]], Iterator[Tick]]  # (market ms, last prices) -> what follows
+# (market ms, last prices) -> what follows; None when nothing is known yet
+FeedFrom = Callable[[int, dict[str, Decimal]], Iterator[Tick | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Where the market comes from."""
+
+    ticks: FeedFrom
+    start_ms: int  # market time of a new exchange
+    is_live: bool = False  # market time is wall time, also after a pause
 
 
 @dataclass
@@ -36,15 +47,14 @@ class Venue:
 
     record: Record
     keys: Keys
-    feed_from: FeedFrom
-    start_ms: int  # market time of a new exchange
+    feed: Feed
     speed: float = 1.0  # market seconds a wall second; MAX_SPEED for as fast as it goes
     seed: int = 0
     faults: FaultPlane = field(default_factory=FaultPlane)
     exchange: KeptExchange = field(init=False)
     gateway: Gateway = field(init=False)
     feed_ended: bool = False
-    _ticks: Iterator[Tick] = field(init=False)
+    _ticks: Iterator[Tick | None] = field(init=False)
     _next: Tick | None = None
     _anchor: tuple[float, int] | None = None  # (wall s, market ms) that market time is counted from
     is_behind: bool = False  # the last slice ended before market time caught up
@@ -56,11 +66,13 @@ class Venue:
         self._open_face()
         if resumed is None:
             self._open_books()
+        elif self.feed.is_live:
+            self.exchange.advance(max(self.exchange.now, self.feed.start_ms))
 
     def _new_exchange(self) -> KeptExchange:
-        exchange = KeptExchange(GATEWAY_PRODUCTS, GATEWAY_RULES, self.start_ms)
+        exchange = KeptExchange(GATEWAY_PRODUCTS, GATEWAY_RULES, self.feed.start_ms)
         self.record.start(exchange)
-        exchange.open_account(MAIN_ACCOUNT, USERNAME, self.start_ms)
+        exchange.open_account(MAIN_ACCOUNT, USERNAME, self.feed.start_ms)
         return exchange
 
     def _open_books(self) -> None:
@@ -78,7 +90,7 @@ class Venue:
         self._scale = {name: Decimal(scale) for name, scale in extra.get("scale", {}).items()}
         self.gateway.remember(extra)
         self.feed_ended, self._next = False, None
-        self._ticks = self.feed_from(self.exchange.now, self._prices())
+        self._ticks = self.feed.ticks(self.exchange.now, self._prices())
 
     def _prices(self) -> dict[str, Decimal]:
         """Where the feed itself left off: the last marks, unscaled."""
@@ -133,8 +145,10 @@ class Venue:
 
     def _peek(self) -> Tick | None:
         if self._next is None and not self.feed_ended:
-            self._next = next(self._ticks, None)
-            self.feed_ended = self._next is None
+            try:
+                self._next = next(self._ticks)
+            except StopIteration:
+                self.feed_ended = True
         return self._next
 
     # -- interference
@@ -152,6 +166,8 @@ class Venue:
         self.record.note_extra({"scale": {name: str(value) for name, value in self._scale.items()}})
 
     def _scaled(self, tick: Tick) -> Tick:
+        if tick.at_ms < self.exchange.now:  # a live market's clock is not quite ours
+            tick = msgspec.structs.replace(tick, at_ms=self.exchange.now)
         scale = self._scale.get(tick.product)
         if scale is None:
             return tick
@@ -257,19 +273,20 @@ class MemoryVenue:
         return self.gateway.open_session(host, self.wall_s)
 
 
-def feed_of(name: str, seed: int, wall_ms: int) -> tuple[int, FeedFrom]:
-    """(market time a new exchange begins at, the feed) for synthetic, replay:FILE or venue.
+def feed_of(name: str, seed: int, wall_ms: int) -> Feed:
+    """The feed that synthetic, replay:FILE or venue names.
 
-    Raises UsageError for another word, FeedFileError for a file that cannot be played.
+    Raises UsageError for another word, FeedFileError for a file that cannot be played, VenueUnreachable.
     """
     kind, _, path = name.partition(":")
     if kind == "synthetic" and not path:
-        return wall_ms, lambda now, prices: _synthetic(seed if now == wall_ms else seed + now, now, prices)
+        return Feed(lambda now, prices: _synthetic(seed if now == wall_ms else seed + now, now, prices), wall_ms)
     if kind == "replay" and path:
-        feed = ReplayFeed(Path(path), _product_of(Path(path)))
-        return feed.start_ms - 1, lambda now, prices: (tick for tick in feed if tick.at_ms > now)
-    if kind == "venue" and not path:
-        raise UsageError("the feed of the real venue is not available yet; synthetic and replay:FILE are")
+        candles = ReplayFeed(Path(path), _product_of(Path(path)))
+        return Feed(lambda now, prices: (tick for tick in candles if tick.at_ms > now), candles.start_ms - 1)
+    if kind == "venue":
+        outside = OutsideFeed(GATEWAY_PRODUCTS, path or VENUE)
+        return Feed(lambda now, prices: iter(outside), wall_ms, is_live=True)
     raise UsageError(f"the feed is synthetic, replay:FILE or venue, not {name!r}")
 
 

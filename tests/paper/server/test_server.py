@@ -254,3 +254,30 @@ def test_the_33rd_connection_of_one_address_gets_429(tmp_path: Path) -> None:
 
     with running(tmp_path) as exchange:
         assert asyncio.run(crowd(exchange.ready["gateway_streams"])) == 429
+
+
+def test_the_market_of_another_venue_is_followed_and_traded_beside(tmp_path: Path) -> None:
+    with running(tmp_path / "real") as real:
+        outside = f"venue:{real.ready['gateway_http']}"
+        with running(tmp_path / "paper", "--feed", outside) as exchange:
+            real.control("price", instrument_name=BTC, price="77777")
+            for _ in range(60):
+                ours = exchange.rpc("public/ticker", instrument_name=BTC)
+                if abs(ours["mark_price"] - 77777) < 300:
+                    break
+                time.sleep(0.1)
+            assert abs(ours["mark_price"] - 77777) < 300
+            exchange.auth()
+            order(exchange, type="market", price=None, post_only=None)
+            assert exchange.rpc("private/get_position", instrument_name=BTC)["size_currency"] == 0.01
+            real.stop()
+            assert exchange.rpc("public/ticker", instrument_name=BTC)["mark_price"] > 0
+
+
+def test_a_venue_that_does_not_answer_is_said_and_nothing_takes_its_place(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        port = mute.getsockname()[1]
+    code, said = refused(tmp_path, "--feed", f"venue:http://127.0.0.1:{port}/api/v2")
+    assert code == 3
+    assert "does not answer" in said
+    assert refused(tmp_path, "--feed", "venue:http://example.invalid/api/v2")[0] == 2

@@ -21,7 +21,7 @@ from perpctl.paper.keys import MAIN_ACCOUNT, MemoryKeys
 from perpctl.paper.products import GATEWAY_PRODUCTS
 from perpctl.paper.state import Directory, KeptExchange, Record, forget
 from perpctl.paper.types import Tick
-from perpctl.paper.venue import Venue
+from perpctl.paper.venue import Feed, Venue
 
 START_MS = 1_790_762_400_000
 BTC = "BTC_USDC-PERPETUAL"
@@ -35,7 +35,7 @@ def feed(now: int, prices: dict[str, Decimal]) -> Iterator[Tick]:
 @contextmanager
 def living(folder: Path) -> Iterator[Venue]:
     """A venue until it dies: its files are let go of, nothing more is written."""
-    venue = Venue(Record(folder), MemoryKeys(), feed, START_MS, speed=1000)
+    venue = Venue(Record(folder), MemoryKeys(), Feed(feed, START_MS), speed=1000)
     venue.gateway.credits.enabled = False
     try:
         yield venue
