@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import ssl
 import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -35,7 +36,8 @@ def control(paper: dict[str, Any], path: str, body: dict[str, Any] | None = None
     """One request to the control plane of the running exchange."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(f"{paper['control']}{path}", data, method=method)
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    trust = ssl.create_default_context(cafile=paper["ca_file"]) if paper["ca_file"] else None
+    with urllib.request.urlopen(request, timeout=10, context=trust) as answer:
         return json.load(answer)
 
 
