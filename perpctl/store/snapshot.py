@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,8 @@ def write_snapshot(path: Path, snapshot: Snapshot) -> None:
         beside.replace(path)
         _sync_directory(path.parent)
     except OSError as why:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # what stopped the write may stop this as well
+            beside.unlink()
         raise StateDamaged(f"{path} could not be written: {why.strerror}") from why
 
 
