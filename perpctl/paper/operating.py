@@ -123,14 +123,14 @@ def _plan(
     return Plan(name, desk.known_scope(), Risk.NONE, confirm, would, (step,))
 
 
-async def make_key(desk: Desk, algorithm: Algorithm, out: Path, permissions: str) -> Plan:
+async def make_key(desk: Desk, algorithm: Algorithm, out: Path, permissions: str, account: int) -> Plan:
     """A CDP key file that this profile's exchange accepts, also while it runs."""
     folder, wanted = folder_of(desk), tuple(word.strip() for word in permissions.split(","))
 
     async def perform() -> StepResult:
-        from perpctl.paper.keys import MAIN_ACCOUNT, KeyRing
+        from perpctl.paper.keys import KeyRing
 
-        key = KeyRing(folder).create(algorithm, out, wanted, MAIN_ACCOUNT, desk.clock.now())
+        key = KeyRing(folder).create(algorithm, out, wanted, account, desk.clock.now())
         facts: dict[str, Json] = {"key_file": str(out), "name": key.name, "permissions": list(wanted)}
         return StepResult(Done.DONE, f"{out} (0600), {key.name}, {permissions}", (), facts)
 

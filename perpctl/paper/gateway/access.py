@@ -88,16 +88,15 @@ class TokenStore:
         key = verify(token, self._keys, wall_s)
         return Grant(key.name, key.account, key.scopes, wall_s + life_s, self._draw(16))
 
-    def issue(self, token: str, wall_s: float) -> dict[str, object]:
-        """Exchange a JWT for an HTTP access token; the answer of public/auth."""
-        grant = self.grant(token, HTTP_LIFE_S, wall_s)
+    def issue(self, grant: Grant, life_s: int, wall_s: float) -> dict[str, object]:
+        """An HTTP access token for a grant; the answer of public/auth."""
         self._grants = {name: held for name, held in self._grants.items() if held.expires_s > wall_s}
         access = self._draw(64)
         self._grants[access] = grant
         return {
             "access_token": access,
             "enabled_features": [],
-            "expires_in": HTTP_LIFE_S,
+            "expires_in": life_s,
             "refresh_token": self._draw(32),  # shown as the docs show it; nothing accepts it
             "scope": grant.scope_text,
             "token_type": "bearer",

@@ -184,6 +184,7 @@ class Gateway:
 
     def _serve_http(self, request: Request, authorization: str, wall_s: float, peer: str, verdict: Verdict) -> Any:
         name = request.method
+        rpc.refuse(verdict.error)
         known = name in METHODS or name in SOCKET_ONLY or name in LACKING or name == "public/auth"
         if not known:
             raise RpcError("Method not found")
@@ -191,14 +192,14 @@ class Gateway:
             raise RpcError("must_be_websocket_request")
         if name == "public/auth":
             self.credits.spend(peer, "non_matching", wall_s)
-            return self.tokens.issue(_jwt_of(request.params), wall_s)
+            return self.tokens.issue(self.sign_in(request.params, HTTP_LIFE_S, wall_s, peer), HTTP_LIFE_S, wall_s)
         grant = None
         if name.startswith("private/") or authorization:
             if verdict.expired_token:
                 raise RpcError("unauthorized")
             grant = self.tokens.check(authorization, wall_s)
         try:
-            return self.call(request, wall_s, grant, None, peer, verdict)
+            return self.call(request, wall_s, grant, None, peer)
         except RpcError as error:
             if error.message == "too_many_requests" and grant is not None:
                 self.tokens.revoke(grant.sid)  # a breach ends the session, it is not a polite 429
@@ -213,14 +214,11 @@ class Gateway:
         grant: Grant | None,
         session: GatewaySession | None,
         peer: str,
-        verdict: Verdict,
     ) -> Any:
         """The result of a method that is not about the session itself. Raises RpcError."""
         name = request.method
         owner: object = grant.account if grant else peer
         self.credits.spend(owner, pool_of(name, request.params.has("currency")), wall_s)
-        if verdict.error is not None:
-            raise RpcError(verdict.error[1], code=verdict.error[0])
         if grant is not None and name.startswith("private/"):
             require_scope(name, grant)
         if name in LACKING:
@@ -307,25 +305,32 @@ class Gateway:
             )
         self.publish()
 
-    def note_login(self, peer: str, ok: bool, wall_s: float) -> None:
-        """Keep the access log."""
+    def sign_in(self, params: Params, life_s: float, wall_s: float, peer: str) -> Grant:
+        """What a public/auth grants; an account that a key was made for is opened when it first signs in."""
+        if params.need_word("grant_type", ("coinbase_cdp", "coinbase_oauth2")) == "coinbase_oauth2":
+            raise RpcError("not_implemented")
+        try:
+            grant = self.tokens.grant(params.need_word("token"), life_s, wall_s)
+        except RpcError:
+            self._note_login(peer, "failed", wall_s)
+            raise
+        self._note_login(peer, "success", wall_s)
+        if grant.account not in self.exchange.account_ids():
+            self.exchange.open_account(grant.account, f"paper{grant.account}", self.exchange.now)
+            self.publish()
+        return grant
+
+    def _note_login(self, peer: str, outcome: str, wall_s: float) -> None:
         row = {
             "id": len(self.access_log) + 1,
             "ip": peer,
             "timestamp": int(wall_s * 1000),
             "country": "Local Country",
             "city": "Local Town",
-            "result": "success" if ok else "failed",
-            "log": "success" if ok else "failed",
+            "result": outcome,
+            "log": outcome,
         }
         self.access_log.append(row)
-
-
-def _jwt_of(params: Params) -> str:
-    """The JWT of a public/auth; only the CDP grant exists here. Raises RpcError."""
-    if params.need_word("grant_type", ("coinbase_cdp", "coinbase_oauth2")) == "coinbase_oauth2":
-        raise RpcError("not_implemented")
-    return params.need_word("token")
 
 
 def _read_http(method: str, target: str, headers: dict[str, str], body: bytes) -> Request:

@@ -187,17 +187,21 @@ def cancel(call: Call) -> Any:
 
 def cancel_by_label(call: Call) -> Any:
     label, currency = call.params.need_word("label"), call.params.word("currency")
-    return len(_cancel(call, lambda order: order.label == label and in_currency(call, order.product, currency)))
+
+    def wanted(order: Order) -> bool:
+        return order.label == label and in_currency(call, order.product, currency)
+
+    include = call.params.flag("include_isolated")
+    return len(call.exchange.cancel_where(call.account, wanted, call.now, include_isolated=include))
 
 
 def cancel_all(call: Call) -> Any:
-    return _report(call, _cancel(call, lambda order: True))
+    return _mass_cancel(call, lambda order: True)
 
 
 def cancel_all_by_currency(call: Call) -> Any:
-    currency = call.params.need_word("currency")
-    chosen = narrowed(call)
-    return _report(call, _cancel(call, lambda order: in_currency(call, order.product, currency) and chosen(order)))
+    currency, chosen = call.params.need_word("currency"), narrowed(call)
+    return _mass_cancel(call, lambda order: in_currency(call, order.product, currency) and chosen(order))
 
 
 def cancel_all_by_kind_or_type(call: Call) -> Any:
@@ -209,13 +213,12 @@ def cancel_all_by_kind_or_type(call: Call) -> Any:
     def wanted(order: Order) -> bool:
         return chosen(order) and any(in_currency(call, order.product, currency) for currency in currencies)
 
-    return _report(call, call.exchange.cancel_where(call.account, wanted, call.now))
+    return _mass_cancel(call, wanted, reaches_slots=False)
 
 
 def cancel_all_by_instrument(call: Call) -> Any:
-    product = named(call)
-    chosen = narrowed(call)
-    return _report(call, _cancel(call, lambda order: order.product == product.name and chosen(order)))
+    product, chosen = named(call), narrowed(call)
+    return _mass_cancel(call, lambda order: order.product == product.name and chosen(order))
 
 
 def close_position(call: Call) -> Any:
@@ -257,25 +260,32 @@ def narrowed(call: Call) -> Callable[[Order], bool]:
     return lambda order: of_type(order) and kind in ("any", call.exchange.product(order.product).kind)
 
 
-def _cancel(call: Call, wanted: Callable[[Order], bool]) -> list[Order]:
-    include = call.params.flag("include_isolated")
-    return call.exchange.cancel_where(call.account, wanted, call.now, include_isolated=include)
-
-
-def _report(call: Call, cancelled: list[Order]) -> Any:
-    """The count, or with `detailed` a report for each book."""
+def _mass_cancel(call: Call, wanted: Callable[[Order], bool], *, reaches_slots: bool = True) -> Any:
+    """The count, or with `detailed` a report for each book. A mass cancel may fail for some books: no error then."""
+    include = reaches_slots and call.params.flag("include_isolated")
+    cancelled = call.exchange.cancel_where(call.account, wanted, call.now, include_isolated=include)
     if not call.params.flag("detailed"):
         return len(cancelled)
-    by_book = groupby(sorted(cancelled, key=lambda order: order.product), key=lambda order: order.product)
-    return [
-        {
-            "currency": call.exchange.product(name).settle,
-            "type": "perpetual",
-            "instrument_name": name,
-            "result": [_row(call, order) for order in group],
-        }
-        for name, group in by_book
-    ]
+    left = [order for order in call.exchange.open_orders(call.account, include_isolated=include) if wanted(order)]
+    reports = [_report(call, name, {"result": [_row(call, one) for one in group]}) for name, group in _books(cancelled)]
+    return reports + [_report(call, name, {"error": _closed(call, name)}) for name, _ in _books(left)]
+
+
+def _books(orders: list[Order]) -> list[tuple[str, list[Order]]]:
+    by_book = groupby(sorted(orders, key=lambda order: order.product), key=lambda order: order.product)
+    return [(name, list(group)) for name, group in by_book]
+
+
+def _report(call: Call, name: str, outcome: dict[str, Any]) -> dict[str, Any]:
+    settle = call.exchange.product(name).settle
+    return {"currency": settle, "type": "perpetual", "instrument_name": name, **outcome}
+
+
+def _closed(call: Call, name: str) -> dict[str, Any]:
+    settling = call.exchange.ticker(name).state == "settlement"
+    return (
+        {"code": 10041, "message": "settlement_in_progress"} if settling else {"code": 10012, "message": "book_closed"}
+    )
 
 
 def _row(call: Call, order: Order) -> dict[str, Any]:

@@ -71,6 +71,12 @@ def invalid(param: str, reason: str) -> RpcError:
     return RpcError("Invalid params", data={"param": param, "reason": reason})
 
 
+def refuse(error: tuple[int, str] | None) -> None:
+    """Raise the (code, message) that a fault puts in the place of an answer, if there is one."""
+    if error is not None:
+        raise RpcError(error[1], code=error[0])
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One call, however it came in; `id` is UNSET when the caller sent none."""
@@ -131,9 +137,10 @@ def failure(request_id: object, error: RpcError, wall_s: float) -> dict[str, obj
     return {**_head(request_id), "error": body, **_times(wall_s)}
 
 
-def notification(channel: str, content: object) -> dict[str, object]:
-    """A subscription frame."""
-    return {"jsonrpc": "2.0", "method": "subscription", "params": {"channel": channel, "data": content}}
+def notification(channel: str, content: object, label: str | None = None) -> dict[str, object]:
+    """A subscription frame; it repeats the label that the subscription was given."""
+    params = {"channel": channel, "data": content} | ({} if label is None else {"label": label})
+    return {"jsonrpc": "2.0", "method": "subscription", "params": params}
 
 
 def _head(request_id: object) -> dict[str, object]:

@@ -48,6 +48,7 @@ Out = Frame | Close
 class _Subscription:
     stream: Stream
     every_s: float
+    label: str | None = None
     due_s: float = 0.0
 
 
@@ -191,10 +192,11 @@ class GatewaySession:
             raise RpcError("Method not found", data={"reason": "method not in allowlist"})
         if self.host == "private" and name in _STREAMS_ONLY:
             raise RpcError("Method not found", data={"reason": "method not in allowlist"})
+        rpc.refuse(verdict.error)
         if name.startswith("private/") and (self.grant is None or verdict.expired_token):
             raise RpcError("unauthorized")
         if own is None:
-            return self.gateway.call(request, wall_s, self.grant, self, self.peer, verdict)
+            return self.gateway.call(request, wall_s, self.grant, self, self.peer)
         owner: object = self.grant.account if self.grant else self.peer
         self.gateway.credits.spend(owner, pool_of(name, False), wall_s)
         if self.grant is not None and name.startswith("private/"):
@@ -204,14 +206,7 @@ class GatewaySession:
         return own(self, request.params, wall_s)
 
     def _auth(self, params: rpc.Params, wall_s: float) -> Any:
-        if params.need_word("grant_type", ("coinbase_cdp", "coinbase_oauth2")) == "coinbase_oauth2":
-            raise RpcError("not_implemented")
-        try:
-            grant = self.gateway.tokens.grant(params.need_word("token"), SOCKET_LIFE_S, wall_s)
-        except RpcError:
-            self.gateway.note_login(self.peer, False, wall_s)
-            raise
-        self.gateway.note_login(self.peer, True, wall_s)
+        grant = self.gateway.sign_in(params, SOCKET_LIFE_S, wall_s, self.peer)
         first = self.account is None
         self.grant, self.account = grant, grant.account
         if first and grant.account in self.gateway.armed_accounts:
@@ -262,7 +257,7 @@ class GatewaySession:
             opened = open_stream(self.gateway.exchange, name, account)
             if opened is not None:
                 # Subscribing again starts anew: that is how a client asks for a fresh book snapshot.
-                self._subscriptions[name] = _Subscription(*opened)
+                self._subscriptions[name] = _Subscription(*opened, params.word("label"))
                 granted.append(name)
         return granted
 
@@ -335,15 +330,15 @@ class GatewaySession:
 
     def _tell(self, channel: str, subscription: _Subscription) -> None:
         for payload in subscription.stream.take():
-            self._notify(channel, payload)
+            self._notify(channel, payload, subscription.label)
 
-    def _notify(self, channel: str, payload: Any) -> None:
+    def _notify(self, channel: str, payload: Any, label: str | None = None) -> None:
         if self.closed:
             return
         fault = self.gateway.faults.shake(channel)
         if fault == "gap":
             return
-        body = rpc.encode(rpc.notification(channel, payload))
+        body = rpc.encode(rpc.notification(channel, payload, label))
         if fault == "reorder":
             self._late.append(body)
             return

@@ -204,3 +204,12 @@ def test_every_exchange_wants_a_grant_type_that_it_knows(trader: Trader) -> None
         socket.call("public/auth", grant_type="client_credentials", token=sign(trader.key, trader.venue.wall_s))
     assert refused.value.code == -32602
     assert refused.value.data["param"] == "grant_type"
+
+
+def test_a_key_of_another_account_sees_nothing_of_the_first(trader: Trader) -> None:
+    trader.fill()
+    stranger = Trader(trader.venue, trader.venue.keys.add("es256", ("view",), 2, datetime(2026, 9, 1, tzinfo=UTC)))
+    stranger.auth()
+    assert stranger.http("private/get_positions") == []
+    summary = stranger.http("private/get_account_summary", currency="USDC", extended=True)
+    assert (summary["id"], summary["username"]) == (2, "paper2")

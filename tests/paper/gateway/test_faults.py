@@ -102,6 +102,13 @@ def test_a_request_over_a_socket_can_be_held_back_cut_or_left_unanswered(trader:
     assert placed(trader) == 2
 
 
+def test_a_socket_can_be_refused_its_heartbeat_by_a_fault(trader: Trader) -> None:
+    trader.venue.faults.add(Rule("error", "public/set_heartbeat", code=13028, message="temporarily_unavailable"))
+    with pytest.raises(Refused) as refused:
+        trader.open().call("public/set_heartbeat", interval=10)
+    assert refused.value.code == 13028
+
+
 def test_answers_over_a_socket_can_overtake_each_other(trader: Trader) -> None:
     socket = trader.open()
     trader.venue.faults.add(Rule("delay_answer", "private/buy", seconds=2))

@@ -248,6 +248,17 @@ def test_a_locked_book_takes_cancels_only_and_settlement_takes_nothing(trader: T
     assert trader.http("private/cancel", order_id=order_id)["order_state"] == "cancelled"
 
 
+def test_a_mass_cancel_says_only_in_detail_which_book_refused_it(trader: Trader) -> None:
+    trader.order()
+    trader.order(instrument_name=ETH, price=2590)
+    exchange = trader.venue.exchange
+    exchange.set_book_state(BTC, "settlement", exchange.now)
+    done, refused = trader.http("private/cancel_all", detailed=True)
+    assert (done["instrument_name"], len(done["result"])) == (ETH, 1)
+    assert (refused["instrument_name"], refused["error"]["code"]) == (BTC, 10041)
+    assert trader.http("private/cancel_all") == 0
+
+
 def test_maintenance_refuses_everything_but_the_signs_of_life(trader: Trader) -> None:
     trader.venue.exchange.set_maintenance(True, trader.venue.exchange.now)
     with pytest.raises(Refused) as refused:

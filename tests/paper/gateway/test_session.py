@@ -266,7 +266,7 @@ def test_the_access_log_tells_of_good_and_bad_sign_ins(trader: Trader) -> None:
     socket.auth()
     log = socket.call("private/get_access_log", count=2)
     assert [row["result"] for row in log["data"]] == ["success", "failed"]
-    assert log["records_total"] == 2
+    assert log["records_total"] == 3  # the trader signed in over HTTP before
 
 
 def test_replies_echo_their_ids(trader: Trader) -> None:
@@ -274,3 +274,9 @@ def test_replies_echo_their_ids(trader: Trader) -> None:
     request = {"jsonrpc": "2.0", "id": "text id", "method": "public/test", "params": {}}
     socket.take(socket.session.receive(json.dumps(request).encode(), trader.venue.wall_s))
     assert socket.frames[-1]["id"] == "text id"
+
+
+def test_notifications_repeat_the_label_of_their_subscription(trader: Trader) -> None:
+    streams = trader.open("streams")
+    streams.call("public/subscribe", channels=[f"quote.{BTC}"], label="mine")
+    assert streams.frames[-1]["params"]["label"] == "mine"

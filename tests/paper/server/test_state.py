@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from perpctl.errors import HeldByAnother
-from perpctl.paper.faults import Verdict
 from perpctl.paper.feed import SyntheticFeed
 from perpctl.paper.gateway.access import Grant
 from perpctl.paper.gateway.rpc import Params, Request, RpcError
@@ -55,7 +54,7 @@ def resumed(folder: Path) -> KeptExchange:
 
 def call(venue: Venue, method: str, **params: Any) -> Any:
     request = Request(method, Params(params))
-    return venue.gateway.call(request, 1.0, OWNER, None, "127.0.0.1", Verdict())
+    return venue.gateway.call(request, 1.0, OWNER, None, "127.0.0.1")
 
 
 def whole(exchange: KeptExchange) -> dict[str, Any]:
