@@ -402,6 +402,7 @@ class Core:
     def _minute_passed(self, before_ms: int) -> None:
         if before_ms and day_start_ms(self.market_ms) != day_start_ms(before_ms):
             self.activity.day_began()
+            self.asked.append(e.ReadFunding())
         if before_ms and self.market_ms // HALF_HOUR_MS != before_ms // HALF_HOUR_MS:
             self.asked.append(e.ReadAccount("half an hour of the market passed"))
         watch_losses(self)

@@ -156,6 +156,11 @@ class ReadAccount:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadFunding:
+    """Read what funding was settled, and book it."""
+
+
+@dataclass(frozen=True, slots=True)
 class TakeBaseline:
     """Write down the equity that the new risk day is measured from."""
 
@@ -203,6 +208,7 @@ Effect = (
     | SettleUnknown
     | Reconcile
     | ReadAccount
+    | ReadFunding
     | TakeBaseline
     | EnterMode
     | LeaveMode

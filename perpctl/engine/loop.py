@@ -17,6 +17,7 @@ from perpctl.engine.state.day import day_name
 from perpctl.engine.state.meter import Meter
 from perpctl.errors import PerpctlError
 from perpctl.exchange import port
+from perpctl.model.day import DAY_MS
 from perpctl.model.fill import Fill
 from perpctl.model.mode import Mode
 from perpctl.model.order import Order, is_protective
@@ -160,7 +161,7 @@ class Bot:
                 self._send(sender.cancel(order, reason, HTTP))
             case e.SettleUnknown(request):
                 self.spawn(self._settle(request.identity))
-            case e.Reconcile() | e.ReadAccount() | e.ReadBackEntries():
+            case e.Reconcile() | e.ReadAccount() | e.ReadFunding() | e.ReadBackEntries():
                 self._look(effect)
             case e.TakeBaseline(account):
                 name = day_name(account.at_ms)
@@ -172,8 +173,10 @@ class Bot:
             case e.Note():
                 pass
 
-    def _look(self, effect: e.Reconcile | e.ReadAccount | e.ReadBackEntries) -> None:
+    def _look(self, effect: e.Reconcile | e.ReadAccount | e.ReadFunding | e.ReadBackEntries) -> None:
         match effect:
+            case e.ReadFunding():
+                self.spawn(self.book_funding())
             case e.Reconcile():
                 self.spawn(self.reconcile())
             case e.ReadAccount():
@@ -299,6 +302,17 @@ class Bot:
             self.dispatch(e.ReconcileFailed(why.message))
             return
         self.dispatch(e.AccountRead(account))
+
+    async def book_funding(self) -> None:
+        """Settled funding since a day before the last look, each payment once; what fails is read the next day."""
+        try:
+            payments = await self.gear.exchange.funding_payments(self.core.market_ms - 2 * DAY_MS)
+        except PerpctlError:
+            self.meter.counts["funding.failed"] += 1
+            return
+        for payment in () if isinstance(payments, port.Unsupported) else payments:
+            if payment.at_ms >= self.books_from_ms:
+                self.gear.projections.book_funding(payment, "ledger")
 
     # --- running
 

@@ -162,12 +162,12 @@ def _limits(bot: Bot) -> list[Line]:
     a_minute = limits.messages_per_s * 60
     return [
         Line(
-            f"LIMITS     position  {_bar(held, bounds.position_notional, 'limit')}     "
-            f"gross     {_bar(gross, bounds.gross_notional, 'limit')}"
+            f"LIMITS     position  {_bar(held, bounds.position_notional)}     "
+            f"gross     {_bar(gross, bounds.gross_notional)}"
         ),
         Line(
             f"           messages  {_bar(Decimal(len(recent.messages_ms)), a_minute, '/min')}     "
-            f"day loss  {_bar(loss, line, 'line')}"
+            f"day loss  {_bar(loss, line)}"
         ),
         Line(
             f"           today     {_bar(Decimal(recent.orders_today), limits.max_orders_day, 'orders')}     "
@@ -176,10 +176,10 @@ def _limits(bot: Bot) -> list[Line]:
     ]
 
 
-def _bar(value: Decimal, limit: Decimal, what: str) -> str:
+def _bar(value: Decimal, limit: Decimal, what: str = "") -> str:
     share = min(Decimal(1), value / limit) if limit else Decimal(1)
     filled = int(share * 16)
-    return f"[{'#' * filled}{'.' * (16 - filled)}] {share * 100:3.0f} % of {limit:,.0f} {what}"
+    return f"[{'#' * filled}{'.' * (16 - filled)}] {share * 100:3.0f} % of {limit:,.0f} {what}".rstrip()
 
 
 def _working(bot: Bot, now: float, *, wide: bool) -> list[Block]:

@@ -157,10 +157,11 @@ class Stage:
     client: Gateway
     clock: VirtualClock
 
-    async def play(self) -> int:
-        """Every tick of the feed, each dealt with before the next; how many there were."""
+    async def play(self, beside: asyncio.Task[object]) -> int:
+        """Every tick of the feed, each dealt with before the next, while `beside` runs; how many there were."""
         ticks = 0
-        while self.venue.step() is not None:
+        await self.clock.sleep(STEP_S)  # let the bot connect
+        while not beside.done() and self.venue.step() is not None:
             self.memory.deliver()
             ticks += 1
             await self.clock.sleep(STEP_S)
