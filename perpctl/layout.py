@@ -63,7 +63,7 @@ def page(answer: Answer, paper: Paper, older_by_s: float) -> str:
         lines += _wrapped(_standing_text(answer.standing, older_by_s), paper.width, "  ")
     for block in answer.view:
         if isinstance(block, Line):
-            lines += _line(block, paper)
+            lines += _line(block, paper) if block.text else _gap(lines)
         elif isinstance(block, Table):
             lines += [*_gap(lines), *_table(block, paper, older_by_s), ""]
         elif isinstance(block, Verbatim):

@@ -103,6 +103,12 @@ def test_an_empty_table_says_so() -> None:
     assert page(answer(Table(COLUMNS, (), "no positions"), scope=None), WIDE, 0) == "no positions\n"
 
 
+def test_two_blank_lines_never_follow_each_other() -> None:
+    table = Table(COLUMNS, (), "none")
+    text = page(answer(Line(""), table, Line(""), table, Line("end"), Line("")), WIDE, 0)
+    assert text.endswith("UTC\n\nnone\n\nnone\n\nend\n")
+
+
 def test_an_age_past_its_limit_is_stale_and_counts_on_while_watched() -> None:
     table = Table((Column("c", "AGE"),), (Row({"c": Age(1.0, limit_s=2.0)}),))
     assert "1.0s\n" in page(answer(table), WIDE, 0)
