@@ -398,9 +398,9 @@ def _market_stream(exchange: Exchange, words: list[str]) -> tuple[Stream, float]
     every = INTERVALS.get(words[-1])
     match words:
         case ["ticker", name, _] if every is not None and name in exchange.products:
-            return Snapshots(exchange, name, rows.ticker), every
+            return Snapshots(exchange, name, _ticker_of(exchange, name)), every
         case ["incremental_ticker", name] if name in exchange.products:
-            return Increments(exchange, name, rows.ticker), 0.1
+            return Increments(exchange, name, _ticker_of(exchange, name)), 0.1
         case ["quote", name] if name in exchange.products:
             return Snapshots(exchange, name, rows.quote), 0.0
         case ["perpetual", name, _] if every is not None and name in exchange.products:
@@ -455,6 +455,11 @@ def _chooser(exchange: Exchange, which: list[str]) -> Callable[[str], bool] | No
 
 def _perpetual(view: TickerView) -> dict[str, Any]:
     return {"index_price": view.index_price, "interest": view.current_funding, "timestamp": view.at_ms}
+
+
+def _ticker_of(exchange: Exchange, name: str) -> Callable[[TickerView], dict[str, Any]]:
+    product = exchange.product(name)
+    return lambda view: rows.ticker(view, product)
 
 
 def _index_of(index: str) -> Callable[[TickerView], dict[str, Any]]:

@@ -67,13 +67,14 @@ def get_currencies(call: Call) -> Any:
 
 
 def ticker(call: Call) -> Any:
-    return rows.ticker(call.exchange.ticker(named(call).name))
+    product = named(call)
+    return rows.ticker(call.exchange.ticker(product.name), product)
 
 
 def tickers_by_currency(call: Call) -> Any:
     currency = call.params.need_word("currency")
     wanted = [p for p in _tradable(call) if currency in (p.settle, p.base)]
-    return [rows.ticker(call.exchange.ticker(product.name)) for product in wanted]
+    return [rows.ticker(call.exchange.ticker(product.name), product) for product in wanted]
 
 
 def get_order_book(call: Call) -> Any:
@@ -81,7 +82,7 @@ def get_order_book(call: Call) -> Any:
     depth = call.params.whole("depth") or 5
     if depth not in _DEPTHS:
         raise invalid("depth", f"must be one of {', '.join(map(str, _DEPTHS))}")
-    return rows.order_book(call.exchange.ticker(product.name), call.exchange.book(product.name, depth), depth)
+    return rows.order_book(call.exchange.ticker(product.name), product, call.exchange.book(product.name, depth), depth)
 
 
 def get_last_trades_by_instrument(call: Call) -> Any:

@@ -98,8 +98,17 @@ def instrument(product: Product, state: str) -> Row:
     return _present(row)
 
 
-def ticker(view: TickerView) -> Row:
-    """public/ticker and the ticker channel. An empty side shows price 0, as the venue does."""
+_FUNDING = ("interest_value", "current_funding", "funding_8h")
+_DERIVATIVE = ("open_interest", "settlement_price", "estimated_delivery_price", *_FUNDING)
+
+
+def ticker(view: TickerView, product: Product) -> Row:
+    """public/ticker and the ticker channel. An empty side shows price 0; what is not perpetual has no funding."""
+    absent = _DERIVATIVE if product.kind == "spot" else _FUNDING if product.settlement_period != "perpetual" else ()
+    return {name: value for name, value in _ticker(view).items() if name not in absent}
+
+
+def _ticker(view: TickerView) -> Row:
     return {
         "timestamp": view.at_ms,
         "state": view.state,
@@ -142,10 +151,10 @@ def quote(view: TickerView) -> Row:
     }
 
 
-def order_book(view: TickerView, book: BookView, depth: int) -> Row:
+def order_book(view: TickerView, product: Product, book: BookView, depth: int) -> Row:
     """public/get_order_book: two-element rows, unlike the channel's three."""
     return {
-        **ticker(view),
+        **ticker(view, product),
         "change_id": book.change_id,
         "bids": [list(level) for level in book.bids[:depth]],
         "asks": [list(level) for level in book.asks[:depth]],

@@ -76,6 +76,20 @@ def test_market_answers_have_the_members_of_real_captures(
     assert set(ours) - set(theirs) == set()
 
 
+@pytest.mark.parametrize(
+    ("name", "kind_", "period"),
+    [("gw-real-ticker-spot-20260908", "spot", ""), ("gw-real-ticker-inverse-dated-20260908", "future", "month")],
+)
+def test_tickers_of_what_is_not_perpetual_lack_what_the_captures_lack(
+    trader: Trader, name: str, kind_: str, period: str
+) -> None:
+    products = trader.venue.exchange.products.values()
+    listed = next(p.name for p in products if p.kind == kind_ and (period in ("", p.settlement_period)))
+    ours, theirs = result(trader, "public/ticker", instrument_name=listed)["result"], capture(name)["result"]
+    assert set(ours) - set(theirs) == set()
+    assert set(theirs) - set(ours) <= {"settlement_price"}  # before the first settlement there is none
+
+
 def test_rows_of_lists_have_the_members_of_real_captures(trader: Trader) -> None:
     trader.market("84010.0", prints=(Print("buy", Decimal(84000), Decimal(1)),))
     trader.venue.wait(3 * 3600)
