@@ -223,7 +223,7 @@ class Exchange(Protocol):
     async def place(self, request: OrderRequest) -> Outcome: ...
     async def cancel(self, orders: Sequence[Order]) -> tuple[Outcome, ...]: ...
     async def cancel_entries(self, product_id: str | None = None) -> Outcome | Unsupported | int:
-        """The venue's own mass cancel of everything but trigger orders, of one product or all; its count is no proof."""
+        """The venue's own mass cancel of all but trigger orders, of one product or every one; its count is no proof."""
 
     async def close(self, position: Position, limit_price: Decimal | None) -> Outcome:
         """The venue's reduce-only close of the whole position: at market, or at a limit."""

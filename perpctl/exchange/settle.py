@@ -91,10 +91,9 @@ async def _find(venue: Reads, identity: str, since_ms: int) -> Confirmed | Unkno
     if not orders:
         return None
     order = _first_of(orders)
-    strangers = [fill for fill in fills if fill.order_id != order.order_id]
     if len(orders) > 1 and not order.is_trigger:
         return Unknown(f"{len(orders)} orders carry the identity {identity}")
-    return Confirmed(order, tuple(fill for fill in fills if fill not in strangers))
+    return Confirmed(order, tuple(fill for fill in fills if fill.order_id == order.order_id))
 
 
 def _first_of(orders: Sequence[Order]) -> Order:

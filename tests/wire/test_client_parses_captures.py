@@ -15,7 +15,7 @@ from perpctl.exchange.gateway.feed.channels import told, user_events
 from perpctl.exchange.gateway.feed.depth import Depth
 from perpctl.exchange.gateway.rpc import decode, unwrap
 from perpctl.exchange.http import NoAnswer
-from perpctl.model.instrument import Quote
+from perpctl.model.instrument import Book, Quote
 
 FOLDER = Path(__file__).parents[2] / "../shared/coinbase/gateway/fixtures"
 FILES = sorted(path.name for path in FOLDER.glob("*.json") if path.name != "doc-requests-by-method.json")
@@ -60,6 +60,12 @@ def _answer(result: Any) -> Any:
     return wire.order(result["order"]), [wire.fill(row) for row in result["trades"]]
 
 
+def _depth(row: wire.Row) -> Book:
+    depth = Depth()
+    depth.apply(row)
+    return depth.book(0.0)
+
+
 READERS: dict[str, Callable[[Any], Any]] = {
     "gw-doc-buy-sell-close": _answer,
     "gw-doc-edit": _answer,
@@ -99,7 +105,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "gw-real-get-time": lambda result: wire.whole({"time": result}, "time"),
     "native-real-http-get-time": lambda result: wire.whole({"time": result}, "time"),
     "native-doc-ws-user-changes": lambda message: user_events(told(message)[1], 0, 0.0),
-    "native-real-ws-book-snapshot": lambda message: Depth().apply(told(message)[1], 0.0),
+    "native-real-ws-book-snapshot": lambda message: _depth(told(message)[1]),
     "native-doc-ws-ticker": lambda message: wire.quote(told(message)[1], 0.0),
     "native-real-ws-ticker": lambda message: wire.quote(told(message)[1], 0.0),
     "gw-real-stream-quote": lambda message: wire.quote(told(message)[1], 0.0),

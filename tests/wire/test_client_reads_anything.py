@@ -17,6 +17,7 @@ from perpctl.exchange.gateway.feed.channels import told, user_events
 from perpctl.exchange.gateway.feed.depth import Depth, Gap
 from perpctl.exchange.gateway.rpc import Call, decode, encode, unwrap
 from perpctl.exchange.http import NoAnswer
+from perpctl.model.instrument import Book
 from tests.exchange.gateway.venue import BTC, INSTRUMENT, START_MS, order_row, position_row, trade_row
 
 SUMMARY = {"currency": "USDC", "balance": 1.5, "equity": 2, "initial_margin": 0, "maintenance_margin": 0}
@@ -25,6 +26,12 @@ NAMED = {"instrument_name": BTC}
 SIDES = {"bids": [["new", 80000, 1]], "asks": [["new", 80001, 1]]}
 TICKER = {"instrument_name": BTC, "timestamp": START_MS, "state": "open", "best_bid_price": 80000.5}
 FRAME = {"params": {"channel": "user", "data": {"orders": [order_row()], "trades": [trade_row(1)], "positions": []}}}
+def _depth(row: wire.Row) -> Book:
+    depth = Depth()
+    depth.apply(row)
+    return depth.book(0.0)
+
+
 READERS: dict[str, tuple[dict[str, Any], Callable[[Any], Any]]] = {
     "order": (order_row(), wire.order),
     "fill": (trade_row(1), wire.fill),
@@ -32,7 +39,7 @@ READERS: dict[str, tuple[dict[str, Any], Callable[[Any], Any]]] = {
     "instrument": (INSTRUMENT, lambda row: wire.is_linear_perpetual(row) and wire.instrument(row)),
     "ticker": (TICKER, lambda row: wire.quote(row, 0.0)),
     "book": ({**BOOK, "bids": [[80000, 1]], "asks": [[80001, 1]]}, lambda row: wire.book(row, 0.0, 5)),
-    "depth": ({**BOOK, **SIDES}, lambda row: Depth().apply(row, 0.0)),
+    "depth": ({**BOOK, **SIDES}, _depth),
     "account": (
         {"id": 1, "username": "u", "summaries": [SUMMARY]},
         lambda row: (account.account(row, "USDC", (), account.Moment(0, 0.0)), account.limits(row)),

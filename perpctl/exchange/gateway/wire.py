@@ -71,6 +71,8 @@ def need_number(row: Row, name: str) -> Decimal:
 
 def whole(row: Row, name: str) -> int:
     """A required integer of any size; a fraction of zero is dropped."""
+    if type(plain := row.get(name)) is int:
+        return plain
     value = need_number(row, name)
     if value != int(value):
         raise Malformed(f"{name} is not a whole number: {value}")

@@ -5,13 +5,14 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from perpctl.exchange.gateway import wire
 from perpctl.model.instrument import Book
 from perpctl.model.money import parse_decimal
 
 Level = tuple[Decimal, Decimal]
+LIMIT = Decimal(10) ** 15
 
 
 class Gap(Exception):
@@ -24,11 +25,13 @@ class Depth:
     def __init__(self, levels: int = 20) -> None:
         self._levels = levels
         self._change_id: int | None = None
+        self._product_id = ""
+        self._at_ms = 0
         self._bids = _BookSide()
         self._asks = _BookSide()
 
-    def apply(self, row: wire.Row, seen: float) -> Book:
-        """The book after a message. Raises Gap, and Malformed for what cannot be read."""
+    def apply(self, row: wire.Row) -> None:
+        """Take a message in. Raises Gap, and Malformed for what cannot be read."""
         if row.get("type") == "snapshot":
             self._bids, self._asks = _BookSide(), _BookSide()
         elif self._change_id is None or row.get("prev_change_id") != self._change_id:
@@ -37,12 +40,19 @@ class Depth:
         self._bids.change(_rows(row, "bids"))
         self._asks.change(_rows(row, "asks"))
         self._change_id = wire.whole(row, "change_id")
+        self._product_id = wire.text(row, "instrument_name")
+        self._at_ms = wire.whole(row, "timestamp")
+
+    def book(self, seen: float) -> Book:
+        """The best levels as they stand; drawn only when somebody looks. Raises Gap before the first snapshot."""
+        if self._change_id is None:
+            raise Gap("no snapshot yet")
         return Book(
-            product_id=wire.text(row, "instrument_name"),
+            product_id=self._product_id,
             bids=self._bids.highest(self._levels),
             asks=self._asks.lowest(self._levels),
             change_id=self._change_id,
-            at_ms=wire.whole(row, "timestamp"),
+            at_ms=self._at_ms,
             seen=seen,
         )
 
@@ -52,6 +62,17 @@ def _rows(row: wire.Row, side: str) -> Sequence[Any]:
     if not isinstance(rows, list):
         raise wire.Malformed(f"{side} is no list")
     return rows
+
+
+def _exact(value: Any) -> Decimal:
+    """A price or an amount. Numbers come exact from the decoder already; this is the hot path of the feed."""
+    if type(value) is int:
+        value = Decimal(value)
+    elif type(value) is not Decimal:
+        value = parse_decimal(value)
+    if not 0 <= value < LIMIT:
+        raise ValueError(f"out of range: {value}")
+    return cast(Decimal, value)
 
 
 class _BookSide:
@@ -64,7 +85,7 @@ class _BookSide:
     def change(self, rows: Sequence[Any]) -> None:
         try:
             for action, price, amount in rows:
-                self._set(parse_decimal(price), parse_decimal(amount), gone=action == "delete")
+                self._set(_exact(price), _exact(amount), gone=action == "delete")
         except (ValueError, TypeError) as why:
             raise wire.Malformed(f"a level of the book cannot be read: {why}") from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 from perpctl.exchange.port import SessionEvent
 
@@ -13,7 +14,7 @@ class Inbox:
 
     def __init__(self) -> None:
         self._ours: deque[SessionEvent] = deque()
-        self._market: dict[str, SessionEvent] = {}
+        self._market: dict[str, Callable[[], SessionEvent]] = {}
         self._failure: BaseException | None = None
         self._closed = False
         self._something = asyncio.Event()
@@ -24,10 +25,10 @@ class Inbox:
         self._ours.append(event)
         self._something.set()
 
-    def put_latest(self, channel: str, event: SessionEvent) -> None:
-        """The state of a market channel; what it said before is worth nothing any more."""
+    def put_latest(self, channel: str, draw: Callable[[], SessionEvent]) -> None:
+        """A market channel has news, drawn when taken; what it said before is worth nothing any more."""
         self.overtaken += channel in self._market
-        self._market[channel] = event
+        self._market[channel] = draw
         self._something.set()
 
     def forget(self, channel: str) -> None:
@@ -46,7 +47,7 @@ class Inbox:
             if self._ours:
                 return self._ours.popleft()
             if self._market:
-                return self._market.pop(next(iter(self._market)))
+                return self._market.pop(next(iter(self._market)))()
             if self._failure is not None:
                 raise self._failure
             if self._closed:

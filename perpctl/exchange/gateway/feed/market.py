@@ -15,7 +15,7 @@ from perpctl.exchange.gateway.feed.depth import Depth, Gap
 from perpctl.exchange.gateway.feed.inbox import Inbox
 from perpctl.exchange.gateway.rpc import Call, SocketRpc
 from perpctl.exchange.http import NoAnswer, NotSent
-from perpctl.exchange.port import Beat, BookSeen, FeedLost, FeedResumed, QuoteSeen
+from perpctl.exchange.port import Beat, BookSeen, FeedLost, FeedResumed, QuoteSeen, SessionEvent
 from perpctl.model.instrument import Quote
 
 FIRST_MESSAGE_S = 5.0
@@ -56,24 +56,29 @@ class MarketEnd:
             return
         now = self._clock.monotonic()
         if is_book(channel):
+            depth = self._depths[channel]
             try:
-                event: BookSeen | QuoteSeen = BookSeen(self._depths[channel].apply(row, now))
+                depth.apply(row)
             except Gap as why:
                 if channel in self._live:
                     self._lose(channel, f"a gap: {why}")
                 return  # changes still under way before the new snapshot say nothing
+            self._news(channel, now, lambda: BookSeen(depth.book(now)))
         else:
-            event = QuoteSeen(wire.quote(row, now))
-            self._quoted_ms[channel] = event.quote.at_ms
+            quote = wire.quote(row, now)
+            self._quoted_ms[channel] = quote.at_ms
+            self._news(channel, now, lambda: QuoteSeen(quote))
+
+    def _news(self, channel: str, now: float, draw: Callable[[], SessionEvent]) -> None:
         self._heard_at[channel] = now
         if channel not in self._live:
             self._live.add(channel)
             self._inbox.put(FeedResumed(channel))
-        self._inbox.put_latest(channel, event)
+        self._inbox.put_latest(channel, draw)
 
     async def alive(self, rpc: SocketRpc) -> None:
         now = self._clock.monotonic()
-        self._inbox.put_latest("beat", Beat(now))
+        self._inbox.put_latest("beat", lambda: Beat(now))
         for channel in self.granted:
             silent_s = now - self._heard_at[channel]
             if channel not in self._live and silent_s > FIRST_MESSAGE_S:
@@ -105,7 +110,7 @@ class MarketEnd:
             self._lose(channel, "silent, while the venue's own ticker went on")
             return
         self._heard_at[channel] = quote.seen
-        self._inbox.put_latest(channel, QuoteSeen(quote))
+        self._inbox.put_latest(channel, lambda: QuoteSeen(quote))
 
     def _lose(self, channel: str, cause: str) -> None:
         """What the channel said is stale; subscribe again, for a book that means a new snapshot."""

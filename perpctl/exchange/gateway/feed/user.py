@@ -86,7 +86,8 @@ class UserEnd:
                 self._held.append(event)
 
     async def alive(self, rpc: SocketRpc) -> None:
-        self._inbox.put_latest("beat", Beat(self._clock.monotonic()))
+        now = self._clock.monotonic()
+        self._inbox.put_latest("beat", lambda: Beat(now))
         await self._line.budget.take(Pool.NON_MATCHING, Duty.STRATEGY)  # the probe's own credit
         await self.renew(rpc)
 
