@@ -131,8 +131,16 @@ class JournalReader:
         except ValueError as damage:
             raise sqlite.damaged(self.path, f"a line between {seqs[0]} and {seqs[-1]} is {damage}") from None
 
-    def verify(self) -> ChainVerdict:
-        """Walk the whole chain from its founding row; reports the first line that does not fit."""
+    def anchored(self) -> Head | None:
+        """The head as remembered outside the journal, None when it is not. Raises StateDamaged when garbled."""
+        return self._anchor.read()
+
+    def verify(self, anchored: Head | None = None) -> ChainVerdict:
+        """Walk the whole chain from its founding row; reports the first line that does not fit.
+
+        `anchored` must be read before the transaction, when there is one: others may write meanwhile.
+        """
+        anchored = anchored or (None if self.connection.in_transaction else self.anchored())
         last = Head(0, self._genesis)
         try:
             for seq, canonical, prev_hash, own_hash in self.connection.execute(
@@ -144,7 +152,6 @@ class JournalReader:
                 last = Head(seq, own_hash)
         except apsw.Error as damage:
             return ChainVerdict(last.seq, last, last.seq + 1, f"unreadable: {damage}")
-        anchored = self._anchor.read()
         if anchored is not None and anchored.seq > last.seq:
             return ChainVerdict(last.seq, last, last.seq + 1, f"missing: line {anchored.seq} was written")
         return ChainVerdict(last.seq, last)
@@ -359,7 +366,7 @@ class _Anchor:
     def read(self) -> Head | None:
         """None when there is none; StateDamaged when it holds something else."""
         try:
-            text = self._path.read_bytes()
+            text = self._read_settled()
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -371,6 +378,15 @@ class _Anchor:
             return Head(int(seq), bytes.fromhex(digest))
         except ValueError:
             raise sqlite.damaged(self._path, "it does not hold a journal's head") from None
+
+    def _read_settled(self) -> bytes:
+        """The content, read until it stays the same: another process may be in the middle of writing it."""
+        text = self._path.read_bytes()
+        for _ in range(10):
+            before, text = text, self._path.read_bytes()
+            if text == before:
+                break
+        return text
 
     def write(self, head: Head) -> None:
         with sqlite.named_errors(self._path):

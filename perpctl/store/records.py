@@ -249,15 +249,15 @@ def absent_reasons(plain_value: Mapping[str, Any], path: str) -> dict[str, str]:
     return {null: _reason(null) for null in _nulls(plain_value, path)}
 
 
-def _nulls(value: object, path: str) -> Iterator[str]:
-    if value is None:
-        yield path
-    elif isinstance(value, dict):
-        for name, member in value.items():
-            yield from _nulls(member, f"{path}.{name}")
-    elif isinstance(value, list):
-        for member in value:
-            yield from _nulls(member, path)
+def _nulls(value: Mapping[str, Any] | list[Any], path: str) -> Iterator[str]:
+    named = value.items() if isinstance(value, Mapping) else ((None, member) for member in value)
+    for name, member in named:
+        if member is None or isinstance(member, dict | list):
+            inner = path if name is None else f"{path}.{name}"
+            if member is None:
+                yield inner
+            else:
+                yield from _nulls(member, inner)
 
 
 def _reason(path: str) -> str:

@@ -86,6 +86,7 @@ def create(path: Path, first_rows: str, values: tuple[str, ...]) -> None:
             with contextlib.closing(apsw.Connection(str(building))) as connection:
                 migrate(connection, path)
                 connection.execute(first_rows, values)
+                connection.execute("PRAGMA journal_mode=WAL")  # kept in the file: changing it later waits for no lock
             with contextlib.suppress(FileExistsError):
                 os.link(building, path)
         finally:

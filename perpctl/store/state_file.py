@@ -74,9 +74,10 @@ def verify_state(path: Path, cash: Callable[[Views], str | None] | None = None) 
     """
     problems = list(_hash_problems(path))
     with JournalReader.open_read(path) as journal:
+        anchored = journal.anchored()
         journal.connection.execute("BEGIN")  # one moment for every read below
         schema = sqlite.version(journal.connection)
-        chain = journal.verify()
+        chain = journal.verify(anchored)
         if not chain.is_whole:
             problems.append(f"chain broken at line {chain.broken_at}: {chain.reason}")
         problems += _page_problems(journal.connection)

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -439,5 +440,9 @@ def _append_many(directory: Path, name: str, count: int = 100) -> None:
         with opened(directory) as journal:
             note(journal, *(f"{name}{n}" for n in range(count)))
         status = 0
+    except BaseException:
+        traceback.print_exc()
+        raise
     finally:
+        sys.stderr.flush()
         os._exit(status)
