@@ -84,6 +84,7 @@ GATEWAY_RULES = ExchangeRules(
     recent_orders_ms=30 * 60_000,
     recent_trades_ms=24 * 3_600_000,
     archive_delay_ms=60_000,
+    unfilled_kept_ms=7 * 24 * 3_600_000,
     max_slots=20,
     max_triggers=100,
     liquidation_share=D("0.2"),

@@ -79,6 +79,7 @@ class ExchangeRules(Struct, frozen=True):
     recent_orders_ms: int
     recent_trades_ms: int
     archive_delay_ms: int  # the archive lacks what is younger
+    unfilled_kept_ms: int  # orders that ended without a fill
     max_slots: int
     max_triggers: int
     liquidation_share: Decimal  # of a position, closed by each liquidation order

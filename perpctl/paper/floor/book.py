@@ -82,14 +82,12 @@ class Book(Struct):
     def best_offer(self, taker_sign: int, limit: Decimal) -> Offer | None:
         """What a taker with that limit hits next: better price first, then the outside that came before, then us."""
         side = self.makers(taker_sign)
-        own = side.resting[0] if side.resting else None
-        levels = self.outside(side)
-        if own and (not levels or not side.is_better(levels[0][0], own.price)):
-            same = bool(levels) and levels[0][0] == own.price
-            if not same or not own.ahead:
+        own, top = side.resting[0] if side.resting else None, side.top
+        if own and (top is None or not side.is_better(top[0], own.price)):
+            if top is None or top[0] != own.price or not own.ahead:
                 return None if side.is_better(limit, own.price) else Offer(own.price, own.remaining, own)
-            return _offer(side, limit, own.price, min(own.ahead, levels[0][1]))
-        return _offer(side, limit, *levels[0]) if levels else None
+            return _offer(side, limit, own.price, min(own.ahead, top[1]))
+        return _offer(side, limit, *top) if top else None
 
     def take_outside(self, side: Side, amount: Decimal) -> None:
         """Remove `amount` from the best outside level; who stood behind it moves up."""
@@ -124,6 +122,14 @@ class Book(Struct):
             return own if outside is None else outside
         return own if side.is_better(own, outside) else outside
 
+    def best_level(self, side: Side) -> Level | None:
+        """The best price of a side and all that is there, ours included."""
+        price = self.best_price(side)
+        if price is None:
+            return None
+        outside = side.top[1] if side.top and side.top[0] == price else ZERO
+        return price, outside + sum((own.remaining for own in side.resting if own.price == price), ZERO)
+
     def rest(self, sign: int, order_id: str, account_id: int, price: Decimal, amount: Decimal) -> None:
         """Queue an order behind everything at its price."""
         side = self.bids if sign > 0 else self.asks
@@ -135,13 +141,15 @@ class Book(Struct):
         self.change_id += 1
 
     def _queue_ahead(self, side: Side, price: Decimal) -> Decimal:
+        if side.top is None or side.is_better(price, side.top[0]):
+            return ZERO
         levels = self.outside(side)
         for level_price, amount in levels:
             if level_price == price:
                 return amount
             if side.is_better(price, level_price):
                 return ZERO
-        return levels[-1][1] if levels else ZERO  # beyond what is shown: as if somebody were there
+        return levels[-1][1]  # beyond what is shown: as if somebody were there
 
     def find(self, sign: int, order_id: str) -> Resting | None:
         """Our resting order of that id."""

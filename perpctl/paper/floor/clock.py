@@ -49,6 +49,7 @@ def _settle(venue: Venue) -> None:
         _end_day_orders(venue, account)
         for name, held in account.holdings.items():
             settle_session(venue, account, venue.markets[name], held)
+        _forget_unfilled(venue, account)
     for market in venue.markets.values():
         market.settlement_price = market.mark
 
@@ -58,6 +59,18 @@ def _end_day_orders(venue: Venue, account: Account) -> None:
         order = venue.orders[order_id]
         if order.is_live and order.time_in_force == "good_til_day":
             end(venue, order, "settlement")
+
+
+def _forget_unfilled(venue: Venue, account: Account) -> None:
+    """Orders that ended long ago without a fill are dropped; a year of quoting would drown in them."""
+    kept: list[str] = []
+    for order_id in account.closed:
+        order = venue.orders[order_id]
+        if order.filled or order.is_secondary_oto or order.updated_ms > venue.now - venue.rules.unfilled_kept_ms:
+            kept.append(order_id)
+        else:
+            del venue.orders[order_id]
+    account.closed = kept
 
 
 def _reopen(venue: Venue) -> None:

@@ -193,7 +193,7 @@ class Market(Struct):
 
     def ticker(self, open_interest: Decimal) -> TickerView:
         """The market at this moment; `open_interest` is ours, in base coin."""
-        bid, ask = self._best(self.book.bids.sign), self._best(self.book.asks.sign)
+        bid, ask = self.book.best_level(self.book.bids), self.book.best_level(self.book.asks)
         day = [bar for bar in self.hour_bars[-25:] if bar.at_ms > self.at_ms - DAY_MS]
         outside = OUTSIDE_INTEREST / self.product.start_price
         return TickerView(
@@ -220,10 +220,6 @@ class Market(Struct):
             volume=sum((bar.volume for bar in day), ZERO),
             volume_usd=sum((bar.cost for bar in day), ZERO),
         )
-
-    def _best(self, sign: int) -> tuple[Decimal, Decimal] | None:
-        levels = self.book.levels(self.book.makers(-sign), 1)
-        return levels[0] if levels else None
 
 
 def new_market(product: Product, rules: ExchangeRules, now: int) -> Market:

@@ -206,6 +206,21 @@ def test_recent_and_archive_overlap_and_neither_is_complete(floor: Floor) -> Non
     assert floor.exchange.trades(7, historical=True) == []
 
 
+def test_a_position_lock_cancels_what_grows_and_keeps_what_reduces(floor: Floor) -> None:
+    floor.buy("0.3")
+    growing, exit_order = floor.buy("0.1", "83000"), floor.sell("0.3", "85000", reduce_only=True)
+    floor.exchange.lock_account(7, floor.now, locked=False, position_locked=True)
+    assert floor.order(growing).cancel_reason == "position_locked"
+    assert floor.exchange.open_orders(7) == [exit_order.order]
+
+
+def test_orders_that_ended_unfilled_are_forgotten_after_a_week(floor: Floor) -> None:
+    gone, traded = floor.buy("0.1", "83000"), floor.buy("0.1")
+    floor.exchange.cancel(7, gone.order.order_id, floor.now)
+    floor.tick("84000", after_ms=8 * 86_400_000)
+    assert [order.order_id for order in floor.exchange.orders(7, historical=True)] == [traded.order.order_id]
+
+
 def test_valid_until_is_market_time(floor: Floor) -> None:
     until = floor.now + 5
     new = NewOrder(product=BTC.name, direction="buy", amount=D("0.1"), price=D(83000), valid_until=until)

@@ -11,9 +11,7 @@ D = Decimal
 
 
 def stop(floor: Floor, price: str, **members: object) -> Placed:
-    return floor.sell(
-        "0.3", type="stop_market", trigger="mark_price", trigger_price=price, reduce_only=True, **members
-    )
+    return floor.sell("0.3", type="stop_market", trigger="mark_price", trigger_price=price, reduce_only=True, **members)
 
 
 def child(type: str, price: str | None = None, trigger_price: str | None = None) -> NewOrder:
@@ -70,6 +68,15 @@ def test_a_take_fires_on_the_profitable_side_and_its_limit_may_rest(floor: Floor
     assert floor.order(take).state == "triggered"
     (made,) = floor.exchange.open_orders(7)
     assert (made.order_type, made.price, made.trigger_order_id) == ("limit", D("84300"), take.order.order_id)
+
+
+def test_a_fired_limit_beyond_the_band_is_moved_to_its_edge(floor: Floor) -> None:
+    floor.buy("0.3")
+    placed = floor.sell("0.3", "80000", type="stop_limit", trigger="mark_price", trigger_price="83500")
+    floor.tick("83400")
+    assert floor.order(placed).state == "triggered"
+    assert floor.exchange.orders(7)[0].price == D("82149.0")
+    assert floor.size() == 0
 
 
 def test_a_trailing_stop_climbs_and_never_comes_back(floor: Floor) -> None:
