@@ -65,7 +65,6 @@ class PaperServer:
     def __init__(self, options: Options, directory: Directory) -> None:
         self._options = options
         self._clock = SystemClock()
-        self._offset_s = self._clock.now().timestamp() - self._clock.monotonic()
         self._stopping = asyncio.Event()
         self._ca_file: Path | None = None
         keys = KeyRing(directory.path)
@@ -84,8 +83,8 @@ class PaperServer:
         self._app = Starlette(routes=[*self._sockets.routes(), *control.routes()])
 
     def wall(self) -> float:
-        """Wall seconds since the epoch; steady even when somebody sets the machine's clock."""
-        return self._offset_s + self._clock.monotonic()
+        """Wall seconds since the epoch: the clock that clients sign with, also after the machine slept."""
+        return self._clock.now().timestamp()
 
     async def run(self) -> None:
         """Serve until told to stop, or idle for too long."""

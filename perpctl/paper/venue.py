@@ -57,6 +57,7 @@ class Venue:
     _ticks: Iterator[Tick | None] = field(init=False)
     _next: Tick | None = None
     _anchor: tuple[float, int] | None = None  # (wall s, market ms) that market time is counted from
+    _last_wall_s: float = 0.0
     is_behind: bool = False  # the last slice ended before market time caught up
     _scale: dict[str, Decimal] = field(default_factory=dict)  # what the feed's prices are multiplied with
 
@@ -110,8 +111,9 @@ class Venue:
         """As `advance`, before a request; at full speed requests do not wait for the market."""
         if self.speed == MAX_SPEED:
             return
-        if self._anchor is None:
+        if self._anchor is None or wall_s < self._last_wall_s:  # or somebody set the machine's clock back
             self._anchor = (wall_s, self.exchange.now)
+        self._last_wall_s = wall_s
         since_wall, since_market = self._anchor
         target = since_market + int((wall_s - since_wall) * 1000 * self.speed)
         if self._run_until(target) and target > self.exchange.now:

@@ -169,6 +169,15 @@ def test_moved_prices_and_armed_accounts_outlive_the_process(tmp_path: Path) -> 
         assert abs(again.exchange.ticker(BTC).mark_price - 50_000) < 500
 
 
+def test_market_time_goes_on_when_the_wall_clock_is_set_back(tmp_path: Path) -> None:
+    with living(tmp_path) as venue:
+        for wall_s in (1000.0, 1000.01, 400.0, 400.01):
+            before = venue.exchange.now
+            venue.advance(wall_s)
+            assert venue.exchange.now >= before
+        assert venue.exchange.now > before
+
+
 def test_a_reset_begins_a_new_ledger(tmp_path: Path) -> None:
     with living(tmp_path) as venue:
         venue.advance(0.0)
