@@ -3,6 +3,7 @@
 from decimal import Decimal
 
 from perpctl.paper.floor.account import Account, account_view, initial_margin
+from perpctl.paper.floor.admission import check_form, check_open
 from perpctl.paper.floor.book import ZERO
 from perpctl.paper.floor.ledger import settle_session, transfer
 from perpctl.paper.floor.refusal import refusal
@@ -21,6 +22,8 @@ def slot_of(venue: Venue, account: Account, product: str) -> Account:
 def slot_for_order(venue: Venue, account: Account, new: NewOrder) -> Account:
     """The slot that an isolated order goes to, with its margin moved there. Raises Rejected."""
     market = venue.market(new.product)
+    check_open(venue, account, market, new.valid_until)
+    check_form(market, new)
     slots = venue.slots(account.account_id)
     slot = next((s for s in slots if s.slot_product == new.product), None)
     slot = slot or next((s for s in slots if s.slot_product is None), None)

@@ -41,6 +41,11 @@ def test_too_little_margin_is_refused_with_a_suggestion(floor: Floor) -> None:
     assert floor.exchange.account(7).balance == 100_000
 
 
+def test_a_malformed_isolated_order_moves_no_money(floor: Floor) -> None:
+    assert refused(lambda: floor.buy("0.3", "83000.05", isolated=True, allocated_margin="2000")) == 10043
+    assert [row.type for row in floor.exchange.ledger(7)] == ["deposit"]
+
+
 def test_a_closed_slot_hands_its_money_back_and_is_used_again(floor: Floor) -> None:
     floor.buy("0.3", isolated=True, allocated_margin="2000")
     floor.tick("84100")
