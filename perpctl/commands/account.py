@@ -12,7 +12,7 @@ def show() -> Ask:
     """Equity and margin of the pinned account, isolated slots included."""
     from perpctl.questions import account
 
-    return lambda desk: account.summary(desk)
+    return account.summary
 
 
 @app.carry_out("pin")
@@ -20,4 +20,4 @@ def pin() -> CarryOut:
     """Bind the profile to the account that its key reaches now."""
     from perpctl.procedures import pinning
 
-    return lambda desk: pinning.pin(desk)
+    return pinning.pin

@@ -16,7 +16,7 @@ def overview() -> Ask:
     """Rates, the next payment, and what today has paid."""
     from perpctl.questions import funding
 
-    return lambda desk: funding.overview(desk)
+    return funding.overview
 
 
 @app.ask("rates")
@@ -44,4 +44,4 @@ def schedule() -> Ask:
     """When funding is paid next, and about what each position would pay."""
     from perpctl.questions import funding
 
-    return lambda desk: funding.schedule(desk)
+    return funding.schedule

@@ -26,7 +26,7 @@ def list_() -> Ask:
     """Every perpetual of the venue with its increments and fees."""
     from perpctl.questions import market
 
-    return lambda desk: market.listing(desk)
+    return market.listing
 
 
 @app.ask("book")

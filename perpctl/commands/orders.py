@@ -16,7 +16,7 @@ def list_() -> Ask:
     """Every order at the venue that can still fill, whoever made it."""
     from perpctl.questions import orders
 
-    return lambda desk: orders.working(desk)
+    return orders.working
 
 
 @app.ask("trace")

@@ -14,7 +14,7 @@ app = Commands()
 @app.carry_out("reconcile")
 def reconcile(
     apply: Annotated[bool, typer.Option("--apply", help="Journal the corrections; no order is ever sent.")] = False,
-    adopt: Annotated[bool, typer.Option("--adopt", help="Take over the venue's word where nobody explains it.")] = False,
+    adopt: Annotated[bool, typer.Option("--adopt", help="Take over what nobody explains.")] = False,
 ) -> CarryOut:
     """Every difference with its cause: exit 0 clean, 1 differences, 3 could not be compared."""
     from perpctl.procedures import reconciling

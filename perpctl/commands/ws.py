@@ -12,7 +12,7 @@ app = Commands("The venue's sockets.")
 
 
 @app.ask("test", watch=False)
-def test_(  # noqa: PT028 - a command, no test
+def try_channels(
     symbols: Annotated[list[str] | None, typer.Argument(metavar="[SYMBOL]...", help="Default: the profile's.")] = None,
 ) -> Ask:
     """Connect, sign in, subscribe, and time the first message of each channel; a refused one is named."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -28,11 +28,20 @@ from perpctl.risk.gate import decide
 from perpctl.risk.limits import Limits
 from perpctl.risk.verdict import Decision
 from perpctl.risk.view import GateInput
+from perpctl.store.folds import IntentState
 from perpctl.store.intents import Grounds, Intents, Maker
 from perpctl.store.lease import Lease
 
 if TYPE_CHECKING:
     from perpctl.desk import Desk
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """How orders ended, by id; and the ids of those that their own state calls open."""
+
+    orders: Mapping[str, Order]
+    open_still: tuple[str, ...]
 
 
 class Hand:
@@ -80,26 +89,35 @@ class Hand:
             case _:
                 return "no mass cancel at this venue"
 
-    async def book_ends(self, orders: Sequence[Order]) -> dict[str, Order]:
+    async def book_ends(self, orders: Sequence[Order]) -> Ends:
         """How orders ended that listings no longer show: each read by its id and journaled, with its last fills.
 
-        By order id; one that cannot be read is left out, and stays as it is in the journal.
+        One that cannot be read stays as it is in the journal, for reconcile.
         """
-        read = await asyncio.gather(*(self._read_end(order) for order in orders))
-        ended = {order.order_id: after for order, after in zip(orders, read, strict=True) if after is not None}
-        fills = await self._fills_of([one for one in ended.values() if one.filled > 0])
+        read = [one for one in await asyncio.gather(*map(self._read_by_id, orders)) if one is not None]
+        ended = {order.order_id: order for order in read if order.status.is_terminal}
+        fills = await self._fills_of([order for order in ended.values() if order.filled > 0])
         for order in orders:
-            if (after := ended.get(order.order_id)) is not None:
+            after = ended.get(order.order_id)
+            if after is not None and not self._is_told(after):
                 mine = [fill for fill in fills if fill.order_id == order.order_id]
                 self._intents.cancel_confirmed(order, after, mine)
-        return ended
+        return Ends(ended, tuple(order.order_id for order in read if not order.status.is_terminal))
 
-    async def _read_end(self, order: Order) -> Order | None:
+    def _is_told(self, ended: Order) -> bool:
+        """Whether the journal has this end already, and every fill up to it."""
+        known = [one for one in self._projections.orders_of(ended.order_id) if one.order_id == ended.order_id]
+        return any(
+            one.cancel_state == "confirmed" and one.state is IntentState.TERMINAL and one.booked >= ended.filled
+            for one in known
+        )
+
+    async def _read_by_id(self, order: Order) -> Order | None:
         try:
             found = await self._exchange.order(order.identity or "", order.order_id)
         except PerpctlError:
             return None  # gone from the listings all the same; reconcile looks again
-        return next((one for one in found if one.order_id == order.order_id and one.status.is_terminal), None)
+        return next((one for one in found if one.order_id == order.order_id), None)
 
     async def _fills_of(self, orders: Sequence[Order]) -> tuple[Fill, ...]:
         if not orders:
