@@ -156,7 +156,7 @@ def known_variables() -> dict[str, str]:
 
 def key_of(name: str) -> str:
     """Identifies the files and variables that the settings of profile `name` are made from."""
-    made_by = {"": f"{__version__} {sys.executable} {name} {state_root()}"}
+    made_by = {"": f"{__version__} {sys.prefix} {name} {state_root()}"}
     return snapshot_key([path for path in config_files() if path.exists()], {**known_variables(), **made_by})
 
 
