@@ -145,7 +145,7 @@ class Control:
         return {"market_time_ms": exchange.now}
 
     def _advance(self, wanted: Answer) -> Answer:
-        self.venue.skip(float(wanted["seconds"]))
+        self.venue.skip(float(wanted["seconds"]), quiet=bool(wanted.get("quiet", False)))
         return {"market_time_ms": self.venue.exchange.now}
 
     def _announce(self, wanted: Answer) -> Answer:

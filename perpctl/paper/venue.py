@@ -122,12 +122,14 @@ class Venue:
         elif self.exchange.now < target:
             self._anchor = (wall_s, self.exchange.now)  # too slow for this speed: do not pile up a debt
 
-    def skip(self, seconds: float) -> None:
-        """Jump ahead in market time, through every tick in between."""
+    def skip(self, seconds: float, *, quiet: bool = False) -> None:
+        """Jump ahead in market time, through every tick in between; `quiet`: as if the market slept meanwhile."""
         target = self.exchange.now + int(seconds * 1000)
-        while not self._run_until(target):
+        while not quiet and not self._run_until(target):
             pass
         self.exchange.advance(max(target, self.exchange.now))
+        if quiet:
+            self._next, self._ticks = None, self.feed.ticks(self.exchange.now, self._prices())
         self.gateway.publish()
         self.record.checkpoint(self.exchange)
         self._anchor = None

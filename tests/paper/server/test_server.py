@@ -214,6 +214,19 @@ def test_the_control_plane_moves_prices_money_states_and_time(tmp_path: Path) ->
         assert exchange.post("private/get_positions", {}).json()["error"]["code"] == 13009
 
 
+def test_a_day_can_pass_at_once_with_its_settlement(tmp_path: Path) -> None:
+    with running(tmp_path) as exchange:
+        exchange.auth()
+        order(exchange, type="market", price=None, post_only=None)
+        before = exchange.rpc("public/get_time")
+        exchange.control("advance", seconds=86_400, quiet=True)
+        assert exchange.rpc("public/get_time") - before >= 86_400_000
+        rows = exchange.rpc("private/get_settlement_history_by_currency", currency="USDC")["settlements"]
+        assert [row["instrument_name"] for row in rows] == [BTC]
+        time.sleep(1.1)
+        assert exchange.rpc("public/ticker", instrument_name=BTC)["timestamp"] > before + 86_400_000
+
+
 def test_the_control_plane_refuses_nonsense_and_browsers(tmp_path: Path) -> None:
     with running(tmp_path) as exchange:
         address = exchange.ready["control"]
