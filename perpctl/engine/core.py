@@ -21,7 +21,7 @@ from perpctl.model.day import day_start_ms
 from perpctl.model.fill import Fill
 from perpctl.model.mode import Mode
 from perpctl.model.money import ZERO
-from perpctl.model.order import Order, OrderRequest
+from perpctl.model.order import Order, OrderRequest, OrderStatus
 from perpctl.model.position import Position
 from perpctl.risk.activity import Activity
 from perpctl.risk.breaches import LossWatch
@@ -208,7 +208,11 @@ class Core:
         self.note("REFUSED", working.request.product_id, f"{event.control}: {event.reason}")
         if event.control in HALTING:
             self._enter_mode(Mode.HALTED, f"gate: {event.reason}", risk=True)
-        self._refused(working)
+        product = self.products[working.request.product_id]
+        if working.is_stop and working.request.size != abs(product.position):
+            self.look_after(product)  # the position moved on between wish and gate: at once, in its new size
+        else:
+            self._refused(working)
 
     def _cancel_answered(self, event: e.CancelAnswered) -> None:
         if isinstance(event.outcome, port.Confirmed):
@@ -250,15 +254,23 @@ class Core:
             place_waiting(self, product)
 
     def unexpected(self, order: Order) -> None:
+        """An order that we do not follow: over, thought gone, or not ours."""
         if order.status.is_terminal:
             self.orders.foreign.pop(order.order_id, None)
-        elif order.identity in self.orders.finished and not order.is_trigger:
-            self.note("ALERT", order.product_id, f"order {order.order_id} was thought gone and is live: cancelled")
-            self.asked.append(e.CancelEntry(order, "was thought gone"))
+        elif order.identity in self.orders.finished:
+            self._returned(order)
         else:
             if order.order_id not in self.orders.foreign:
                 self.note("FOREIGN", order.product_id, f"order {order.order_id} is not this bot's: counted")
             self.orders.foreign[order.order_id] = order
+
+    def _returned(self, order: Order) -> None:
+        """A stop that fired says so late; anything else that was thought gone is cancelled on sight."""
+        if order.is_trigger and order.status is not OrderStatus.UNTRIGGERED:
+            return
+        self.note("ALERT", order.product_id, f"order {order.order_id} was thought gone and is live: cancelled")
+        cancel = e.CancelStop if order.is_trigger else e.CancelEntry
+        self.asked.append(cancel(order, "was thought gone"))
 
     def fill_seen(self, fill: Fill) -> None:
         self.user_heard = self.now

@@ -33,6 +33,8 @@ from perpctl.store.journal import Journal
 from perpctl.store.lease import Held, Lease
 from perpctl.store.records import Kind
 
+MAX = "max"
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -64,6 +66,8 @@ async def run(desk: Desk, options: Options) -> int:
     check(desk.settings, options)
     limits = limits_of(desk.settings, options)
     strategy = choose(options.strategy)
+    if options.speed == MAX:
+        return await _simulate(desk, options, limits)
     name = algorithm_id(strategy())
     with _lease(desk.settings.state_dir, name, desk.journal()) as lease:
         async with OwnExchange(desk, options.feed_words) as exchange_of_ours:
@@ -79,6 +83,19 @@ async def run(desk: Desk, options: Options) -> int:
                 exchange_of_ours.leave()
     render.show(summary(bot, ended, frame), render.Form.TABLE if is_live() else render.Form.JSONL)
     return int(ended.exit_code)
+
+
+async def _simulate(desk: Desk, options: Options, limits: Limits) -> int:
+    from perpctl.engine.simulation.play import Script
+    from perpctl.engine.simulation.showing import Showing, simulate
+
+    feed, symbols = options.feed or "synthetic", options.symbols or desk.settings.symbols
+    seed = options.seed or 0
+    level = options.risk_level or desk.settings.risk_level or "?"
+    frame = Frame("paper", desk.settings.venue, "1", "in memory", f"{feed}, speed max, seed {seed}", level)
+    script = Script(feed, seed, options.duration_s, symbols, limits, choose(options.strategy))
+    form = render.Form.TABLE if is_live() else render.Form.JSONL
+    return await simulate(script, desk.settings.state_dir / "simulation", Showing(frame, form))
 
 
 def check(settings: Profile, options: Options) -> None:

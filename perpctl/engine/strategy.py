@@ -38,6 +38,7 @@ class View:
     entry_price: Decimal | None
     target_max: Decimal  # largest position to aim at, base coin: 60 % of the limit
     max_order: Decimal  # largest order, base coin
+    closed: frozenset[Side]  # sides on which no position may grow: funding against it is too high
     may_increase: bool  # False in reduce_only: only immediate orders towards zero are carried out
     orders_left: int  # of the day's allowance
     orders_a_day: int

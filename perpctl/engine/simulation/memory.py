@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -157,11 +157,11 @@ class Stage:
     client: Gateway
     clock: VirtualClock
 
-    async def play(self, beside: asyncio.Task[object]) -> int:
+    async def play(self, beside: asyncio.Task[object], is_enough: Callable[[], bool]) -> int:
         """Every tick of the feed, each dealt with before the next, while `beside` runs; how many there were."""
         ticks = 0
         await self.clock.sleep(STEP_S)  # let the bot connect
-        while not beside.done() and self.venue.step() is not None:
+        while not beside.done() and not is_enough() and self.venue.step() is not None:
             self.memory.deliver()
             ticks += 1
             await self.clock.sleep(STEP_S)

@@ -71,20 +71,30 @@ class Played:
     is_whole: bool
 
 
-def play(script: Script, directory: Path, told: Told | None = None) -> tuple[Bot, Played]:
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """Who is told what matters while it plays, and may say that it is enough."""
+
+    told: Told = lambda bot, note: None
+    is_enough: Callable[[], bool] = lambda: False
+
+
+def play(script: Script, directory: Path, audience: Audience | None = None) -> tuple[Bot, Played]:
     """Play the script in a directory that is emptied first. Raises UsageError, FeedFileError."""
     start_ms, ticks = _feed(script)
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(mode=0o700, parents=True)
     loop = VirtualLoop()
     clock = VirtualClock(loop, from_ms(start_ms))
-    return run_virtually(loop, _play(script, (start_ms, ticks), clock, directory, told))
+    return run_virtually(loop, _play(script, (start_ms, ticks), clock, directory, audience or Audience()))
 
 
 def _feed(script: Script) -> Feed:
     feed = feed_of(script.feed, script.seed, script.start_ms)
     if feed.is_live:
-        raise UsageError("the venue's own market cannot be played faster than it runs", not_done="nothing was simulated")
+        raise UsageError(
+            "the venue's own market cannot be played faster than it runs", not_done="nothing was simulated"
+        )
     ticks: Iterator[Tick] = (tick for tick in feed.ticks(feed.start_ms, {}) if tick is not None)
     if script.market_s is not None:
         ends_ms = feed.start_ms + int(script.market_s * 1000)
@@ -99,18 +109,17 @@ def _feed(script: Script) -> Feed:
 
 
 async def _play(
-    script: Script, feed: Feed, clock: VirtualClock, directory: Path, told: Told | None
+    script: Script, feed: Feed, clock: VirtualClock, directory: Path, audience: Audience
 ) -> tuple[Bot, Played]:
     key = hashlib.sha256(f"{NAME} {script.seed}".encode()).digest()
     with _gear(script, feed, clock, directory, key) as (stage, gear):
         stage.venue.step()
         bot = await open_bot(gear, Setup(Rules(script.limits, user_silent_s=None), script.strategy, key))
-        if told is not None:
-            bot.watchers.append(partial(_tell, bot, told))
+        bot.watchers.append(partial(_tell, bot, audience.told))
         start = (await stage.client.account()).equity
         running = asyncio.create_task(bot.run())
         began, from_market = time.perf_counter(), bot.core.market_ms
-        ticks = await stage.play(running)
+        ticks = await stage.play(running, audience.is_enough)
         took = time.perf_counter() - began
         await bot.reconcile()
         await bot.book_funding()

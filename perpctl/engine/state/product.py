@@ -91,11 +91,12 @@ class Product:
     def entry(self, wish: Desired, identity: str, may_increase: bool) -> OrderRequest | None:
         """The order for a wish; None when nothing is left of it.
 
-        What is taken against the position closes at most the position: no order of ours changes its sign.
+        What is taken against the position closes at most the position: no order of ours changes its sign. What rests
+        against it and fits into it goes out reduce-only too: an exit must not wait for what guards entries.
         """
         against = wish.side.sign * self.position < 0
-        reduces = wish.take and against
-        if not reduces and not may_increase:
+        reduces = against and (wish.take or wish.size <= abs(self.position))
+        if not may_increase and not (reduces and wish.take):
             return None
         size = floor_to(min(wish.size, abs(self.position)) if reduces else wish.size, self.instrument.size_step)
         if size < self.instrument.min_size:

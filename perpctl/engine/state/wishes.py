@@ -12,6 +12,7 @@ from perpctl.engine.state.product import Product
 from perpctl.engine.state.working import Stage, Working
 from perpctl.engine.strategy import Desired, View
 from perpctl.model.mode import Mode
+from perpctl.model.order import Side
 from perpctl.risk.bounds import Market, effective
 from perpctl.risk.conduct import CANCEL_SHARE, bucket_load
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from perpctl.engine.core import Core
 
 HUNDRED = Decimal(100)
+NEARLY = Decimal("0.99")  # an order is judged at its own price where that is dearer than the reference
 WISH_S = 2.0  # a wish that could not be sent for so long is forgotten
 _GOING = frozenset({Stage.SENDING, Stage.CANCELLING, Stage.UNKNOWN})
 _MESSAGES = (e.PlaceEntry, e.PlaceStop, e.CloseNow, e.CancelEntry, e.CancelStop)
@@ -43,12 +45,20 @@ def view_of(core: Core, product: Product) -> View:
         position=product.position,
         entry_price=product.held.entry_price,
         target_max=bounds.position_size * limits.strategy_target_pct / HUNDRED / len(core.products),
-        max_order=bounds.order_size,
+        max_order=bounds.order_size * NEARLY,
+        closed=_closed(quote.funding_8h, limits.max_funding_against_pct),
         may_increase=core.mode is Mode.NORMAL,
         orders_left=max(0, orders_a_day - core.activity.recent(core.market_ms).orders_today),
         orders_a_day=orders_a_day,
         day_left=day_left(quote.at_ms),
     )
+
+
+def _closed(rate_8h: Decimal | None, limit_pct: Decimal) -> frozenset[Side]:
+    """The side that would pay more funding than is allowed; both while the rate is unknown."""
+    if rate_8h is None:
+        return frozenset(Side)
+    return frozenset(side for side in Side if rate_8h * side.sign * HUNDRED >= limit_pct)
 
 
 def cancel_unwanted(core: Core, product: Product) -> None:

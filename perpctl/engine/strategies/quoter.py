@@ -73,5 +73,7 @@ class Quoter:
 
     @staticmethod
     def _room(slice_: Decimal, view: View, sign: int) -> Decimal:
-        room = view.target_max - sign * view.position
+        """What a quote may add: up to the largest position, or to nothing where funding closes the side."""
+        side = Side.BUY if sign > 0 else Side.SELL
+        room = (ZERO if side in view.closed else view.target_max) - sign * view.position
         return floor_to(max(ZERO, min(slice_, room)), view.instrument.size_step)

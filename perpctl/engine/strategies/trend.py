@@ -81,7 +81,8 @@ class Trend:
         elif z * self._direction <= 0:
             self._direction = 0
         share = min(Decimal(1), self.params.risk_a_day / (a_minute * MINUTES_A_DAY.sqrt()))
-        return self._direction * share * view.target_max
+        side = Side.BUY if self._direction > 0 else Side.SELL
+        return ZERO if side in view.closed else self._direction * share * view.target_max
 
     def _orders_towards(self, target: Decimal, view: View) -> Sequence[Desired]:
         missing = target - view.position
