@@ -125,9 +125,10 @@ class TokenStore:
 
 
 def require_scope(method: str, grant: Grant) -> None:
-    """Raises RpcError 13021 when the key may not call this: reads want view, everything else wants trade."""
+    """Raises RpcError 13021 when the key may not call this: reads want view, money transfer, everything else trade."""
     reading = method.startswith(_TRADE_READS) or method in _SESSION_METHODS
-    if ("view" if reading else "trade") not in grant.scopes:
+    wanted = "view" if reading else "transfer" if method.startswith("private/submit_transfer") else "trade"
+    if wanted not in grant.scopes:
         raise RpcError("forbidden")
 
 

@@ -217,6 +217,35 @@ def get_subaccounts(call: Call) -> Any:
     return [_subaccount(call.exchange.account(account), with_portfolio) for account in ids]
 
 
+def submit_transfer_between_subaccounts(call: Call) -> Any:
+    """Cash between the account and a slot of it. Here `nonce` is an idempotency key: a repeat returns the first."""
+    params = call.params
+    if params.need_word("currency") != call.exchange.rules.currency:
+        raise invalid("currency", "only the settlement currency can be moved")
+    amount, destination = params.need_number("amount"), params.need_whole("destination")
+    source, nonce = params.whole("source") or call.account, params.word("nonce")
+    done = call.gateway.transfers
+    if nonce is not None and (repeated := done.get(f"{call.account}:{nonce}")):
+        return repeated
+    mine = (call.account, *call.exchange.slot_ids(call.account))
+    for name, account in (("source", source), ("destination", destination)):
+        if account not in mine:
+            raise invalid(name, "not a subaccount of this account")
+    call.exchange.transfer(source, destination, amount, call.now)
+    row = {
+        "id": len(done) + 1,
+        "amount": amount,
+        "currency": call.exchange.rules.currency,
+        "direction": "payment",
+        "other_side": call.exchange.account(destination).username,
+        "state": "confirmed",
+        "type": "subaccount",
+        "created_timestamp": call.now,
+        "updated_timestamp": call.now,
+    }
+    return done.setdefault(f"{call.account}:{nonce or len(done)}", row)
+
+
 def _subaccount(view: AccountView, with_portfolio: bool) -> dict[str, Any]:
     shown = rows.owner(view)
     row = {
@@ -272,5 +301,6 @@ METHODS = {
         get_settlement_history_by_currency,
         get_settlement_history_by_instrument,
         get_subaccounts,
+        submit_transfer_between_subaccounts,
     )
 }

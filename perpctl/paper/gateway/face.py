@@ -60,7 +60,6 @@ LACKING = frozenset(
         "private/get_order_margin_by_ids",
         "private/get_max_order_size",
         "private/get_subaccounts_details",
-        "private/submit_transfer_between_subaccounts",
         "private/change_margin_model",
         "private/pme/simulate",
         "private/simulate_portfolio",
@@ -155,6 +154,7 @@ class Gateway:
         self.sessions: list[GatewaySession] = []
         self.armed_accounts: set[int] = set()  # new sockets of these start with cancel-on-disconnect armed
         self.armed_connections: dict[str, int] = {}
+        self.transfers: dict[str, dict[str, Any]] = {}  # by account and nonce, of this process
         self.announcements: list[dict[str, Any]] = []
         self.access_log: list[dict[str, Any]] = []
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from tests.paper.gateway.trader import BTC, ETH, Refused, Trader
+from tests.paper.gateway.trader import BTC, ETH, Refused, Trader, new_trader
 
 DAY_S = 86_400
 
@@ -227,3 +227,22 @@ def test_announcements_are_newest_first(trader: Trader) -> None:
         trader.venue.gateway.announce(f"n{number}", "", important=False, wall_s=trader.venue.wall_s + number)
     titles = [row["title"] for row in trader.http("public/get_announcements", count=2)]
     assert titles == ["n2", "n1"]
+
+
+def test_cash_moves_into_a_slot_once_for_each_nonce() -> None:
+    trader = new_trader(permissions=("view", "trade", "transfer"))
+    trader.fill(amount=0.01, isolated=True, allocated_margin=100)
+    (slot,) = [row["id"] for row in trader.http("private/get_subaccounts", include_isolated=True)[1:]]
+    moved = {"currency": "USDC", "amount": 25, "destination": slot, "nonce": "once"}
+    before = trader.http("private/get_account_summary", currency="USDC")["balance"]
+    first = trader.http("private/submit_transfer_between_subaccounts", **moved)
+    assert trader.http("private/submit_transfer_between_subaccounts", **moved) == first
+    assert before - trader.http("private/get_account_summary", currency="USDC")["balance"] == 25
+    with pytest.raises(Refused):
+        trader.http("private/submit_transfer_between_subaccounts", **(moved | {"destination": 99, "nonce": "x"}))
+
+
+def test_moving_cash_needs_the_transfer_permission(trader: Trader) -> None:
+    with pytest.raises(Refused) as refused:
+        trader.http("private/submit_transfer_between_subaccounts", currency="USDC", amount=1, destination=5)
+    assert refused.value.code == 13021
