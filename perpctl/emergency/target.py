@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -232,8 +233,13 @@ def _started_server(target: Target) -> dict[str, Any]:
             start_new_session=True,
         )
         assert child.stdout is not None
-        ready, _, _ = select.select([child.stdout], [], [], _START_S)
-        server: dict[str, Any] = json.loads(child.stdout.readline() if ready else b"")
+        with child.stdout as answer:
+            ready, _, _ = select.select([answer], [], [], _START_S)
+            line = answer.readline() if ready else b""
+        if not line:
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(1)  # it gave up: let it finish saying why
+        server: dict[str, Any] = json.loads(line)
         server["gateway_http"]
         return server
     except OSError as why:
