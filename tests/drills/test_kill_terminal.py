@@ -1,0 +1,121 @@
+"""Kill at a terminal: one typed word before anything, Ctrl-C that asks, and a kill that goes on."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from perpctl.store.latch import Latch, Mode
+from tests.drills.killing import BTC, Desk, running_exchange, wait_until
+
+pytestmark = pytest.mark.drill
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    with running_exchange(tmp_path / "exchange") as exchange:
+        desk = Desk(tmp_path / "state", tmp_path / "config", exchange)
+        desk.validate()
+        yield desk
+        desk.end_workers()
+
+
+class Terminal:
+    """A program on a pseudo-terminal."""
+
+    def __init__(self, desk: Desk, *words: str) -> None:
+        self.seen = ""
+        self.desk = desk
+        self.descriptor, far = pty.openpty()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "perpctl.emergency.kill", *words],
+            env=desk.environment,
+            stdin=far,
+            stdout=far,
+            stderr=far,
+            preexec_fn=_lead_session,
+        )
+        os.close(far)
+        os.set_blocking(self.descriptor, False)
+
+    def read(self) -> str:
+        try:
+            self.seen += os.read(self.descriptor, 1 << 16).decode(errors="replace")
+        except (BlockingIOError, OSError):  # nothing yet, or nobody left
+            pass
+        return self.seen
+
+    def expect(self, pattern: str, seconds: float = 10) -> None:
+        wait_until(lambda: re.search(pattern, self.read()), seconds)
+
+    def type(self, text: str) -> None:
+        os.write(self.descriptor, text.encode())
+
+    def end(self, seconds: float = 20) -> int:
+        wait_until(lambda: self.read() is not None and self.process.poll() is not None, seconds)
+        self.read()
+        os.close(self.descriptor)
+        return self.process.returncode
+
+
+def _lead_session() -> None:
+    import fcntl
+    import termios
+
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def test_another_word_than_the_one_asked_for_does_nothing(desk: Desk) -> None:
+    terminal = Terminal(desk, "-p", "paper")
+    terminal.expect("Type paper to go on")
+    assert not (desk.directory / "latch").exists(), "nothing is done before the word"
+    terminal.type("yes\n")
+    assert terminal.end() == 5
+    assert not (desk.directory / "latch").exists()
+
+
+def test_the_typed_word_kills(desk: Desk) -> None:
+    desk.exchange.trader().market("buy", BTC, "0.1")
+    terminal = Terminal(desk, "-p", "paper")
+    terminal.expect("Type paper to go on")
+    terminal.type("paper\n")
+    assert terminal.end() == 0
+    assert desk.exchange.is_flat
+    assert "PROVEN FLAT" in terminal.seen
+
+
+def test_ctrl_c_asks_once_and_no_goes_on_watching(desk: Desk) -> None:
+    desk.exchange.trader().market("buy", BTC, "0.1")
+    terminal = Terminal(desk, "-p", "paper", "--force")
+    terminal.expect("latch")
+    terminal.type("\x03")
+    terminal.expect(r"Stop watching\?")
+    terminal.type("n\n")
+    assert terminal.end() == 0
+    assert desk.exchange.is_flat
+
+
+def test_the_second_ctrl_c_leaves_and_the_kill_goes_on(desk: Desk) -> None:
+    desk.exchange.trader().market("buy", BTC, "0.1")
+    desk.exchange.fault(kind="delay", method="private/sell", seconds=1.5, count=1)
+    terminal = Terminal(desk, "-p", "paper", "--force")
+    terminal.expect("latch")
+    terminal.type("\x03")
+    terminal.expect(r"Stop watching\?")
+    terminal.type("\x03")
+    assert terminal.end() == 3
+    assert "The kill goes on" in terminal.seen
+    assert Latch(desk.directory / "latch").read().mode is Mode.HALTED
+    wait_until(lambda: desk.exchange.is_flat, 10)
+    wait_until(lambda: desk.worker() is None, 15)
+    time.sleep(0.2)
+    assert desk.kill("-p", "paper", "--status").code == 0
