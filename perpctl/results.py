@@ -195,3 +195,4 @@ class Plan:
     steps: tuple[Step, ...]
     typed: str = ""
     reason_required: bool = False
+    command: str = ""  # what to type for it again, where the name alone says too little

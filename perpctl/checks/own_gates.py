@@ -22,23 +22,24 @@ if TYPE_CHECKING:
 
 DISK_FAIL, DISK_WARN = 1 << 30, 5 << 30  # bytes free
 CLEAN_WARN_S = 300
+JUDGED_BY_RESUME = frozenset({"latch", "daily loss", "kill", "reconcile"})
 
 
 def gates(desk: Desk, *, resuming: bool) -> Sequence[Gate]:
-    """In the order of the screen; a resume is about the latch, so it is not asked then."""
+    """In the order of the screen; a resume judges latch, kill, reconcile and the day's loss itself."""
     asked = _Asked(desk)
-    latch = () if resuming else (Gate("OURSELVES", "latch", asked.latch),)
-    return (
+    found = (
         Gate("RISK", "limits", asked.limits),
         Gate("RISK", "daily loss", asked.day),
-        *latch,
+        Gate("OURSELVES", "latch", asked.latch),
         Gate("OURSELVES", "kill", asked.kill),
         Gate("OURSELVES", "lease", asked.lease),
         Gate("OURSELVES", "journal", asked.journal),
         Gate("OURSELVES", "unknown orders", asked.unknown),
-        *(() if resuming else (Gate("OURSELVES", "reconcile", asked.reconcile),)),
+        Gate("OURSELVES", "reconcile", asked.reconcile),
         Gate("OURSELVES", "version, settings", asked.version),
     )
+    return tuple(one for one in found if not (resuming and one.name in JUDGED_BY_RESUME))
 
 
 class _Asked:

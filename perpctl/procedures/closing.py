@@ -46,6 +46,7 @@ class Amount:
     value: Decimal
     share: bool
     to: bool
+    typed: str
 
     @classmethod
     def given(cls, by: str | None, to: str | None) -> Amount:
@@ -62,14 +63,13 @@ class Amount:
             raise _wrong(f"{text!r} is no size in base coin{'' if to is not None else ' and no percentage (0 to 100)'}")
         if to is None and value == 0:
             raise _wrong(f"--by {text} reduces nothing")
-        return cls(value, share, to is not None)
+        return cls(value, share, to is not None, f"--{'by' if to is None else 'to'} {text}")
 
     def target(self, held: Decimal, instrument: Instrument) -> Decimal:
         """The size that should be left, in whole steps. Raises UsageError."""
         left = self.value if self.to else held - (held * self.value / 100 if self.share else self.value)
         if left > held or left < 0:
-            word = "--to" if self.to else "--by"
-            raise _wrong(f"{word} {self.value:f} does not shrink a position of {held:f} {instrument.base}")
+            raise _wrong(f"{self.typed} does not shrink a position of {held:f} {instrument.base}")
         sent = held if left == 0 else floor_to(held - left, instrument.size_step)
         if sent < instrument.min_size and held != left:
             raise _wrong(f"that is less than the smallest order, {instrument.min_size:f} {instrument.base}")
@@ -83,12 +83,14 @@ def _wrong(message: str) -> UsageError:
 async def close_all(desk: Desk, manner: Manner) -> Plan:
     """Close every position of every slot."""
     exchange = await desk.exchange()
-    return await _plan(desk, "positions close-all", await exchange.positions(), {}, manner)
+    name = "positions close-all"
+    return await _plan(desk, (name, name), await exchange.positions(), {}, manner)
 
 
 async def close(desk: Desk, symbol: str, slot: int | None, manner: Manner) -> Plan:
     """Close one product, in one slot or all of them."""
-    return await _plan(desk, f"positions close {symbol}", await _of(desk, symbol, slot), {}, manner)
+    named = f"positions close {symbol}{_slot(slot)}"
+    return await _plan(desk, ("positions close", named), await _of(desk, symbol, slot), {}, manner)
 
 
 async def reduce(desk: Desk, symbol: str, slot: int | None, amount: Amount, manner: Manner) -> Plan:
@@ -96,7 +98,12 @@ async def reduce(desk: Desk, symbol: str, slot: int | None, amount: Amount, mann
     instrument = await (await desk.exchange()).instrument(symbol)
     positions = await _of(desk, symbol, slot)
     targets = {key_of(one): amount.target(abs(one.size), instrument) for one in positions}
-    return await _plan(desk, f"positions reduce {symbol}", positions, targets, manner)
+    named = f"positions reduce {symbol}{_slot(slot)} {amount.typed}"
+    return await _plan(desk, ("positions reduce", named), positions, targets, manner)
+
+
+def _slot(slot: int | None) -> str:
+    return "" if slot is None else f" --slot {slot}"
 
 
 async def _of(desk: Desk, symbol: str, slot: int | None) -> tuple[Position, ...]:
@@ -107,9 +114,9 @@ async def _of(desk: Desk, symbol: str, slot: int | None) -> tuple[Position, ...]
 
 
 async def _plan(
-    desk: Desk, name: str, positions: tuple[Position, ...], targets: Mapping[Key, Decimal], manner: Manner
+    desk: Desk, named: tuple[str, str], positions: tuple[Position, ...], targets: Mapping[Key, Decimal], manner: Manner
 ) -> Plan:
-    """`targets` are the sizes to keep; a position without one is closed."""
+    """`named`: the plan and what was typed for it. `targets` are the sizes to keep; one without is closed."""
     exchange = await desk.exchange()
     aims = {key_of(one): Aim(targets.get(key_of(one), Decimal(0)), one.size) for one in positions}
 
@@ -131,7 +138,8 @@ async def _plan(
         steps.append(_leftover_stops(desk, exchange, closed))
     sides = ";".join(f"{one.product_id}/{one.slot}:{one.size > 0}" for one in positions)
     confirm = Confirm.YES if aims else Confirm.NONE
-    return Plan(name, await desk.scope(), Risk.LOWERS, confirm, sides, tuple(steps))
+    name, command = named
+    return Plan(name, await desk.scope(), Risk.LOWERS, confirm, sides, tuple(steps), command=command)
 
 
 def _leftover_stops(desk: Desk, exchange: Exchange, closed: frozenset[Key]) -> Step:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from perpctl.clock import to_ms
+from perpctl.clock import from_ms, to_ms
 from perpctl.desk import operator
-from perpctl.errors import ExitCode, RefusedBySafety
+from perpctl.errors import ExitCode, PerpctlError, RefusedBySafety, StateDamaged, UnknownState
+from perpctl.model.day import conservative_equity, day_start_ms
 from perpctl.procedures import cancelling
+from perpctl.questions.limits import limits_of
 from perpctl.results import Confirm, Done, Plan, Risk, Step, StepResult
-from perpctl.store.latch import LatchState, Mode
+from perpctl.risk.breaches import mode_after_resume
+from perpctl.risk.limits import Limits
+from perpctl.store.latch import Latch, LatchState, Mode
 from perpctl.store.records import Kind
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from perpctl.desk import Desk
 
 RECONCILED_WITHIN_S = 300
@@ -32,21 +38,25 @@ async def _tighten(desk: Desk, name: str, mode: Mode, reason: str) -> Plan:
     """The latch needs no venue, so it is step one, and a venue that is down does not keep it from being written."""
 
     async def latch_preview() -> str:
-        return f"latch {desk.latch().path}: {desk.latch().read().mode} -> {mode}"
+        return f"latch {desk.latch().path}: {_own(desk).read().mode} -> {mode}{_others(desk)}"
 
     async def latch_perform() -> StepResult:
         return _latched(desk, mode, reason)
 
     async def latch_done() -> bool:
-        return desk.latch().read().mode is mode
+        state = _own(desk).read()
+        return state.mode is mode and state.cause not in ("absent", "unreadable")
 
     async def entries_preview() -> str:
         plan = await cancelling.cancel_all(desk)
         return await plan.steps[0].preview()
 
     async def entries_perform() -> StepResult:
-        plan = await cancelling.cancel_all(desk)
-        return await plan.steps[0].perform()
+        try:
+            plan = await cancelling.cancel_all(desk)
+            return await plan.steps[0].perform()
+        except PerpctlError as why:
+            return _latched_only(desk, why)
 
     return Plan(
         name=name,
@@ -61,53 +71,70 @@ async def _tighten(desk: Desk, name: str, mode: Mode, reason: str) -> Plan:
     )
 
 
+def _latched_only(desk: Desk, why: PerpctlError) -> StepResult:
+    """The latch stands, and what rests at the venue is not known to be gone."""
+    held = _own(desk).read().mode
+    words = f"LATCHED {held}, but the resting entries are unknown: {why.message}"
+    name = desk.settings.profile
+    again = [f"perpctl cancel-all -p {name} --force", f"perpctl kill -p {name} --dry-run"]
+    code = None if isinstance(why, UnknownState) else why.exit_code
+    return StepResult(Done.UNKNOWN, words, ("resting entries may still fill",), {"next": list(again)}, code)
+
+
+def _own(desk: Desk) -> Latch:
+    """The latch of this profile alone, without what else can halt it."""
+    return Latch(desk.latch().path)
+
+
+def _others(desk: Desk) -> str:
+    """What halts it besides our own latch, named."""
+    state = desk.latch().read()
+    return f"; besides, {state.why}" if state != _own(desk).read() and state.mode is not Mode.NORMAL else ""
+
+
 def _latched(desk: Desk, mode: Mode, reason: str) -> StepResult:
-    latch, before = desk.latch(), desk.latch().read()
+    latch, before = _own(desk), _own(desk).read()
     wanted = LatchState(mode, operator(), reason or "no reason given", to_ms(desk.clock.now()), "human")
     stands = latch.tighten(wanted)
     if (read_back := latch.read()).mode is not stands.mode:
-        return StepResult(Done.UNKNOWN, f"the latch reads back {read_back.mode}, not {stands.mode}")
-    _journal(desk, before, read_back)
+        return StepResult(Done.UNKNOWN, f"NOT LATCHED: the latch reads back {read_back.mode}, not {stands.mode}")
     held = "" if stands == wanted else f" ({stands.why!r} by {stands.who} holds tighter and stays)"
-    return StepResult(Done.DONE, f"{before.mode} -> {read_back.mode}, durable, read back{held}")
+    words = f"LATCHED: {before.mode} -> {read_back.mode}, durable, read back{held}{_others(desk)}"
+    try:
+        _journal(desk, before, read_back)
+    except StateDamaged as why:
+        return StepResult(Done.DONE, f"{words}; NOT JOURNALED ({why.message})", ("the journal lacks this change",))
+    return StepResult(Done.DONE, words)
 
 
 async def resume(desk: Desk, who: str, reason: str) -> Plan:
     """Leave a halt: refused while a kill is pending, while not reconciled within 5 min, or without a name and a reason.
 
-    `--reason` and the name are asked for by the command; nothing here is skipped by `--yes`.
+    Into reduce-only at most while the day's loss stands at or past the reduce line. `--yes` skips nothing of it.
     """
-    if not who:
+    if not who.strip():
         raise RefusedBySafety(
             "resume takes the name of a human",
             not_done="the mode was left as it is",
-            next_commands=('perpctl resume --as NAME --reason "..."',),
+            next_commands=(f'perpctl resume -p {desk.settings.profile} --as NAME --reason "..."',),
         )
-    before = desk.latch().read()
+    before = _own(desk).read()
 
     async def gates_preview() -> str:
-        return (
-            "; ".join(await _objections(desk, before)) or "no objection: no kill pending, reconciled, preflight green"
-        )
+        objections = await _objections(desk)
+        return "REFUSED: " + "; ".join(objections) if objections else "no kill pending, reconciled, preflight green"
 
     async def gates_perform() -> StepResult:
-        objections = await _objections(desk, before)
-        if objections:
+        if objections := await _objections(desk):
             return StepResult(Done.REFUSED, "; ".join(objections), (), {"next": list(_cures(desk))}, ExitCode.REFUSED)
         return StepResult(Done.DONE, "no kill pending, reconciled, preflight green")
 
     async def leave_preview() -> str:
-        return f"latch {before.mode} -> normal, by {who}"
+        mode, why = await _allowed(desk)
+        return f"latch {before.mode} -> {mode}, by {who}{why}"
 
     async def leave_perform() -> StepResult:
-        after = LatchState(Mode.NORMAL, who, reason, to_ms(desk.clock.now()), "human")
-        desk.latch().write(after, seen=before)
-        read_back = desk.latch().read()
-        _journal(desk, before, read_back)
-        if read_back.mode is not Mode.NORMAL:
-            left = f"{read_back.cause}: {read_back.why}"
-            return StepResult(Done.PARTIAL, f"our latch says normal, but {left} still halts", (left,))
-        return StepResult(Done.DONE, f"{before.mode} -> normal, read back")
+        return await _left(desk, before, who.strip(), reason)
 
     async def left_already() -> bool:
         return desk.latch().read().mode is Mode.NORMAL
@@ -123,10 +150,48 @@ async def resume(desk: Desk, who: str, reason: str) -> Plan:
             Step("leave", "leave the halt", leave_preview, leave_perform, left_already),
         ),
         reason_required=True,
+        command=f'resume --as "{who.strip()}"',
     )
 
 
-async def _objections(desk: Desk, state: LatchState) -> list[str]:
+async def _left(desk: Desk, before: LatchState, who: str, reason: str) -> StepResult:
+    """Writes the latch, if it still says what it said when the plan was made. Raises WorldChanged."""
+    mode, why = await _allowed(desk)
+    wanted = LatchState(Mode(mode.value), who, reason, to_ms(desk.clock.now()), "human")
+    _own(desk).write(wanted, seen=before)
+    read_back = _own(desk).read()
+    _journal(desk, before, read_back)
+    if others := _others(desk):
+        return StepResult(Done.PARTIAL, f"our latch says {read_back.mode}{others}", (others.removeprefix("; "),))
+    if mode is Mode.NORMAL:
+        return StepResult(Done.DONE, f"{before.mode} -> normal, read back")
+    again = (f'perpctl resume -p {desk.settings.profile} --as NAME --reason "..."   (on the next risk day)',)
+    words = f"{before.mode} -> {read_back.mode}, no further{why}"
+    return StepResult(Done.PARTIAL, words, ("entries stay refused",), {"next": list(again)})
+
+
+async def _allowed(desk: Desk) -> tuple[Mode, str]:
+    """How far a resume may go, and why no further; the baseline of a day that has none is taken now."""
+    pnl = await _day_pnl_pct(desk)
+    mode = Mode(mode_after_resume(pnl, limits_of(desk) or Limits()).value)
+    if mode is Mode.NORMAL:
+        return mode, ""
+    shown = "not known" if pnl is None else f"{pnl:+.2f} %"
+    return mode, f": the result of the day is {shown}, at or past the reduce line"
+
+
+async def _day_pnl_pct(desk: Desk) -> Decimal | None:
+    """The day's result in percent, every position at the worse of mark and index; zero on a day without a baseline."""
+    exchange = await desk.exchange()
+    account, positions = await exchange.account(), await exchange.positions()
+    taken = desk.projections().baseline(f"{from_ms(day_start_ms(await exchange.time_ms())):%Y-%m-%d}")
+    equity = conservative_equity(account.equity, positions)
+    if taken is None:
+        return equity * 0
+    return (equity - taken.equity) / taken.equity * 100 if taken.equity > 0 else None
+
+
+async def _objections(desk: Desk) -> list[str]:
     from perpctl.checks import preflight
     from perpctl.emergency import pending
 
@@ -134,14 +199,16 @@ async def _objections(desk: Desk, state: LatchState) -> list[str]:
     clean_at = desk.projections().last_clean_reconcile()
     if clean_at is None or (desk.clock.now() - clean_at).total_seconds() > RECONCILED_WITHIN_S:
         found.append("not reconciled within 5 min")
-    if state.cause == "file":
-        found.append(state.why)
+    if others := _others(desk):
+        found.append(others.removeprefix("; besides, "))
     return found + [f"preflight: {one}" for one in await preflight.objections(desk)]
 
 
 def _cures(desk: Desk) -> tuple[str, ...]:
-    name = desk.settings.profile
+    name, trigger = desk.settings.profile, desk.settings.trading_disabled_file
+    by_file = (f"rm {trigger}",) if desk.latch().read().cause == "file" else ()
     return (
+        *by_file,
         f"perpctl kill -p {name} --status",
         f'perpctl reconcile -p {name} --apply --reason "before resume"',
         f"perpctl preflight -p {name}",

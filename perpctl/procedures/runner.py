@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from perpctl import render
-from perpctl.errors import ExitCode, PerpctlError, RefusedBySafety, UnknownState, VenueRefused, WorldChanged
+from perpctl.errors import (
+    ExitCode,
+    PerpctlError,
+    RefusedBySafety,
+    StateDamaged,
+    UnknownState,
+    VenueRefused,
+    WorldChanged,
+)
 from perpctl.results import (
     Answer,
     Column,
@@ -20,6 +28,7 @@ from perpctl.results import (
     Next,
     OnFailure,
     Plan,
+    Risk,
     Row,
     Step,
     StepResult,
@@ -135,6 +144,7 @@ class _Carrying:
         self._began = desk.clock.monotonic()
         self._carried: list[Carried] = []
         self._in_hand: Step | None = None
+        self._unjournaled: str | None = None
 
     async def run(self) -> Answer:
         self._started()
@@ -148,8 +158,10 @@ class _Carrying:
         except (asyncio.CancelledError, KeyboardInterrupt):
             self._interrupted()
             raise
-        code = worst(_code(one.result) for one in self._carried)
+        code = worst([_code(one.result) for one in self._carried])
         self._ended(code)
+        if self._unjournaled is not None:
+            code = worst([code, ExitCode.STATE_DAMAGED])
         return self._answer(code)
 
     async def _perform(self, step: Step) -> StepResult:
@@ -194,7 +206,12 @@ class _Carrying:
     def _append(self, kind: str, body: dict[str, object]) -> None:
         from perpctl.store.records import Correlation, Kind
 
-        self._desk.journal().append(Kind(kind), body, Correlation(plan_id=self._plan_id))
+        try:
+            self._desk.journal().append(Kind(kind), body, Correlation(plan_id=self._plan_id))
+        except StateDamaged as why:
+            if self._plan.risk is not Risk.LOWERS:
+                raise
+            self._unjournaled = why.message  # a broken disk must not keep anybody from lowering risk
 
     def _untouched(self) -> Sequence[Step]:
         return self._plan.steps[len(self._carried) :]
@@ -216,7 +233,10 @@ class _Carrying:
         }
         commands = [str(each) for one in self._carried for each in _next_of(one.result)]
         end = Line(f"{self._plan.name}: {_verdict(code)}", Tone.GOOD if code is ExitCode.OK else Tone.BAD)
-        view = (table, end, Next(tuple(dict.fromkeys(commands))))
+        facts["not_journaled"] = self._unjournaled
+        trouble = [] if self._unjournaled is None else [f"NOT JOURNALED: {self._unjournaled}"]
+        lines = [Line(words, Tone.BAD, mark=True) for words in trouble]
+        view = (table, *lines, end, Next(tuple(dict.fromkeys(commands))))
         return Answer(SCHEMA, self._plan.scope, facts, view, code, records="steps")
 
 
@@ -261,4 +281,4 @@ def _verdict(code: ExitCode) -> str:
 
 def _again(plan: Plan, option: str = '--reason "..."') -> str:
     named = f" -p {plan.scope.profile}" if plan.scope else ""
-    return f"perpctl {plan.name}{named} {option}"
+    return f"perpctl {plan.command or plan.name}{named} {option}"
