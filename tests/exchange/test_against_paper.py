@@ -226,8 +226,6 @@ async def test_an_isolated_position_is_seen_counted_closed_and_its_trades_are_ou
     [
         ("drop_before", "http"),
         ("drop_after", "http"),
-        ("http_status", "http"),
-        ("error", "http"),
         ("drop_before", "socket"),
         ("drop_after", "socket"),
     ],
@@ -371,3 +369,62 @@ async def test_market_time_runs_on_at_the_speed_of_a_replay(tmp_path: Path) -> N
         await gateway.aclose()
     finally:
         stop(process)
+
+
+class Cable:
+    """A stretch of wire between the client and the exchange that can be cut without a goodbye."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._whole = asyncio.Event()
+        self._whole.set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+
+    async def __aenter__(self) -> int:
+        self._server = await asyncio.start_server(self._join, "127.0.0.1", 0)
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    async def __aexit__(self, *why: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def cut(self) -> None:
+        self._whole.clear()
+
+    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        theirs, ours = await asyncio.open_connection("127.0.0.1", self._port)
+        for source, sink in ((reader, ours), (theirs, writer)):
+            task = asyncio.create_task(self._carry(source, sink))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _carry(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        try:
+            while piece := await source.read(65536):
+                await self._whole.wait()
+                sink.write(piece)
+        finally:
+            sink.close()
+
+
+async def test_a_cut_cable_is_noticed_within_three_seconds(paper: Paper) -> None:
+    address = httpx.URL(paper.ready["gateway_ws"])
+    assert address.port is not None
+    cable = Cable(address.port)
+    async with cable as port:
+        through = replace(paper.access, ws=str(address.copy_with(port=port)))
+        gateway = open_gateway(through, SystemClock())
+        async with gateway.session(["BTC-PERP"]) as session:
+            await until(session, FeedResumed, "user")
+            cable.cut()
+            started = time.monotonic()
+            lost = await until(session, FeedLost, "user")
+            assert time.monotonic() - started < 3.3
+            assert "no answer within 2 s" in lost.cause
+            assert (await until(session, QuoteSeen)).quote.bid  # the other socket goes on
+        await gateway.aclose()

@@ -356,3 +356,22 @@ async def test_nothing_leaves_this_machine_in_the_clear(url: str) -> None:
         await network.post(url, b"{}", {}, 1.0)
     with pytest.raises(SettingError, match="loopback"):
         await network.connect(url, 1.0)
+
+
+async def test_a_socket_is_not_led_elsewhere() -> None:
+    from perpctl.exchange.http import NotSent
+    from perpctl.exchange.transport import Network
+
+    visitors: list[str] = []
+
+    async def receive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        visitors.append((await reader.readuntil(b"\r\n")).decode())
+        port = writer.get_extra_info("sockname")[1]
+        writer.write(f"HTTP/1.1 302 Found\r\nlocation: ws://127.0.0.1:{port}/other\r\n\r\n".encode())
+        writer.close()
+
+    server = await asyncio.start_server(receive, "127.0.0.1", 0)
+    with pytest.raises(NotSent, match="302"):
+        await Network().connect(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/ws", 2.0)
+    assert visitors == ["GET /ws HTTP/1.1\r\n"]
+    server.close()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 
 from perpctl.errors import CredentialError, Throttled, UsageError, VenueRefused, VenueUnreachable
 from perpctl.exchange.gateway.client import Gateway, open_gateway
-from perpctl.exchange.port import Unsupported
+from perpctl.exchange.port import Confirmed, Unsupported
 from perpctl.model.instrument import BookState
 from tests.exchange.gateway.venue import BTC, INSTRUMENT, START_MS, Refusal, Venue, order_row, position_row, trade_row
 
@@ -321,3 +325,49 @@ async def test_public_calls_sign_in_when_the_venue_wants_them_to(gateway: Gatewa
 
     venue.answers["public/ticker"] = only_known
     assert (await gateway.quote(BTC)).bid == 80000
+
+
+async def test_a_clock_that_is_wrong_is_corrected_by_the_date_of_the_refusal(gateway: Gateway, venue: Venue) -> None:
+    """Our clock is an hour behind: the first signature is refused, the second one is in the venue's time."""
+    theirs = venue.clock.now() + timedelta(hours=1)
+    venue.date = format_datetime(theirs, usegmt=True)
+
+    def exchange(params: dict[str, Any]) -> Any:
+        claims = jwt.decode(params["token"], options={"verify_signature": False})
+        if not claims["nbf"] - 5 <= theirs.timestamp() < claims["exp"]:
+            raise Refusal(13004, "invalid_credentials")
+        return {"access_token": "T", "expires_in": 900}
+
+    venue.answers["public/auth"] = exchange
+    assert await gateway.positions() == ()
+    assert venue.count("public/auth") == 2
+
+
+async def test_a_mass_cancel_of_one_product_names_it_and_spares_triggers_and_no_slot(
+    gateway: Gateway, venue: Venue
+) -> None:
+    venue.answers["private/cancel_all_by_instrument"] = 2
+    assert await gateway.cancel_entries(BTC) == 2
+    params = {"instrument_name": BTC, "type": "limit", "include_isolated": True}
+    assert venue.sent("private/cancel_all_by_instrument") == params
+
+
+async def test_at_most_four_cancels_are_under_way_at_once(gateway: Gateway, venue: Venue) -> None:
+    under_way: list[int] = []
+    arrive, now = venue.post, 0
+
+    async def post(*call: Any) -> Any:
+        nonlocal now
+        now += 1
+        under_way.append(now)
+        await asyncio.sleep(0.001)
+        reply = await arrive(*call)
+        now -= 1
+        return reply
+
+    venue.post = post  # type: ignore[method-assign]
+    venue.answers["private/get_open_orders"] = [order_row(order_id=f"USDC-{number}") for number in range(12)]
+    venue.answers["private/cancel"] = lambda params: order_row(order_id=params["order_id"], order_state="cancelled")
+    outcomes = await gateway.cancel(await gateway.open_orders())
+    assert [outcome.order.status.value for outcome in outcomes if isinstance(outcome, Confirmed)] == ["cancelled"] * 12
+    assert max(under_way) == 4

@@ -277,14 +277,14 @@ async def test_a_silent_ticker_is_compared_with_what_the_venue_says(
         await venue.tell(BOOK, snapshot())
         await breathe()
         await drain(session)
-        venue.answers["public/ticker"] = ticker()  # a quiet market: the same quote, confirmed
-        await clock.pass_by(8)
+        venue.answers["public/ticker"] = lambda params: ticker(START_MS + int(clock.monotonic() * 1000))
+        await clock.pass_by(8)  # a quiet market: the same quote with a new time, confirmed
         events = await drain(session)
         assert not any(isinstance(event, FeedLost) for event in events)
         confirmed = [event.quote.seen for event in events if isinstance(event, QuoteSeen)]
         assert confirmed
         assert confirmed[-1] >= clock.monotonic() - 8
-        venue.answers["public/ticker"] = lambda params: ticker(START_MS + 60_000)  # it moved without telling us
+        venue.answers["public/ticker"] = ticker(bid=80000.5)  # it moved without telling us
         await clock.pass_by(8)
         assert any(isinstance(event, FeedLost) and event.channel == TICKER for event in await drain(session))
 
@@ -408,6 +408,17 @@ async def test_orders_are_not_said_to_be_left_when_the_socket_is_gone(
         await breathe()
         with pytest.raises(VenueUnreachable, match="logout"):
             await session.leave_orders()
+
+
+async def test_in_memory_nothing_is_probed_and_market_time_is_asked_each_time(venue: Venue, tmp_path: Path) -> None:
+    """A simulation moves time itself: no timers of ours may run, and none may be waited for."""
+    venue.is_remote = False
+    async with live(venue, tmp_path) as session:
+        before = venue.count("public/get_time")
+        assert isinstance(await session.place(request()), Confirmed)
+        assert isinstance(await session.place(request()), Confirmed)
+        assert venue.count("public/get_time") == before + 2
+        assert venue.count("public/test") == venue.count("public/set_heartbeat") == 0
 
 
 async def drain_to_end(session: GatewaySession) -> None:

@@ -125,6 +125,7 @@ class Venue:
         self.headers: list[dict[str, str]] = []
         self.lines: dict[str, list[Line]] = {"ws": [], "streams": []}
         self.reachable = True
+        self.date: str | None = None  # of the Date header
         self._servers: set[asyncio.Task[None]] = set()
 
     def count(self, method: str) -> int:
@@ -155,7 +156,7 @@ class Venue:
             raise NotSent("no connection")
         self.headers.append(headers)
         await asyncio.sleep(0)
-        return HttpReply(200, self.reply(body))
+        return HttpReply(200, self.reply(body), {"date": self.date} if self.date else {})
 
     async def connect(self, url: str, deadline_s: float) -> Line:
         if not self.reachable:

@@ -115,7 +115,7 @@ class Link:
 
     async def _ask_for_heartbeats(self, rpc: SocketRpc) -> None:
         try:
-            await rpc.call(Call("public/set_heartbeat", {"interval": HEARTBEAT_S}, CONNECT_S))
+            await rpc.call(Call("public/set_heartbeat", {"interval": HEARTBEAT_S}, PROBE_S))
         except RpcFailure as why:
             if why.code != NOT_OFFERED:
                 raise

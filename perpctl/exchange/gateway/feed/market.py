@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 from perpctl.clock import Clock
@@ -20,7 +20,7 @@ from perpctl.model.instrument import Quote
 
 FIRST_MESSAGE_S = 5.0
 SILENT_S = 5.0  # then the venue is asked: a quiet market is no dead feed, and a live socket no live channel
-MOVED_MS = 2000
+UNDER_WAY_S = 1.0  # what changed a moment ago may still be on its way
 
 
 class MarketEnd:
@@ -37,7 +37,8 @@ class MarketEnd:
         self._live: set[str] = set()
         self._heard_at: dict[str, float] = {}
         self._depths: dict[str, Depth] = {}
-        self._quoted_ms: dict[str, int] = {}
+        self._quotes: dict[str, Quote] = {}
+        self._comparing: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._rpc: SocketRpc | None = None
 
@@ -66,7 +67,7 @@ class MarketEnd:
             self._news(channel, now, lambda: BookSeen(depth.book(now)))
         else:
             quote = wire.quote(row, now)
-            self._quoted_ms[channel] = quote.at_ms
+            self._quotes[channel] = quote
             self._news(channel, now, lambda: QuoteSeen(quote))
 
     def _news(self, channel: str, now: float, draw: Callable[[], SessionEvent]) -> None:
@@ -84,7 +85,7 @@ class MarketEnd:
             if channel not in self._live and silent_s > FIRST_MESSAGE_S:
                 self._lose(channel, f"nothing came for {silent_s:.0f} s after subscribing")
             elif channel in self._live and not is_book(channel) and silent_s > SILENT_S:
-                await self._compare(channel)
+                self._compare_soon(channel)
 
     def down(self, cause: str) -> None:
         self._rpc = None
@@ -100,17 +101,38 @@ class MarketEnd:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def _compare_soon(self, channel: str) -> None:
+        """Beside the probes: an answer that is slow over HTTP must not keep this socket from being watched."""
+        if channel not in self._comparing:
+            self._comparing.add(channel)
+            self._spawn(self._compare(channel))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (bug := task.exception()) is not None:
+            self._inbox.close(bug)
+
     async def _compare(self, channel: str) -> None:
         """A ticker that said nothing for long: its quote is confirmed by asking, or the channel is dead."""
+        heard_at, told = self._heard_at[channel], self._quotes.get(channel)
         try:
             quote = await self._ask(product_in(channel))
+            if told is not None and _picture(quote) == _picture(told):
+                self._heard_at[channel] = max(self._heard_at[channel], quote.seen)
+                self._inbox.put_latest(channel, lambda: QuoteSeen(quote))
+                return
+            await self._clock.sleep(UNDER_WAY_S)
         except PerpctlError:
             return  # asked again at the next beat; meanwhile its age grows, as it should
-        if quote.at_ms > self._quoted_ms.get(channel, 0) + MOVED_MS and quote.seen - self._heard_at[channel] > SILENT_S:
+        finally:
+            self._comparing.discard(channel)
+        if channel in self._live and self._heard_at[channel] == heard_at:
             self._lose(channel, "silent, while the venue's own ticker went on")
-            return
-        self._heard_at[channel] = quote.seen
-        self._inbox.put_latest(channel, lambda: QuoteSeen(quote))
 
     def _lose(self, channel: str, cause: str) -> None:
         """What the channel said is stale; subscribe again, for a book that means a new snapshot."""
@@ -121,9 +143,7 @@ class MarketEnd:
         if is_book(channel):
             self._depths[channel] = Depth()
         if self._rpc is not None:
-            task = asyncio.create_task(self._mend(self._rpc, channel))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._spawn(self._mend(self._rpc, channel))
 
     async def _mend(self, rpc: SocketRpc, channel: str) -> None:
         try:
@@ -132,3 +152,8 @@ class MarketEnd:
         except (NotSent, NoAnswer, RpcFailure) as why:
             # Tried again after FIRST_MESSAGE_S of silence; the socket itself is watched by its link.
             self._inbox.put(FeedLost(channel, f"could not be subscribed again: {why}"))
+
+
+def _picture(quote: Quote) -> tuple[object, ...]:
+    """What a ticker says, its times apart."""
+    return quote.bid, quote.bid_size, quote.ask, quote.ask_size, quote.mark, quote.last, quote.state
