@@ -74,6 +74,11 @@ class Profile:
         """The venue is read no oftener than this by a command that watches."""
         return _WATCH_FLOOR_S[self.venue]
 
+    @property
+    def takes_any_port(self) -> bool:
+        """Whether the local service may move to a free port when its own is taken; with live money it may not."""
+        return self.env == PAPER
+
     def to_snapshot(self) -> dict[str, Any]:
         """As JSON can hold it."""
         return {key: _plain(value) for key, value in asdict(self).items()}
