@@ -26,6 +26,7 @@ from perpctl.engine.screen.view import Frame
 from perpctl.engine.sending import may_send
 from perpctl.engine.strategy import algorithm_id, choose
 from perpctl.errors import UsageError
+from perpctl.monitor.listener import Place, serving
 from perpctl.profile import Profile
 from perpctl.results import Answer, Json, Line, Tone
 from perpctl.risk.limits import KEYS, Limits, RiskLevel, level_limits, unit_of, with_overrides
@@ -179,36 +180,47 @@ async def _frame(desk: Desk, options: Options, limits: Limits) -> Frame:
 
 async def _keep_running(desk: Desk, bot: Bot, frame: Frame, options: Options) -> Ended:
     """The bot with all that runs beside it, until it is stopped."""
-    directory = desk.settings.state_dir
-    diary = Diary(bot.core, bot.gear.clock)
-    bot.watchers.append(diary.watch)
+    directory, settings = desk.settings.state_dir, desk.settings
     bot.wish = Wish(options.flatten, options.leave_orders)
     bot.companions.append(beat(bot, directory / "bot.json"))
-    _limits_told(bot.core.rules.limits, frame)
-    if is_live():
-        live = LiveView(bot, diary, frame, operator(), partial(_kill, desk.settings.profile))
-        bot.companions.append(live.show())
-    else:
-        diary.listeners.append(Pipe(bot, frame).tell)
     if options.duration_s is not None:
         bot.companions.append(_stop_after(bot, options.duration_s))
+    place = Place(settings.local_api_port, takes_any=settings.env == "paper")
+    async with listening(bot, directory / "control.sock"), serving(bot, place, directory) as url:
+        _show(bot, replace(frame, local_api=url), settings.profile)
+        with _signals(bot):
+            return await bot.run()
+
+
+def _show(bot: Bot, frame: Frame, profile: str) -> None:
+    """The live view on a terminal, else one JSON object a line."""
+    diary = Diary(bot.core, bot.gear.clock)
+    bot.watchers.append(diary.watch)
+    if is_live():
+        bot.companions.append(LiveView(bot, diary, frame, operator(), partial(_kill, profile)).show())
+        return
+    _tell_start(bot.core.rules.limits, frame)
+    diary.listeners.append(Pipe(bot, frame).tell)
+
+
+@contextlib.contextmanager
+def _signals(bot: Bot) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the bot in order."""
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, bot.stop)
     try:
-        async with listening(bot, directory / "control.sock"):
-            return await bot.run()
+        yield
     finally:
         for name in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(name)
 
 
-def _limits_told(limits: Limits, frame: Frame) -> None:
-    """The limits in force, said once at the start."""
-    if is_live():
-        return
+def _tell_start(limits: Limits, frame: Frame) -> None:
+    """The limits in force and where the local service is, said once at the start."""
     rows: dict[str, Json] = {key: f"{getattr(limits, key)} {unit_of(key)}" for key in KEYS}
     facts: dict[str, Json] = {"env": frame.env, "event": "started", "level": frame.level, "limits": rows}
+    facts["local_api"] = frame.local_api
     render.show(Answer("perpctl.run/1", None, facts, (Line("started", Tone.DIM),)), render.Form.JSONL)
 
 

@@ -39,6 +39,7 @@ class Frame:
     feed: str
     level: str
     overridden: tuple[str, ...] = ()  # rows of the limits that were set by hand
+    local_api: str = ""
 
 
 def screen(bot: Bot, diary: Diary, frame: Frame, panel: str = "decisions") -> Answer:
@@ -65,7 +66,7 @@ def _head(bot: Bot, frame: Frame, now: float) -> tuple[Line, Line]:
     mode = f"mode {core.mode.value.upper()}" + (f" ({core.mode_why})" if core.mode is not Mode.NORMAL else "")
     strategy = "/".join(sorted({product.strategy.name for product in core.products.values()}))
     second = f"{mode}   latch {held}   strategy {strategy}   account {frame.account}   venue {frame.address}"
-    second += f"   {_reconciled(bot, now)}"
+    second += f"   {_reconciled(bot, now)}   {frame.local_api}"
     return Line(first, Tone.TITLE), Line(second, Tone.PLAIN if core.mode is Mode.NORMAL else Tone.WARN)
 
 
