@@ -28,6 +28,21 @@ NOTHING_LEFT = frozenset({10004, 10010, 11008, 11044})  # gone already: cancelle
 _VALID_AND_A_LITTLE_MS = 4_000
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What was asked for. `began` on the monotonic clock: when the program started."""
+
+    kill_id: str
+    who: str
+    reason: str
+    command: str
+    began: float
+    scope: str
+    rungs: Rungs = LADDER
+    entries_only: bool = False  # several live profiles: each loses its entries, none is closed
+    identity_key: bytes | None = None
+
+
 @dataclass(slots=True)
 class Closed:
     """What closing one position came to so far; `size` as it was when closing began."""
@@ -51,14 +66,15 @@ class Round:
 class Closer:
     """The one closer of a kill."""
 
-    def __init__(self, record: Record, identity_key: bytes | None, rungs: Rungs, after: Callable[[], float]) -> None:
+    def __init__(self, record: Record, wish: Wish, after: Callable[[], float]) -> None:
         self.closed: dict[Key, Closed] = {}
         self.unsettled: dict[str, str] = {}  # labels of closes whose outcome is not known
         self.refusals: dict[str, str] = {}
         self.last_order: Order | None = None  # the last of ours that the venue confirmed
-        self.rungs = rungs
+        self.rungs = wish.rungs
+        self._partly = wish.scope != "account"
         self._record = record
-        self._key = identity_key or bytes(32)  # the kill mark is read without any key
+        self._key = wish.identity_key or bytes(32)  # the kill mark is read without any key
         self._after = after
         self._climbs: dict[Key, Climb] = {}
         self._unsized: set[Key] = set()
@@ -72,11 +88,16 @@ class Closer:
         tickers, markets = self._markets(gateway, positions)
         waiting = tuple(sorted(name for name, ticker in tickers.items() if ticker.state in _WAITING_BOOK))
         ready = [self._as_sized(position) for position in positions if position.product_id not in waiting]
+        if self._partly:
+            ready = [position for position in ready if position.units_agree]
         rungs = LADDER[-1:] if near_liquidation(gateway, positions) else self.rungs
         start = {key: closed.size for key, closed in self.closed.items()}
         closes = next_closes(ready, markets, self._climbs, rungs, start)
+        if self._partly:
+            closes = _never_whole(closes, ready)
         filled = self._send(gateway, closes)
-        ended = sum(1 for each in positions if is_exhausted(self._climbs.get(key_of(each), Climb()), rungs))
+        ended = sum(1 for each in ready if is_exhausted(self._climbs.get(key_of(each), Climb()), rungs))
+        ended += len(positions) - len(ready) if self._partly and not waiting else 0
         return Round(len(closes), filled, waiting, ended)
 
     def meet(self, positions: Sequence[Position]) -> None:
@@ -193,6 +214,12 @@ class Closer:
                     del self.unsettled[label]
                     raise why
             time.sleep(SETTLE_AGAIN_S)
+
+
+def _never_whole(closes: Sequence[Close], ours: Sequence[Position]) -> tuple[Close, ...]:
+    """The venue's own close takes what others hold as well: a part is closed by naming its size."""
+    sizes = {key_of(position): abs(position.size) for position in ours}
+    return tuple(replace(close, size=close.size or sizes[key_of(close)]) for close in closes)
 
 
 def near_liquidation(gateway: Gateway, positions: Sequence[Position]) -> bool:

@@ -204,6 +204,8 @@ def _notes(pursuit: Pursuit) -> list[str]:
     notes = list(pursuit.gateway.notes) if pursuit.gateway else []
     if pursuit.record.trouble:
         notes.append(pursuit.record.trouble)
+    if pursuit.wish.scope != "account":
+        notes.append(f"positions of the whole account: {_whole(pursuit)}")
     if pursuit.waits:
         notes.append(pursuit.waits)
     if (at := pursuit.target.settings_at_ms) is not None and at > 0:
@@ -211,6 +213,11 @@ def _notes(pursuit: Pursuit) -> list[str]:
     if pursuit.wish.identity_key is None:
         notes.append("identity.key could not be read: this receipt is not signed, ours and not ours not told apart")
     return notes
+
+
+def _whole(pursuit: Pursuit) -> str:
+    held = [f"{plain(each.size)} {each.product_id}" for each in pursuit.whole if each.size != 0]
+    return ", ".join(held) or "none"
 
 
 def _text(number: Decimal | None) -> str | None:

@@ -14,17 +14,19 @@ from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
-from perpctl.emergency.closer import NOTHING_LEFT, Closer, currency_of
+from perpctl.emergency.closer import NOTHING_LEFT, Closer, Wish, currency_of
 from perpctl.emergency.fence import Fence, fence_bot
+from perpctl.emergency.ownership import own_part, rise_of_delta
 from perpctl.emergency.pending import Record
 from perpctl.emergency.target import Target, locate
 from perpctl.emergency.venue.gateway import Gateway, Said
 from perpctl.emergency.venue.wire import NoAnswer, Wire, at_once, few_at_a_time, side_by_side
 from perpctl.errors import AccountMismatch, CredentialError, PerpctlError, UnknownState
 from perpctl.model import identity
-from perpctl.model.flatten import LADDER, Proof, Read, Standing, prove_flat, prove_no_orders, sort_standing
+from perpctl.model.flatten import Proof, Read, Standing, prove_flat, prove_no_orders, sort_standing
 from perpctl.model.money import plain
 from perpctl.model.order import Order
+from perpctl.model.position import Position
 
 POLL_S = 1.0
 AGAIN_S = 0.25  # between rounds while something moves
@@ -37,21 +39,6 @@ _MAY_NOT_TRADE = frozenset({11042, 13021, 13403})
 _BEAT_S = 2.0
 _IDS_A_SECOND, _IDS_AT_ONCE = 3.0, 12  # 60 % of the lowest engine tier
 _THROTTLE_S = (1.0, 2.0, 4.0, 5.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What was asked for. `began` on the monotonic clock: when the program started."""
-
-    kill_id: str
-    who: str
-    reason: str
-    command: str
-    began: float
-    scope: str
-    rungs: tuple[Decimal | None, ...] = LADDER
-    entries_only: bool = False  # several live profiles: each loses its entries, none is closed
-    identity_key: bytes | None = None
 
 
 @dataclass(slots=True)
@@ -82,7 +69,7 @@ class Pursuit:
         self.trouble: str | None = None  # why the last round proved nothing
         self.key_trouble: str | None = None
         self.broken: list[str] = []
-        self.closer = Closer(record, wish.identity_key, wish.rungs, self.after)
+        self.closer = Closer(record, wish, self.after)
         self.cancelled: set[str] = set()
         self.stops_cancelled: set[str] = set()
         self.spot_orders: int | None = None
@@ -97,6 +84,7 @@ class Pursuit:
         self._acted_at = wish.began
         self._first_cancel: float | None = None
         self._limits_rest = True
+        self.whole: tuple[Position, ...] = ()  # positions as the venue reports them, whoever made them
         self._unfit_keys: set[Path] = set()
         self._outage = False
         self._trouble_since: float | None = None
@@ -255,10 +243,11 @@ class Pursuit:
         """Fresh listings of orders and positions. Raises when either did not come: an error is never an empty list."""
         sent = time.monotonic()
         orders, positions = side_by_side(gateway.open_orders, gateway.positions)
-        standing = sort_standing(
-            [order for order in orders if self._in_scope(order)],
-            [position for position in positions if is_derivative(position.product_id)],
-        )
+        held = [position for position in positions if is_derivative(position.product_id)]
+        self.whole = tuple(held)
+        if self.wish.scope != "account":
+            held = [own_part(gateway, position, self._is_ours) for position in held if position.size != 0]
+        standing = sort_standing([order for order in orders if self._in_scope(order)], held)
         self.spot_orders = sum(1 for order in orders if not is_derivative(order.product_id))
         current = self.closer.shows_last_order(gateway)
         pinned, market_ms = gateway.owner is not None, gateway.market_ms()
@@ -276,9 +265,11 @@ class Pursuit:
     def _in_scope(self, order: Order) -> bool:
         if not is_derivative(order.product_id):
             return False
+        return self.wish.scope == "account" or self._is_ours(order.identity)
+
+    def _is_ours(self, label: str | None) -> bool:
         key = self.wish.identity_key
-        ours = key is not None and identity.is_ours(key, order.identity)
-        return self.wish.scope == "account" or ours or identity.is_kill(order.identity)
+        return identity.is_kill(label) or (key is not None and identity.is_ours(key, label))
 
     # -- cancelling
 
@@ -390,8 +381,8 @@ class Pursuit:
         self.closer.meet(standing.positions)
         if self.wish.entries_only:
             return AGAIN_S
-        if self.wish.scope != "account":
-            return self._leave(standing, "scope ours: positions of ours are not told apart from others' yet")
+        if self.wish.scope != "account" and (why := rise_of_delta(self.whole, standing.positions)):
+            return self._leave(standing, why)
         if standing.liquidations:
             return self._wait_for("a liquidation by the venue is running: it refuses closes until it ends")
         if standing.entries and not self._first_cancel_older_than(CLOSE_ANYWAY_S):

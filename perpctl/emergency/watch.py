@@ -173,8 +173,9 @@ def _work(
 ) -> None:
     """Carry the kill out to its end, and record it."""
     from perpctl.emergency import receipt as paper
+    from perpctl.emergency.closer import Wish
     from perpctl.emergency.fence import stop_unit
-    from perpctl.emergency.steps import Pursuit, Wish
+    from perpctl.emergency.steps import Pursuit
     from perpctl.model.flatten import ladder
 
     if pipe is not None:

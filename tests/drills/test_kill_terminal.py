@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import re
@@ -35,22 +36,21 @@ class Terminal:
         self.seen = ""
         self.desk = desk
         self.descriptor, far = pty.openpty()
+        program = [sys.executable, "-m", "perpctl.emergency.kill", *words]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "perpctl.emergency.kill", *words],
+            ["sh", "-c", f'exec "$@" < {os.ttyname(far)}', "sh", *program],  # opening it makes it the session's own
             env=desk.environment,
-            stdin=far,
+            stdin=subprocess.DEVNULL,
             stdout=far,
             stderr=far,
-            preexec_fn=_lead_session,
+            start_new_session=True,
         )
         os.close(far)
         os.set_blocking(self.descriptor, False)
 
     def read(self) -> str:
-        try:
+        with contextlib.suppress(OSError):  # nothing yet, or nobody left
             self.seen += os.read(self.descriptor, 1 << 16).decode(errors="replace")
-        except (BlockingIOError, OSError):  # nothing yet, or nobody left
-            pass
         return self.seen
 
     def expect(self, pattern: str, seconds: float = 10) -> None:
@@ -64,14 +64,6 @@ class Terminal:
         self.read()
         os.close(self.descriptor)
         return self.process.returncode
-
-
-def _lead_session() -> None:
-    import fcntl
-    import termios
-
-    os.setsid()
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def test_another_word_than_the_one_asked_for_does_nothing(desk: Desk) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from perpctl.emergency.target import Pin
 from perpctl.emergency.venue import rows
-from perpctl.emergency.venue.rows import Execution, Owner, Ticker
+from perpctl.emergency.venue.rows import Execution, LabelledFill, Owner, Ticker
 from perpctl.emergency.venue.signing import Key, make_token, read_key
 from perpctl.emergency.venue.wire import HttpAnswer, NoAnswer, Wire
 from perpctl.errors import AccountMismatch, CredentialError
@@ -29,6 +29,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 CALL_S = 2.0
 AUTH_S = 3.0
 VALID_MS = 3_000
+FILL_PAGES = 20
 _SIGN_IN_ANEW = frozenset({10000, 13004, 13009})
 _THROTTLED = frozenset({10028, 10047, 10066})
 _OUTCOME_UNKNOWN = frozenset({10001, 11031, 11094, 13008, 13028, -32603})  # Deribit docs, error codes
@@ -219,6 +220,32 @@ class Gateway:
     def trades(self, order_id: str, isolated: bool) -> tuple[Execution, ...]:
         result = self.call("private/get_user_trades_by_order", _with_slot({"order_id": order_id}, isolated))
         return rows.rows_of(result, rows.read_execution)
+
+    def labelled_fills(self, position: Position) -> tuple[LabelledFill, ...]:
+        """Every fill of a product in a slot, from the archive and from recent memory, each once.
+
+        Raises NoAnswer when there are more than can be read: half of them prove nothing.
+        """
+        found: dict[str, LabelledFill] = {}
+        for historical in (True, False):
+            after = 0
+            for _ in range(FILL_PAGES):
+                page, more = self._fill_page(position, historical, after)
+                found.update({fill.trade_id: fill for fill in page})
+                if not more or not page:
+                    break
+                after = max(fill.seq for fill in page) + 1
+            else:
+                raise NoAnswer(f"more than {FILL_PAGES} pages of fills in {position.product_id}", sent=True)
+        return tuple(found.values())
+
+    def _fill_page(self, position: Position, historical: bool, after: int) -> tuple[tuple[LabelledFill, ...], bool]:
+        params = {"instrument_name": position.product_id, "count": 1000, "sorting": "asc", "start_seq": after}
+        if position.slot is not None:
+            params["subaccount_id"] = position.slot
+        result = self.call("private/get_user_trades_by_instrument", {**params, "historical": historical})
+        page = rows.row_of(result, lambda row: rows.rows_of(row["trades"], rows.read_labelled_fill))
+        return page, rows.row_of(result, lambda row: row["has_more"] is True)
 
     def ticker(self, product_id: str) -> Ticker:
         return rows.row_of(self.call("public/ticker", {"instrument_name": product_id}), rows.read_ticker)

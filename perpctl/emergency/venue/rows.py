@@ -31,6 +31,16 @@ class Execution:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelledFill:
+    """One fill in history: signed base coin, and the label of its order."""
+
+    trade_id: str
+    seq: int
+    size: Decimal
+    label: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Owner:
     """The account that answered. `initial_margin` adds up all currencies: only whether it is zero means something."""
 
@@ -193,6 +203,11 @@ def read_execution(row: dict[str, Any]) -> Execution:
         maybe(row.get("profit_loss")),
         int(row["timestamp"]),
     )
+
+
+def read_labelled_fill(row: dict[str, Any]) -> LabelledFill:
+    sign = Side(str(row["direction"]).upper()).sign
+    return LabelledFill(str(row["trade_id"]), int(row["trade_seq"]), sign * number(row["amount"]), row.get("label"))
 
 
 def market_of(product_id: str, instrument: dict[str, Any] | None, ticker: Ticker | None) -> Market:
