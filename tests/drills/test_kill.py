@@ -193,6 +193,13 @@ def test_somebody_who_trades_on_during_the_hold_makes_it_unknown(desk: Desk) -> 
     assert BTC in out
 
 
+def test_the_hold_lasts_as_long_as_it_says(desk: Desk) -> None:
+    desk.validate(kill={"foreground_s": 10, "hold_s": 2.5, "hold_unproven_s": 5})
+    done = desk.kill()
+    assert done.code == 0, done.talk
+    assert done.step("hold")["after_s"] - done.step("prove")["after_s"] >= 2.5
+
+
 def test_a_read_error_is_never_an_empty_list(desk: Desk) -> None:
     desk.exchange.trader().market("buy", BTC, "0.1")
     desk.exchange.fault(kind="error", method="private/get_positions", count=None, code=11094)
