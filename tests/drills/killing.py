@@ -126,7 +126,7 @@ class Desk:
 
     def start(self, *words: str, **more: Any) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "perpctl.emergency.kill", *words],
+            [*more.pop("before", ()), sys.executable, "-m", "perpctl.emergency.kill", *words],
             env=more.pop("env", self.environment),
             stdin=more.pop("stdin", subprocess.DEVNULL),
             stdout=subprocess.PIPE,

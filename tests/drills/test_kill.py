@@ -15,7 +15,7 @@ import pytest
 
 from perpctl.emergency.receipt import is_genuine
 from perpctl.store.identity_key import read_identity_key
-from perpctl.store.latch import Latch, Mode
+from perpctl.store.latch import Latch, LatchState, Mode
 from tests.drills.killing import BTC, ETH, SOL, Desk, running_exchange, wait_until
 
 pytestmark = pytest.mark.drill
@@ -167,6 +167,17 @@ def test_a_latch_that_cannot_be_written_says_so_and_never_exits_0(desk: Desk) ->
     assert desk.exchange.is_flat, "the rest is done all the same"
     assert done.step("latch")["state"] == "NOT LATCHED"
     assert "NOT LATCHED" in " ".join(done.receipt["unknown"])
+
+
+def test_a_disk_that_takes_no_more_stops_only_the_record(desk: Desk) -> None:
+    Latch(desk.directory / "latch").write(LatchState(Mode.NORMAL, "ops1", "all well", 1, "human"))
+    desk.exchange.trader().market("buy", BTC, "0.1")
+    little_room = ("sh", "-c", 'ulimit -f 8; exec "$@"', "sh")  # 4096 bytes a file
+    done = desk.kill("--force", "-p", "paper", "--reason", "x" * 4_000, before=little_room)
+    assert done.code == 0, done.talk
+    assert desk.exchange.is_flat
+    assert Latch(desk.directory / "latch").read().mode is Mode.HALTED
+    assert done.receipt["file"].startswith("not kept")
 
 
 def test_two_kills_at_once_are_one(desk: Desk) -> None:
