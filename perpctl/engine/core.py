@@ -419,9 +419,10 @@ class Core:
             self.asked.append(e.ReadAccount("half an hour of the market passed"))
         watch_losses(self)
 
-    def worth(self, *, worse: bool) -> Decimal:
-        """Cash of our fills plus positions, at mark or at the worse of mark and index."""
-        return sum((p.worth(p.worse_price if worse else p.mark) for p in self.products.values()), ZERO)
+    def worth(self, *, worse: bool) -> Decimal | None:
+        """Cash of our fills plus positions, at mark or at the worse of mark and index; None when one has no price."""
+        parts = [p.worth(p.worse_price if worse else p.mark) for p in self.products.values()]
+        return None if None in parts else sum((one for one in parts if one is not None), ZERO)
 
     # --- the venue's truth
 

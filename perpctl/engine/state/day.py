@@ -8,7 +8,6 @@ from decimal import Decimal
 
 from perpctl.clock import from_ms
 from perpctl.model.day import DAY_MS, SETTLEMENT_MS, Baseline, Peaks, day_start_ms
-from perpctl.model.money import ZERO
 from perpctl.model.position import Account
 
 
@@ -30,7 +29,7 @@ class RiskDay:
     peaks: Peaks = field(default_factory=Peaks)
     account: Account | None = None
     read_at: float = 0.0
-    _offset: Decimal = ZERO  # equity as read, less the worth of our holdings at that moment
+    _offset: Decimal | None = None  # equity as read, less the worth of our holdings at that moment
 
     def remember(self, baselines: Mapping[int, Decimal], today_ms: int) -> None:
         """Baselines by start of day, as earlier runs wrote them down: a restart never re-bases the day."""
@@ -40,9 +39,14 @@ class RiskDay:
         if today in baselines:
             self.baseline = Baseline(today, baselines[today])
 
-    def read(self, account: Account, worth: Decimal, now: float) -> bool:
-        """Take a fresh read, with the worth of our holdings then; True: it is the baseline of a new day."""
-        self.account, self.read_at, self._offset = account, now, account.equity - worth
+    def read(self, account: Account, worth: Decimal | None, now: float) -> bool:
+        """Take a fresh read, with the worth of our holdings then; True: it is the baseline of a new day.
+
+        Without a price for what is held (`worth` None) equity stays unknown until the next read: a position counted
+        at nothing looks like a loss, or a peak, of its whole notional.
+        """
+        self.account, self.read_at = account, now
+        self._offset = None if worth is None else account.equity - worth
         self.peaks = self.peaks.seen(account.at_ms, account.equity)
         start_ms = day_start_ms(account.at_ms)
         if self.baseline is not None and self.baseline.day_start_ms >= start_ms:
@@ -50,21 +54,21 @@ class RiskDay:
         self.baseline = Baseline(start_ms, account.equity)
         return True
 
-    def equity(self, worth: Decimal) -> Decimal | None:
-        """Equity when our holdings are worth `worth` (cash of their fills and size times price); None: never read."""
-        return self._offset + worth if self.account is not None else None
+    def equity(self, worth: Decimal | None) -> Decimal | None:
+        """Equity when our holdings are worth `worth` (cash of their fills and size times price); None: not known."""
+        return None if self._offset is None or worth is None else self._offset + worth
 
-    def pnl(self, worth: Decimal, market_ms: int) -> Decimal | None:
+    def pnl(self, worth: Decimal | None, market_ms: int) -> Decimal | None:
         """The day's result; None when there is no baseline of this day."""
         equity, baseline = self.equity(worth), self._todays(market_ms)
         return None if baseline is None or equity is None else baseline.pnl(equity)
 
-    def pnl_pct(self, worth: Decimal, market_ms: int) -> Decimal | None:
+    def pnl_pct(self, worth: Decimal | None, market_ms: int) -> Decimal | None:
         """The day's result in percent of the baseline."""
         equity, baseline = self.equity(worth), self._todays(market_ms)
         return None if baseline is None or equity is None else baseline.pnl_pct(equity)
 
-    def drawdown_pct(self, worth: Decimal) -> Decimal | None:
+    def drawdown_pct(self, worth: Decimal | None) -> Decimal | None:
         """Percent below the highest equity of seven days, never negative."""
         equity = self.equity(worth)
         return None if equity is None else self.peaks.drawdown_pct(equity)

@@ -10,7 +10,7 @@ from perpctl.engine.state.holding import Held
 from perpctl.engine.strategy import Desired, Strategy
 from perpctl.model.books.ledger import Tally
 from perpctl.model.instrument import Book, BookState, Instrument, Quote
-from perpctl.model.money import ZERO, floor_to
+from perpctl.model.money import floor_to
 from perpctl.model.order import OrderRequest, OrderType, Purpose, Side, TimeInForce
 
 HUNDRED = Decimal(100)
@@ -132,6 +132,8 @@ class Product:
             return None
         return abs(quote.mark / quote.index - 1) * HUNDRED
 
-    def worth(self, price: Decimal | None) -> Decimal:
-        """Cash of our fills plus the position at `price`."""
-        return self.held.cash + (self.position * price if price is not None else ZERO)
+    def worth(self, price: Decimal | None) -> Decimal | None:
+        """Cash of our fills plus the position at `price`; None when something is held and nothing values it."""
+        if not self.position:
+            return self.held.cash
+        return None if price is None else self.held.cash + self.position * price
