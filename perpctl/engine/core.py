@@ -342,6 +342,8 @@ class Core:
             self._chase(working)
         for product in self.products.values():
             self.look_after(product)
+        if self.day.is_blind and self.worth(worse=False) is not None:
+            self.asked.append(e.ReadAccount("what is held has a price again"))
         watch_losses(self)
 
     def _chase(self, working: Working) -> None:

@@ -52,7 +52,9 @@ async def open_bot(gear: Gear, setup: Setup) -> Bot:
         await _warm_up(gear.exchange, product, core.market_ms)
     _choose_watermark(bot)
     await _settle_intents(bot)
-    bot.take_over(await _first_truth(bot))
+    truth = await _first_truth(bot)
+    await _catch_up(bot, truth)
+    bot.take_over(truth)
     await bot.read_account()
     return bot
 
@@ -112,6 +114,16 @@ async def _settle_intents(bot: Bot) -> None:
                 working.enter(Stage.UNKNOWN, bot.gear.clock.monotonic())
         else:
             bot.write_down(e.Settled(tracked.key, outcome))
+
+
+async def _catch_up(bot: Bot, truth: e.Reconciled) -> None:
+    """Orders that were working when an earlier run ended, and are not listed any more: how they ended, asked by id."""
+    listed = {order.order_id for order in truth.orders}
+    for tracked in bot.gear.projections.working_orders():
+        if tracked.order_id is None or tracked.order_id in listed:
+            continue
+        for order in await bot.gear.exchange.order(tracked.identity or "", tracked.order_id):
+            bot.gear.projections.see_order(order, "by id")
 
 
 async def _first_truth(bot: Bot) -> e.Reconciled:

@@ -54,6 +54,11 @@ class RiskDay:
         self.baseline = Baseline(start_ms, account.equity)
         return True
 
+    @property
+    def is_blind(self) -> bool:
+        """Whether the account was read while something held had no price."""
+        return self.account is not None and self._offset is None
+
     def equity(self, worth: Decimal | None) -> Decimal | None:
         """Equity when our holdings are worth `worth` (cash of their fills and size times price); None: not known."""
         return None if self._offset is None or worth is None else self._offset + worth
