@@ -142,7 +142,7 @@ def _audit(exchange: Path, toll: Toll) -> None:
         toll.fills, toll.orders = len(fills), len(labels)
         toll.trouble += [f"fill {one} of the exchange is not in our journal" for one in fills.keys() - booked.keys()]
         toll.trouble += [
-            f"fill {one} is in our journal and not at the exchange" for one in booked.keys() - fills.keys()
+            f"fill {one} is in our journal, not at the exchange" for one in booked.keys() - fills.keys()
         ]
         toll.trouble += [f"fill {one} is booked {count} times" for one, count in booked.items() if count != 1]
         toll.trouble += [f"acknowledged fill {one} is lost" for one in toll.acknowledged - booked.keys()]
