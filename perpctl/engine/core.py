@@ -21,7 +21,7 @@ from perpctl.model.day import day_start_ms
 from perpctl.model.fill import Fill
 from perpctl.model.mode import Mode
 from perpctl.model.money import ZERO
-from perpctl.model.order import Order, OrderRequest, OrderStatus
+from perpctl.model.order import Order, OrderRequest
 from perpctl.model.position import Position
 from perpctl.risk.activity import Activity
 from perpctl.risk.breaches import LossWatch
@@ -265,8 +265,8 @@ class Core:
             self.orders.foreign[order.order_id] = order
 
     def _returned(self, order: Order) -> None:
-        """A stop that fired says so late; anything else that was thought gone is cancelled on sight."""
-        if order.is_trigger and order.status is not OrderStatus.UNTRIGGERED:
+        """What was seen to end is only old news; what was merely thought gone is cancelled on sight."""
+        if self.orders.finished[order.identity or ""]:
             return
         self.note("ALERT", order.product_id, f"order {order.order_id} was thought gone and is live: cancelled")
         cancel = e.CancelStop if order.is_trigger else e.CancelEntry

@@ -55,6 +55,8 @@ async def open_bot(gear: Gear, setup: Setup) -> Bot:
     truth = await _first_truth(bot)
     await _catch_up(bot, truth)
     bot.take_over(truth)
+    for product in products:
+        product.quoted(await gear.exchange.quote(product.product_id))  # what is held has a price before money is read
     await bot.read_account()
     return bot
 

@@ -57,7 +57,7 @@ class Orders:
 
     ours: dict[str, Working] = field(default_factory=dict)
     foreign: dict[str, Order] = field(default_factory=dict)  # by order id
-    finished: dict[str, Decimal] = field(default_factory=dict)  # identity -> filled, of the last few that ended
+    finished: dict[str, bool] = field(default_factory=dict)  # identity -> seen to end; False: only thought gone
 
     def of(self, product_id: str, *, stops: bool) -> list[Working]:
         return [w for w in self.ours.values() if w.request.product_id == product_id and w.is_stop is stops]
@@ -96,13 +96,14 @@ class Orders:
         found.booked += size
         ended = found.stage is Stage.FILLING and found.order is not None and found.booked >= found.order.filled
         if ended or found.booked >= found.request.size:
-            self.drop(found.request.identity)
+            self.drop(found.request.identity, ended=True)
         return found
 
-    def drop(self, identity: str) -> Working | None:
+    def drop(self, identity: str, *, ended: bool = False) -> Working | None:
+        """Follow it no more. `ended`: the venue showed its end, so that what is still said of it is old news."""
         found = self.ours.pop(identity, None)
         if found is not None:
-            self.finished[identity] = found.booked
+            self.finished[identity] = ended
             while len(self.finished) > 1000:
                 del self.finished[next(iter(self.finished))]
         return found
@@ -111,4 +112,4 @@ class Orders:
         if order.filled > found.booked and not (found.is_stop and order.status is OrderStatus.CANCELLED):
             found.enter(Stage.FILLING, now)
         else:
-            self.drop(found.request.identity)
+            self.drop(found.request.identity, ended=True)
