@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 VALID_FOR_MS = 3000  # of our time
-SPAN_S = 5.0
+SPAN_S, LEAST_S = 5.0, 0.2
 ABOUT_ONE = 1.5  # jitter of a market that runs as we do stays below this
 
 
@@ -33,7 +33,7 @@ class MarketClock:
         if not self._stamps:
             return 1.0
         first_seen, first_ms = self._stamps[0]
-        if self._seen - first_seen < SPAN_S / 5:
+        if self._seen - first_seen < LEAST_S:
             return 1.0
         pace = (self.at_ms - first_ms) / 1000 / (self._seen - first_seen)
         return pace if pace > ABOUT_ONE else 1.0

@@ -1,0 +1,143 @@
+"""Every position has its stop within five seconds, in its size, where it belongs; what cannot have one is closed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal as D
+
+import pytest
+
+from perpctl.engine import events as e
+from perpctl.exchange import port
+from perpctl.model.mode import Mode
+from perpctl.model.order import OrderStatus, OrderType, Purpose, Side
+from tests.engine.bench import Bench, as_order, bid, of, offer, only, placed
+from tests.risk.world import BTC
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_a_fill_asks_at_once_for_a_stop_of_its_size_two_percent_away(bench: Bench) -> None:
+    stop = bench.hold("0.1").request
+    assert (stop.side, stop.size, stop.type) == (Side.SELL, D("0.1"), OrderType.STOP_MARKET)
+    assert (stop.reduce_only, stop.trigger, stop.trigger_price) == (True, "mark_price", D("82418.0"))
+    assert stop.purpose is Purpose.STOP
+
+
+def test_only_one_stop_is_on_its_way_at_a_time(bench: Bench) -> None:
+    bench.hold("0.1")
+    assert not of(bench.later(1), e.PlaceStop)
+
+
+def test_a_grown_position_gets_a_stop_of_its_whole_size_and_then_loses_the_old_one(bench: Bench) -> None:
+    old = bench.hold("0.1").request
+    bench.accept(old)
+    entry = placed(bench.wish(bid("0.05")))[0].request
+    bench.accept(entry)
+    new = only(bench.tell(bench.fill(entry)), e.PlaceStop).request
+    assert new.size == D("0.15")
+    bench.now += 0.1
+    assert only(bench.accept(new), e.CancelStop).order.identity == old.identity
+
+
+def test_a_shrunken_stop_is_not_counted_at_its_old_size_when_the_position_grows_again(bench: Bench) -> None:
+    bench.accept(bench.hold("0.1").request)
+    out = placed(bench.wish(offer("0.06", "84095.0", take=True)))[0].request
+    bench.tell(bench.fill(out))
+    back = placed(bench.wish(bid("0.04")))[0].request
+    assert only(bench.tell(bench.fill(back)), e.PlaceStop).request.size == D("0.08")
+
+
+def test_flat_again_the_stop_is_taken_back(bench: Bench) -> None:
+    stop = bench.hold("0.1").request
+    bench.accept(stop)
+    out = placed(bench.wish(offer("0.1", "84095.0", take=True)))[0].request
+    assert only(bench.tell(bench.fill(out)), e.CancelStop).order.identity == stop.identity
+
+
+def test_a_refused_stop_is_tried_again_after_a_second(bench: Bench) -> None:
+    stop = bench.hold("0.1").request
+    assert not of(bench.tell(e.Placed(stop.identity, port.Refused(11029, "invalid"))), e.PlaceStop)
+    assert only(bench.later(1.1), e.PlaceStop).request.identity != stop.identity
+
+
+def test_a_position_bare_for_five_seconds_is_closed_collared_and_reduce_only(bench: Bench) -> None:
+    stop = bench.hold("0.1").request
+    bench.tell(e.Placed(stop.identity, port.Unknown("timed out")))
+    assert not of(bench.later(4.9), e.CloseNow)
+    close = only(bench.later(0.2), e.CloseNow).request
+    assert (close.side, close.size, close.reduce_only, close.purpose) == (Side.SELL, D("0.1"), True, Purpose.CLOSE)
+    assert close.price == D("83679.5")  # half a percent under the mark
+    assert not of(bench.later(1), e.CloseNow)
+
+
+def test_the_close_is_tried_again_when_it_was_refused(bench: Bench) -> None:
+    bench.tell(e.Placed(bench.hold("0.1").request.identity, port.Unknown("timed out")))
+    close = only(bench.later(5.1), e.CloseNow).request
+    bench.tell(e.Placed(close.identity, port.Refused(None, "no")))
+    assert only(bench.later(1.1), e.CloseNow).request.identity != close.identity
+
+
+def test_a_price_past_where_the_stop_belongs_closes_at_once(bench: Bench) -> None:
+    stop = bench.hold("0.1").request
+    bench.quote("82000")
+    bench.tell(e.Placed(stop.identity, port.Refused(11036, "invalid_trigger_price")))
+    assert only(bench.later(1.1), e.CloseNow)
+
+
+def test_stops_are_placed_while_trading_is_halted(bench: Bench) -> None:
+    entry = placed(bench.wish(bid("0.1")))[0].request
+    bench.accept(entry)
+    bench.tell(e.ModeChanged(Mode.HALTED, "test"))
+    assert only(bench.tell(bench.fill(entry)), e.PlaceStop)
+
+
+def test_a_vanished_stop_is_noticed_and_placed_again(bench: Bench) -> None:
+    stop = bench.hold("0.1").request
+    bench.accept(stop)
+    gone = as_order(stop, OrderStatus.CANCELLED, updated_ms=2_000_000_000_000)
+    assert only(bench.tell(port.OrderSeen(gone)), e.PlaceStop)
+
+
+def test_a_stop_placed_by_hand_covers_too(bench: Bench) -> None:
+    stop = bench.hold("0.1").request
+    by_hand = as_order(stop, order_id="x-1", identity="by-hand")
+    bench.tell(port.OrderSeen(by_hand))
+    bench.tell(e.Placed(stop.identity, port.Refused(None, "no")))
+    assert not of(bench.later(1.1), e.PlaceStop)
+
+
+def test_a_stop_follows_the_average_entry_when_it_moves_far_enough(bench: Bench) -> None:
+    bench.accept(bench.hold("0.1").request)
+    out = placed(bench.wish(offer("0.09", "84095.0", take=True)))[0].request
+    bench.tell(bench.fill(out))
+    bench.quote("85500")
+    back = placed(bench.wish(bid("0.05", "85480.0")))[0].request
+    bench.accept(back)
+    effects = bench.tell(bench.fill(back, price="85500"))
+    assert only(effects, e.PlaceStop).request.trigger_price > D(82_900)
+
+
+def test_a_gate_that_held_a_stop_back_for_a_size_of_the_past_gets_the_new_size_at_once(bench: Bench) -> None:
+    stop = bench.hold("0.1").request
+    entry = placed(bench.wish(bid("0.02")))[0].request
+    bench.tell(bench.fill(entry))
+    effects = bench.tell(e.HeldBack(stop.identity, "not_reducing", "larger than the position"))
+    assert only(effects, e.PlaceStop).request.size == D("0.12")
+
+
+def test_closing_everything_asks_once_for_each_position(bench: Bench) -> None:
+    bench.accept(bench.hold("0.1").request)
+    close = only(bench.core.close_all("test", bench.now), e.CloseNow)
+    assert close.request.product_id == BTC
+    assert bench.core.close_all("test", bench.now + 1) == []
+
+
+def test_an_unexplained_growth_is_covered_as_well(bench: Bench) -> None:
+    stop = bench.hold("0.1").request
+    bench.accept(stop)
+    news = bench.fill(replace(stop, identity="by-hand", side=Side.BUY), "0.05", identity="by-hand")
+    assert only(bench.tell(news), e.PlaceStop).request.size == D("0.15")
