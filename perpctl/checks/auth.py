@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from perpctl.checks import gate
+from perpctl.checks.clocks import clock_words, judged_clock
 from perpctl.checks.gate import Finding, Gate, Outcome, Verdict, failed, passed, warned
 from perpctl.errors import ExitCode, PerpctlError, UnknownState
 from perpctl.exchange.port import Grant, Unsupported
@@ -13,7 +14,6 @@ from perpctl.results import Answer, Block, Json, Line, Next, Tone
 if TYPE_CHECKING:
     from perpctl.desk import Desk
 
-OFFSET_WARN_MS, OFFSET_FAIL_MS = 1_000, 30_000
 NOT_BY_HAND = "a signed token lives 120 s and is made afresh for each sign-in: there is nothing to renew by hand"
 
 
@@ -53,11 +53,7 @@ class _Asked:
         return passed(f"the venue answers without a key: its time is {at_ms}")
 
     async def clock(self) -> Finding:
-        status = await (await self._desk.market()).status()
-        words = f"the venue's clock is {status.offset_ms:+d} ms from ours; a token allows 120 s"
-        if abs(status.offset_ms) > OFFSET_FAIL_MS:
-            return failed(words, "set this machine's clock")
-        return warned(words) if abs(status.offset_ms) > OFFSET_WARN_MS else passed(words)
+        return judged_clock(await (await self._desk.market()).status())
 
     async def key_file(self) -> Finding:
         from perpctl.exchange.keys import read_key
@@ -93,8 +89,8 @@ async def expiry(desk: Desk) -> Answer:
     """How long tokens live here, and how far the clocks are apart. Exit 4 or 3 when that cannot be told."""
     exchange = await desk.market()
     status, grant = await exchange.status(), await exchange.grant()
-    clock = Line(f"CLOCK   the venue is {status.offset_ms:+d} ms from us; round trip {status.round_trip_ms} ms")
-    facts: dict[str, Json] = {"clock_offset_ms": status.offset_ms, "round_trip_ms": status.round_trip_ms}
+    clock = Line(f"CLOCK   {clock_words(status)}")
+    facts: dict[str, Json] = {"clock_offset_ms": status.wall_offset_ms, "market_offset_ms": status.offset_ms, "round_trip_ms": status.round_trip_ms}
     if isinstance(grant, Unsupported):
         view: tuple[Block, ...] = (Line(f"TOKEN   {grant.reason}"), clock, Line(NOT_BY_HAND, Tone.DIM))
         return Answer("perpctl.auth.expiry/1", await desk.scope(), facts, view)

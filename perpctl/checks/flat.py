@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 POLL_S = 2.0
 PROOF_APART_S = 1.0
+LAST_LOOK_S = 3.0  # the last look gets so long, however late it is
 
 
 async def wait(desk: Desk, timeout_s: float) -> Answer:
@@ -25,10 +27,11 @@ async def wait(desk: Desk, timeout_s: float) -> Answer:
     start, reads, held, trouble = desk.clock.monotonic(), list[Read](), None, ""
     while True:
         try:
-            held = await _look(desk, reads)
+            async with asyncio.timeout(max(start + timeout_s - desk.clock.monotonic(), LAST_LOOK_S)):
+                held = await _look(desk, reads)
             trouble = ""
-        except UnknownState as why:
-            held, trouble = None, why.message
+        except (UnknownState, TimeoutError) as why:
+            held, trouble = None, str(why) or "no answer in time"
         proof = flatten.prove_no_positions(reads, since_s=start)
         waited = desk.clock.monotonic() - start
         if proof.flat:

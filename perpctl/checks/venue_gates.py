@@ -7,18 +7,19 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from perpctl.checks import sockets
+from perpctl.checks.clocks import judged_clock
 from perpctl.checks.gate import Finding, Gate, failed, passed, warned
 from perpctl.exchange.keys import read_key
 from perpctl.exchange.port import Unsupported
 from perpctl.model.instrument import BookState, Instrument
-from perpctl.questions import figures, positions, stops
+from perpctl.questions import figures
+from perpctl.questions.held import positions, stops
 from perpctl.questions.limits import bounds_of, limits_of
 from perpctl.questions.orders import owner
 
 if TYPE_CHECKING:
     from perpctl.desk import Desk
 
-OFFSET_WARN_MS, OFFSET_FAIL_MS = 1_000, 30_000
 CHANNELS_S = 8.0
 DAY_MS = 86_400_000
 
@@ -70,11 +71,7 @@ class _Asked:
         return passed(f"{key.algorithm} {key.short_id}; {file} is 0600, ours, no link; it signs in")
 
     async def clock(self) -> Finding:
-        status = await (await self._desk.exchange()).status()
-        words = f"the venue's clock is {status.offset_ms:+d} ms from ours; round trip {status.round_trip_ms} ms"
-        if abs(status.offset_ms) > OFFSET_FAIL_MS:
-            return failed(words, "set this machine's clock")
-        return warned(words) if abs(status.offset_ms) > OFFSET_WARN_MS else passed(words)
+        return judged_clock(await (await self._desk.exchange()).status())
 
     async def state(self) -> Finding:
         exchange = await self._desk.exchange()

@@ -23,7 +23,7 @@ def list_(
     source: Annotated[str, typer.Option(metavar="WHERE", help="venue, or local (our journal).")] = "venue",
 ) -> Ask:
     """Size, entry, mark, profit, stop, limit and funding of every position, each with its age."""
-    from perpctl.questions import positions
+    from perpctl.questions.held import positions
 
     return lambda desk: positions.held(desk, source)
 
@@ -31,7 +31,7 @@ def list_(
 @app.ask("explain")
 def explain(symbol: Symbol) -> Ask:
     """Fill by fill to today's number, and where we and the venue part ways."""
-    from perpctl.questions import explain
+    from perpctl.questions.held import explain
 
     return lambda desk: explain.position(desk, symbol)
 

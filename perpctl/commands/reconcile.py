@@ -14,9 +14,10 @@ app = Commands()
 @app.carry_out("reconcile")
 def reconcile(
     apply: Annotated[bool, typer.Option("--apply", help="Journal the corrections; no order is ever sent.")] = False,
+    plan: Annotated[str | None, typer.Option(metavar="ID", help="Only if it is still the plan that was shown.")] = None,
     adopt: Annotated[bool, typer.Option("--adopt", help="Take over what nobody explains.")] = False,
 ) -> CarryOut:
     """Every difference with its cause: exit 0 clean, 1 differences, 3 could not be compared."""
     from perpctl.procedures import reconciling
 
-    return lambda desk: reconciling.reconciled(desk, apply=apply, adopt=adopt)
+    return lambda desk: reconciling.reconciled(desk, apply=apply, adopt=adopt, plan=plan)

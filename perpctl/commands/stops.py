@@ -14,7 +14,7 @@ app = Commands("The protective stop of every position.", default="list")
 @app.ask("list")
 def list_() -> Ask:
     """Every open position with its stop."""
-    from perpctl.questions import stops
+    from perpctl.questions.held import stops
 
     return stops.listing
 
@@ -22,7 +22,7 @@ def list_() -> Ask:
 @app.ask("verify")
 def verify() -> Ask:
     """Exit 0 only when every open position is covered at the venue."""
-    from perpctl.questions import stops
+    from perpctl.questions.held import stops
 
     return stops.verify
 

@@ -6,98 +6,145 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from perpctl.desk import operator
-from perpctl.errors import RefusedBySafety
 from perpctl.exchange.port import Confirmed, Refused, Unknown
-from perpctl.model.money import price_down, price_up
-from perpctl.model.order import OrderRequest, OrderType, Purpose, Side
+from perpctl.model.order import OrderRequest, OrderType, Purpose
+from perpctl.model.stops import Remedy, Stop, remedy
 from perpctl.procedures.hand import Hand
-from perpctl.questions import positions, stops
+from perpctl.questions.held import positions
+from perpctl.questions.held.positions import Holding, named
 from perpctl.questions.limits import limits_of
-from perpctl.questions.positions import Holding
 from perpctl.results import Confirm, Done, Json, Plan, Risk, Step, StepResult
+from perpctl.risk.limits import RiskLevel, level_limits
 
 if TYPE_CHECKING:
     from perpctl.desk import Desk
 
 
 async def place_stops(desk: Desk, symbols: tuple[str, ...], slot: int | None) -> Plan:
-    """A stop for each position that has none or too little of one; existing stops are left alone."""
+    """A stop for each position that has none, or none that is near and large enough; then the old ones go.
+
+    A profile without a risk level has them where the most careful level wants them.
+    """
     exchange = await desk.exchange()
     wanted = {(await exchange.instrument(symbol)).product_id for symbol in symbols}
-    distance = _distance(desk)
+    distance_pct = _distance_pct(desk)
 
     async def lacking() -> tuple[Holding, ...]:
         found = await positions.read(desk)
         meant = (one for one in found.holdings if not wanted or one.position.product_id in wanted)
-        return tuple(one for one in meant if slot in (None, one.position.slot) and stops.trouble(one) is not None)
+        return tuple(one for one in meant if slot in (None, one.position.slot) and _lacks(one, distance_pct))
 
     async def preview() -> str:
-        requests = [stop_request("", one, distance) for one in await lacking()]
-        words = [f"{one.side} {one.size:f} {one.product_id} at {one.trigger_price:f} on mark" for one in requests]
+        words = [_words(one, distance_pct) for one in await lacking()]
         return "; ".join(words) or "every position has its stop"
 
     async def perform() -> StepResult:
-        hand = Hand(desk, exchange, operator(), "protective stop")
-        placed, trouble = [], []
-        unknown = False
+        placing = _Placing(desk, Hand(desk, exchange, operator(), "protective stop"), distance_pct)
         for one in await lacking():
-            outcome = await hand.place(stop_request(hand.new_identity(), one, distance), one.instrument)
-            match outcome:
-                case Confirmed(order, _):
-                    placed.append(f"{order.order_id} {order.side} {order.size:f} at {order.trigger_price}")
-                case Refused(code, reason):
-                    trouble.append(f"{one.position.product_id} refused: {code or ''} {reason}")
-                case _:
-                    unknown = unknown or isinstance(outcome, Unknown)
-                    trouble.append(f"{one.position.product_id}: {outcome}")
-        bare = tuple(f"{one.position.product_id} has no full stop" for one in await lacking())
-        facts: dict[str, Json] = {"placed": list(placed), "trouble": list(trouble)}
-        words = "; ".join([*placed, *trouble]) or "every position has its stop"
-        if bare:
-            return StepResult(Done.UNKNOWN if unknown else Done.PARTIAL, words, bare, facts)
-        done = Done.DONE if placed else Done.NOTHING_TO_DO
-        return StepResult(done, f"{words}; read back: every position is covered", (), facts)
+            await placing.protect(one)
+        return placing.result(await lacking())
 
     held = ";".join(f"{one.position.product_id}/{one.position.slot}" for one in await lacking())
     step = Step("stops", "place stops", preview, perform)
-    return Plan("stops place", await desk.scope(), Risk.LOWERS, Confirm.YES, held, (step,))
+    confirm = Confirm.YES if held else Confirm.NONE
+    return Plan("stops place", await desk.scope(), Risk.LOWERS, confirm, held, (step,))
 
 
-def stop_request(name: str, one: Holding, distance: Decimal) -> OrderRequest:
-    """A reduce-only stop-market on mark for the part that no stop covers, `distance` (a fraction) from entry.
+class _Placing:
+    """What was placed, and what went wrong."""
 
-    Where the market has already passed that price, the stop goes the same distance from mark instead.
-    """
-    position, tick = one.position, one.instrument.tick
-    side = Side.SELL if position.size > 0 else Side.BUY
-    anchor = position.entry_price or position.mark
-    assert anchor is not None
-    mark = position.mark or anchor
-    trigger = anchor * (1 - side.opposite.sign * distance)
-    if (side is Side.SELL and trigger >= mark) or (side is Side.BUY and trigger <= mark):
-        trigger = mark * (1 - side.opposite.sign * distance)
-    covered = sum((stop.remaining for stop in one.stops), Decimal(0))
+    def __init__(self, desk: Desk, hand: Hand, distance_pct: Decimal) -> None:
+        self._desk, self._hand, self._distance_pct = desk, hand, distance_pct
+        self._placed: list[str] = []
+        self._trouble: list[str] = []
+        self._close: list[str] = []  # commands: what no stop can guard any more
+        self._unknown = False
+
+    async def protect(self, one: Holding) -> None:
+        """Place first; only when the new stop is confirmed do the old ones go."""
+        try:
+            cure = _remedy(one, self._distance_pct)
+        except ValueError as why:
+            self._trouble.append(f"{named(one.position)}: {why}")
+            self._close.append(one.close_command)
+            return
+        if cure.place is None:
+            return
+        if cure.place.beyond:
+            self._trouble.append(f"{named(one.position)}: {_beyond_words(one, cure.place)}")
+            self._close.append(one.close_command)
+            return
+        request = stop_request(self._hand.new_identity(), cure.place)
+        outcome = await self._hand.place(request, one.instrument)
+        match outcome:
+            case Confirmed(order, _):
+                self._placed.append(f"{order.order_id} {order.side} {order.size:f} at {order.trigger_price}")
+                if cure.cancel:
+                    await self._hand.cancel(cure.cancel)
+            case Refused(code, reason):
+                self._trouble.append(f"{named(one.position)} refused: {code or ''} {reason}")
+            case _:
+                self._unknown = self._unknown or isinstance(outcome, Unknown)
+                self._trouble.append(f"{named(one.position)}: {outcome}")
+
+    def result(self, lacking: tuple[Holding, ...]) -> StepResult:
+        """Judged by what a fresh read still shows as lacking."""
+        bare = tuple(f"{named(one.position)} has no full stop" for one in lacking)
+        commands = [f"perpctl -p {self._desk.settings.profile} {command}" for command in self._close]
+        facts: dict[str, Json] = {"placed": list(self._placed), "trouble": list(self._trouble), "next": list(commands)}
+        words = "; ".join([*self._placed, *self._trouble]) or "every position has its stop"
+        if bare:
+            return StepResult(Done.UNKNOWN if self._unknown else Done.PARTIAL, words, bare, facts)
+        done = Done.DONE if self._placed else Done.NOTHING_TO_DO
+        return StepResult(done, f"{words}; read back: every position is covered", (), facts)
+
+
+def _remedy(one: Holding, distance_pct: Decimal) -> Remedy:
+    return remedy(one.position, one.stops, distance_pct, one.instrument.tick)
+
+
+def _lacks(one: Holding, distance_pct: Decimal) -> bool:
+    try:
+        return _remedy(one, distance_pct).is_needed
+    except ValueError:
+        return True  # nobody can say that it is protected
+
+
+def _words(one: Holding, distance_pct: Decimal) -> str:
+    try:
+        cure = _remedy(one, distance_pct)
+    except ValueError as why:
+        return str(why)
+    if cure.place is None:
+        return "every position has its stop"
+    if cure.place.beyond:
+        return f"{named(one.position)}: {_beyond_words(one, cure.place)}"
+    old = f", then cancel {len(cure.cancel)} that are too small or too far" if cure.cancel else ""
+    placed = cure.place
+    return f"{placed.side} {placed.size:f} {named(one.position)} at {placed.trigger_price:f} on mark{old}"
+
+
+def _beyond_words(one: Holding, stop: Stop) -> str:
+    return f"mark {one.position.mark} is past {stop.trigger_price:f}, where its stop would stand: close it instead"
+
+
+def stop_request(name: str, stop: Stop) -> OrderRequest:
+    """A reduce-only stop-market on mark, without an end."""
     return OrderRequest(
         identity=name,
-        product_id=position.product_id,
-        side=side,
-        size=abs(position.size) - covered,
+        product_id=stop.product_id,
+        side=stop.side,
+        size=stop.size,
         type=OrderType.STOP_MARKET,
         price=None,
         reduce_only=True,
-        trigger_price=price_up(trigger, tick) if side is Side.SELL else price_down(trigger, tick),
+        trigger_price=stop.trigger_price,
         trigger="mark_price",
-        slot=position.slot,
+        slot=stop.slot,
         purpose=Purpose.STOP,
     )
 
 
-def _distance(desk: Desk) -> Decimal:
-    limits = limits_of(desk)
-    if limits is None:
-        raise RefusedBySafety(
-            "this profile has no risk level, so nobody said how far a stop stands from entry",
-            not_done="no stop was placed",
-            next_commands=("perpctl config show --origin",),
-        )
-    return limits.stop_distance_pct / 100
+def _distance_pct(desk: Desk) -> Decimal:
+    """Of the profile's level, else of the most careful one: a position without a stop is worse than a near stop."""
+    return (limits_of(desk) or level_limits(RiskLevel.CONSERVATIVE)).stop_distance_pct

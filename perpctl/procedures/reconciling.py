@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from perpctl.errors import UsageError, WorldChanged
 from perpctl.model.books.reconcile import (
     BookFill,
     BookFunding,
@@ -26,11 +27,22 @@ if TYPE_CHECKING:
 SEEN_BY = "reconcile"
 
 
-async def reconciled(desk: Desk, *, apply: bool, adopt: bool) -> Plan | Answer:
-    """Without `apply` the comparison itself; with it a plan that journals the corrections, refused once they change."""
+async def reconciled(desk: Desk, *, apply: bool, adopt: bool, plan: str | None = None) -> Plan | Answer:
+    """Without `apply` the comparison itself; with it a plan that journals the corrections.
+
+    `plan` is the fingerprint that was shown. Raises WorldChanged when the differences are others by now, UsageError.
+    """
     if not apply:
+        if adopt or plan is not None:
+            raise UsageError("--adopt and --plan go with --apply", not_done="nothing was journaled")
         return await reconcile.reconcile(desk)
     found = await reconcile.compared(desk)
+    if plan is not None and plan != found.comparison.fingerprint:
+        raise WorldChanged(
+            f"the differences are no longer those of plan {plan}",
+            not_done="nothing was journaled",
+            next_commands=(f"perpctl -p {desk.settings.profile} reconcile",),
+        )
 
     async def preview() -> str:
         words = [f"{one.subject} {one.key}: {one.cause.value}" for one in found.comparison.differences]
@@ -48,6 +60,7 @@ async def reconciled(desk: Desk, *, apply: bool, adopt: bool) -> Plan | Answer:
         fingerprint=found.comparison.fingerprint,
         steps=(step,),
         reason_required=bool(found.comparison.differences),
+        command="reconcile --apply" + (" --adopt" if adopt else ""),
     )
 
 

@@ -20,6 +20,7 @@ from perpctl.errors import (
 )
 from perpctl.results import (
     Answer,
+    Block,
     Column,
     Confirm,
     Done,
@@ -236,7 +237,7 @@ class _Carrying:
         facts["not_journaled"] = self._unjournaled
         trouble = [] if self._unjournaled is None else [f"NOT JOURNALED: {self._unjournaled}"]
         lines = [Line(words, Tone.BAD, mark=True) for words in trouble]
-        view = (table, *lines, end, Next(tuple(dict.fromkeys(commands))))
+        view: tuple[Block, ...] = (table, *lines, end, Next(tuple(dict.fromkeys(commands))))
         return Answer(SCHEMA, self._plan.scope, facts, view, code, records="steps")
 
 

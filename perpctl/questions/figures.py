@@ -54,6 +54,11 @@ def span(seconds: float) -> str:
     return " ".join(shown[:2]) if shown else "0 s"
 
 
+def count(number: int, thing: str) -> str:
+    """`1 fill`, `2 fills`."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def text(amount: Decimal | None) -> str | None:
     """For JSON: money and sizes as strings, absent as null."""
     return None if amount is None else plain(amount)

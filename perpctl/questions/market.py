@@ -32,7 +32,7 @@ async def status(desk: Desk, symbols: tuple[str, ...]) -> Answer:
     view: list[Block] = [
         Line(
             f"venue    {'open' if venue_open else 'NOT OPEN'}: locked {venue.locked}, {maintenance}; "
-            f"round trip {venue.round_trip_ms} ms, its clock {venue.offset_ms:+d} ms from ours",
+            f"round trip {venue.round_trip_ms} ms, market time {now_ms} ms",
             Tone.GOOD if venue_open else Tone.BAD,
         )
     ]
@@ -44,7 +44,8 @@ async def status(desk: Desk, symbols: tuple[str, ...]) -> Answer:
         "maintenance": venue.maintenance,
         "announcements": list(venue.announcements),
         "round_trip_ms": venue.round_trip_ms,
-        "clock_offset_ms": venue.offset_ms,
+        "clock_offset_ms": venue.wall_offset_ms,
+        "market_time_ms": now_ms,
         "tradable": good,
         "products": [report.facts() for report in reports],
     }
@@ -127,17 +128,6 @@ async def listing(desk: Desk) -> Answer:
     """Every perpetual of the venue with its increments and fees."""
     exchange = await desk.exchange()
     instruments = await exchange.instruments()
-    columns = (
-        Column("symbol", "SYMBOL"),
-        Column("product", "PRODUCT"),
-        Column("state", "STATE"),
-        Column("tick", "TICK", True),
-        Column("step", "SIZE STEP", True),
-        Column("min", "MINIMUM", True),
-        Column("maker", "MAKER", True),
-        Column("taker", "TAKER", True),
-        Column("leverage", "LEVERAGE", True),
-    )
     rows = tuple(
         Row(
             {
@@ -174,9 +164,21 @@ async def listing(desk: Desk) -> Answer:
         }
         for one in instruments
     ]
-    return Answer(
-        "perpctl.market.list/1", await desk.scope(), {"products": products}, (Table(columns, rows),), records="products"
-    )
+    table = Table(_LIST_COLUMNS, rows)
+    return Answer("perpctl.market.list/1", await desk.scope(), {"products": products}, (table,), records="products")
+
+
+_LIST_COLUMNS = (
+    Column("symbol", "SYMBOL"),
+    Column("product", "PRODUCT"),
+    Column("state", "STATE"),
+    Column("tick", "TICK", True),
+    Column("step", "SIZE STEP", True),
+    Column("min", "MINIMUM", True),
+    Column("maker", "MAKER", True),
+    Column("taker", "TAKER", True),
+    Column("leverage", "LEVERAGE", True),
+)
 
 
 async def book(desk: Desk, symbol: str, depth: int) -> Answer:

@@ -159,11 +159,11 @@ async def answer(desk: Desk, found: Compared) -> Answer:
         view.append(Line("CLEAN: no difference", Tone.GOOD))
     else:
         words = f"{len(comparison.corrections)} corrections can be journaled"
-        left = comparison.left_open
+        left, plan = comparison.left_open, comparison.fingerprint
         view.append(Line(f"{words}, {len(left)} differences stay open.  No order is ever sent.", Tone.BAD, mark=True))
-        commands = [f'perpctl -p {name} reconcile --apply --reason "..."'] if comparison.corrections else []
+        commands = [f'perpctl -p {name} reconcile --apply --plan {plan} --reason "..."'] if comparison.corrections else []
         if comparison.adoptions:
-            commands.append(f'perpctl -p {name} reconcile --apply --adopt --reason "..."')
+            commands.append(f'perpctl -p {name} reconcile --apply --adopt --plan {plan} --reason "..."')
         view.append(Next(tuple(commands)))
     facts: dict[str, Json] = {
         "clean": comparison.is_clean,

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 from perpctl.clock import from_ms
 from perpctl.errors import ExitCode, PerpctlError
-from perpctl.questions import figures, health, positions, stops
+from perpctl.questions import figures, health
+from perpctl.questions.held import positions, stops
 from perpctl.questions.orders import kind, owner
 from perpctl.results import Answer, Block, Json, Line, Next, Tone
 from perpctl.store.latch import Mode
 
 if TYPE_CHECKING:
     from perpctl.desk import Desk
-    from perpctl.questions.positions import Held
+    from perpctl.questions.held.positions import Held
 
 DAY_MS = 86_400_000
 SETTLEMENT_MS = 8 * 3_600_000
@@ -102,8 +103,8 @@ async def _venue_parts(desk: Desk) -> list[Part]:
     exchange = await desk.exchange()
     venue, held, orders = await asyncio.gather(exchange.status(), positions.read(desk), exchange.open_orders())
     open_now = venue.locked == "false" and not venue.maintenance
-    words = f"locked {venue.locked}, {venue.round_trip_ms} ms, clock {venue.offset_ms:+d} ms"
-    facts: Json = {"locked": venue.locked, "round_trip_ms": venue.round_trip_ms, "offset_ms": venue.offset_ms}
+    words = f"locked {venue.locked}, {venue.round_trip_ms} ms, clock {_clock(venue.wall_offset_ms)}"
+    facts: Json = {"locked": venue.locked, "round_trip_ms": venue.round_trip_ms, "offset_ms": venue.wall_offset_ms}
     now_ms = await exchange.time_ms()
     next_ms = (now_ms - SETTLEMENT_MS) // DAY_MS * DAY_MS + DAY_MS + SETTLEMENT_MS
     held_positions = tuple(one.position for one in held.holdings)
@@ -129,6 +130,10 @@ async def _venue_parts(desk: Desk) -> list[Part]:
     ]
 
 
+def _clock(offset_ms: int | None) -> str:
+    return figures.MISSING if offset_ms is None else "ok" if offset_ms == 0 else f"{offset_ms:+d} ms"
+
+
 def _risk(held: Held) -> Part:
     bare = [one for one in held.holdings if stops.trouble(one) is not None]
     gross = figures.total(
@@ -144,7 +149,7 @@ def _risk(held: Held) -> Part:
     facts: Json = {"positions": len(held.holdings), "without_stop": len(bare), "equity": figures.text(account.equity)}
     if not bare:
         return Part("risk", words, facts)
-    command = f"stops place {bare[0].instrument.symbol}"
+    command = f"stops place {bare[0].words}"
     return Part("risk", f"{words}, {len(bare)} WITHOUT A STOP", facts, Tone.WARN, command)
 
 

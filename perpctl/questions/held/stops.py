@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from perpctl.errors import ExitCode
-from perpctl.questions import figures, positions
-from perpctl.questions.positions import Holding
+from perpctl.model.stops import remedy
+from perpctl.questions import figures
+from perpctl.questions.held import positions
+from perpctl.questions.held.positions import Holding
 from perpctl.results import Answer, Block, Column, Json, Line, Next, Row, Table, Tone
 
 if TYPE_CHECKING:
     from perpctl.desk import Desk
-
-LEAST_COVER = Decimal("0.99")  # of the position; below it the stop is resized
 
 
 async def listing(desk: Desk) -> Answer:
@@ -36,7 +35,7 @@ async def _answer(desk: Desk, schema: str, *, judged: bool) -> Answer:
         good = f"PROTECTED: {len(found.holdings)} positions, each covered at the venue by orders that outlive the bot"
         view.append(Line(words, Tone.BAD, mark=True) if bad else Line(good, Tone.GOOD))
     if bad:
-        view.append(Next(tuple(f"perpctl -p {scope.profile} stops place {one.instrument.symbol}" for one in bad)))
+        view.append(Next(tuple(f"perpctl -p {scope.profile} stops place {one.words}" for one in bad)))
     facts: dict[str, Json] = {"protected": not bad, "positions": [_facts(one) for one in found.holdings]}
     code = ExitCode.NEGATIVE if judged and bad else ExitCode.OK
     standing = desk.standing(source="venue", age_s=desk.clock.monotonic() - found.read_at)
@@ -47,9 +46,15 @@ def trouble(one: Holding) -> str | None:
     """What is wrong with a position's protection, or None."""
     if not one.stops:
         return "NO STOP AT THE VENUE"
-    if one.covered < LEAST_COVER:
-        return f"covers only {one.covered * 100:.0f} %"
-    return None
+    if not one.cover.is_enough:
+        return f"covers only {one.cover.fraction * 100:.0f} %"
+    if one.stop_distance_pct is None:
+        return None
+    try:
+        cure = remedy(one.position, one.stops, one.stop_distance_pct, one.instrument.tick)
+    except ValueError as why:
+        return str(why)
+    return None if cure.place is None else f"farther from entry than {one.stop_distance_pct:f} % asks"
 
 
 _COLUMNS = (
@@ -82,7 +87,7 @@ def _row(one: Holding) -> Row:
             "at": figures.price(stop.trigger_price, instrument.price_decimals),
             "on": (stop.trigger or "?").removesuffix("_price"),
             "away": figures.percent(away, 1),
-            "covers": f"{one.covered * 100:.0f} %",
+            "covers": f"{one.cover.fraction * 100:.0f} %",
         }
     return Row(cells, tone=Tone.BAD if trouble(one) else Tone.PLAIN)
 
@@ -93,6 +98,6 @@ def _facts(one: Holding) -> dict[str, Json]:
         "slot": one.position.slot,
         "size": figures.text(one.position.size),
         "stops": [stop.order_id for stop in one.stops],
-        "covers": f"{one.covered:.4f}",
+        "covers": f"{one.cover.fraction:.4f}",
         "trouble": trouble(one),
     }

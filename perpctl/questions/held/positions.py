@@ -1,0 +1,245 @@
+"""This file answers what is held: size, price, profit, stop, limit, funding, each with its age."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from perpctl.errors import AccountMismatch, UnknownState, UsageError
+from perpctl.model import stops
+from perpctl.model.books.ledger import Effect, explain
+from perpctl.model.day import day_start_ms
+from perpctl.model.exposure import liquidation_price, standard_rates
+from perpctl.model.instrument import Instrument, Quote
+from perpctl.model.order import Order
+from perpctl.model.position import Account, Position
+from perpctl.questions import figures
+from perpctl.questions.held import proven, screen
+from perpctl.questions.limits import bounds_of, limits_of
+from perpctl.questions.orders import owner
+from perpctl.results import Answer, Column, Json, Row, Table
+
+if TYPE_CHECKING:
+    from perpctl.desk import Desk
+    from perpctl.model.fill import Fill
+
+SCHEMA = "perpctl.positions/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """How our own fills account for a position: `size` is what they come to, `fills` since it was last flat."""
+
+    size: Decimal
+    fills: int
+    foreign: int  # of those, not ours by their identity
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """One position with all that is said of it."""
+
+    position: Position
+    instrument: Instrument
+    quote: Quote
+    cover: stops.Coverage
+    explained: Explained
+    limit: Decimal | None  # largest position notional allowed; None: no risk level is set
+    stop_distance_pct: Decimal | None  # of the risk level
+    liquidation: Decimal | None  # our estimate; None: not by this product alone, or not to be told
+    liquidation_absent: str | None  # why there is no estimate
+
+    @property
+    def stops(self) -> tuple[Order, ...]:
+        return self.cover.stops
+
+    @property
+    def limit_used(self) -> Decimal | None:
+        if self.position.notional is None or not self.limit:
+            return None
+        return abs(self.position.notional) / self.limit
+
+    @property
+    def is_explained(self) -> bool:
+        return self.explained.size == self.position.size
+
+    @property
+    def words(self) -> str:
+        """The position as an operator names it in a command."""
+        slot = "" if self.position.slot is None else f" --slot {self.position.slot}"
+        return f"{self.instrument.symbol}{slot}"
+
+    @property
+    def close_command(self) -> str:
+        return f"positions close {self.words}"
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """The result of the risk day in settlement currency; None: no baseline was taken yet."""
+
+    pnl: Decimal
+    percent: Decimal
+    fees: Decimal
+    funding: Decimal
+    price: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Everything read for one answer, from fresh reads."""
+
+    account: Account
+    holdings: tuple[Holding, ...]
+    gross_limit: Decimal | None
+    day: Day | None
+    warn_pct: Decimal | None
+    at_ms: int  # market time
+    read_at: float
+
+
+def named(position: Position) -> str:
+    """A position by product and slot."""
+    return position.product_id if position.slot is None else f"{position.product_id} iso {position.slot}"
+
+
+async def held(desk: Desk, source: str = "venue") -> Answer:
+    """What is held: as the venue says, or as our own journal has it. Unreadable: exit 3, last proven and worst case."""
+    if source == "local":
+        return await _as_the_journal_has_it(desk)
+    if source != "venue":
+        raise UsageError(
+            f"no such source: {source}; choose venue or local",
+            not_done="nothing was read",
+            next_commands=(f"perpctl -p {desk.settings.profile} positions --source venue",),
+        )
+    try:
+        found = await read(desk)
+    except AccountMismatch:
+        raise
+    except UnknownState as why:
+        return proven.answer(desk, SCHEMA, why)
+    return screen.answer(SCHEMA, await desk.scope(), found, desk)
+
+
+async def read(desk: Desk) -> Held:
+    """Fresh reads of positions, orders and account, side by side, beside our own records."""
+    exchange = await desk.exchange()
+    positions, orders, account = await asyncio.gather(exchange.positions(), exchange.open_orders(), exchange.account())
+    products = tuple(dict.fromkeys(position.product_id for position in positions))
+    instruments = {one: await exchange.instrument(one) for one in products}
+    quotes = dict(zip(products, await asyncio.gather(*map(exchange.quote, products)), strict=True))
+    bounds = {one: bounds_of(desk, account, quotes[one]) for one in products}
+    at_ms, limits = await exchange.time_ms(), limits_of(desk)
+    explained = _explained(desk, products)
+
+    def holding(position: Position) -> Holding:
+        name = position.product_id
+        liquidation, absent = _liquidation(position, positions, account, instruments[name])
+        return Holding(
+            position,
+            instruments[name],
+            quotes[name],
+            stops.coverage(position, orders),
+            explained.get((name, position.slot), Explained(Decimal(0), 0, 0)),
+            None if (found := bounds[name]) is None else found.position_notional,
+            None if limits is None else limits.stop_distance_pct,
+            liquidation,
+            absent,
+        )
+
+    return Held(
+        account,
+        tuple(map(holding, positions)),
+        next((found.gross_notional for found in bounds.values() if found is not None), None),
+        _day(desk, account, positions, at_ms),
+        None if limits is None else limits.day_loss_warn_pct,
+        at_ms,
+        desk.clock.monotonic(),
+    )
+
+
+def _liquidation(
+    position: Position, positions: tuple[Position, ...], account: Account, instrument: Instrument
+) -> tuple[Decimal | None, str | None]:
+    """Our estimate for a cross position; what an isolated slot has as its own margin is not told to us."""
+    if position.slot is not None:
+        return None, "the margin of the slot alone is not read"
+    if account.slots_in_use:
+        return None, "isolated slots are in use, and the cross account's own equity is not read"
+    if position.mark is None:
+        return None, "no mark price"
+    others = (one.maintenance_margin for one in positions if one is not position)
+    needed = figures.total(others)
+    if needed is None:
+        return None, "the maintenance margin of another position is not known"
+    rates = standard_rates(instrument.base)
+    found = liquidation_price(position.size, position.mark, account.equity, needed, rates)
+    return found, None if found is not None else "not by this product alone"
+
+
+def _explained(desk: Desk, products: tuple[str, ...]) -> dict[tuple[str, int | None], Explained]:
+    """What our records come to for these products, and how many fills since each was last flat."""
+    projections = desk.projections()
+    sizes = {(one.product_id, one.slot): one.size for one in projections.positions() if one.product_id in products}
+    if not sizes:
+        return {}
+    counts: dict[tuple[str, int | None], list[Fill]] = {key: [] for key in sizes}
+    moved = [*projections.fills(), *(fill for _, fill in projections.corrections())]
+    for change in explain(fill for fill in moved if (fill.product_id, fill.slot) in sizes):
+        since = counts[change.fill.product_id, change.fill.slot]
+        if change.effect in (Effect.CLOSED, Effect.FLIPPED):
+            since.clear()
+        if change.effect is not Effect.CLOSED:
+            since.append(change.fill)
+    return {key: Explained(size, len(counts[key]), _foreign(desk, counts[key])) for key, size in sizes.items()}
+
+
+def _foreign(desk: Desk, fills: list[Fill]) -> int:
+    projections = desk.projections()
+    return sum(owner(desk, one.identity) == "NOT OURS" and not projections.orders_of(one.order_id) for one in fills)
+
+
+def _day(desk: Desk, account: Account, positions: tuple[Position, ...], at_ms: int) -> Day | None:
+    """From the baseline in our journal; fees and funding as booked, the rest is price."""
+    from perpctl.clock import from_ms
+
+    start_ms = day_start_ms(at_ms)
+    projections = desk.projections()
+    baseline = projections.baseline(f"{from_ms(start_ms):%Y-%m-%d}")
+    if baseline is None or baseline.equity <= 0:
+        return None
+    pnl = account.equity - baseline.equity
+    fees = sum((fill.fee for fill in projections.fills(start_ms)), Decimal(0))
+    paid = sum((one.amount for one in projections.funding(start_ms + 1)), Decimal(0))
+    funding = paid + sum((one.funding or Decimal(0) for one in positions), Decimal(0))
+    return Day(pnl, pnl / baseline.equity * 100, -fees, funding, pnl + fees - funding)
+
+
+async def _as_the_journal_has_it(desk: Desk) -> Answer:
+    held = [one for one in desk.projections().positions() if one.size != 0]
+    rows = tuple(
+        Row(
+            {
+                "product": one.product_id if one.slot is None else f"{one.product_id} iso {one.slot}",
+                "size": f"{one.size:+f} {one.product_id.partition('_')[0]}",
+                "entry": "?" if one.entry_price is None else f"{one.entry_price:,.2f}",
+            }
+        )
+        for one in held
+    )
+    facts: list[Json] = [
+        {
+            "product_id": one.product_id,
+            "slot": one.slot,
+            **figures.texts([("size", one.size), ("entry_price", one.entry_price)]),
+        }
+        for one in held
+    ]
+    columns = (Column("product", "PRODUCT"), Column("size", "POSITION", True), Column("entry", "ENTRY", True))
+    view = (Table(columns, rows, "no position in our journal"),)
+    body: dict[str, Json] = {"source": "local", "positions": facts}
+    standing = desk.standing(source="our journal")
+    return Answer(SCHEMA, desk.known_scope(), body, view, records="positions", standing=standing)
