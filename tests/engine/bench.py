@@ -56,9 +56,7 @@ class Bench:
         numbers = itertools.count(1)
         self.strategy = Scripted()
         rules = Rules(limits or level_limits(RiskLevel.CONSERVATIVE))
-        self.core = Core(
-            rules, [Product(INSTRUMENT, self.strategy)], lambda: f"{MINE}{next(numbers)}", lambda label: is_mine(label)
-        )
+        self.core = Core(rules, [Product(INSTRUMENT, self.strategy)], lambda: f"{MINE}{next(numbers)}", is_mine)
         self.now = 100.0
         self.at_ms = NOW
         self.trades = itertools.count(1)

@@ -1,0 +1,249 @@
+"""The core against a venue that answers late, twice, not at all or no; whatever happens, what must hold holds."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field, replace
+from decimal import Decimal as D
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from perpctl.engine import events as e
+from perpctl.engine.state.meter import Meter
+from perpctl.engine.state.sight import Permission, look
+from perpctl.exchange import port
+from perpctl.model.fill import Fill
+from perpctl.model.mode import Mode
+from perpctl.model.order import Order, OrderRequest, OrderStatus, Side
+from perpctl.risk.gate import decide
+from tests.engine.bench import Bench, as_order, bid, offer, position
+from tests.risk.world import BTC, NOW
+
+PRICES = st.integers(84_050, 84_150)
+SIZES = st.sampled_from(["0.01", "0.05", "0.11"])
+
+
+@dataclass
+class Venue:
+    """What the venue really has: the oracle. `told` are fills that reached the core."""
+
+    start: D
+    size: D
+    live: dict[str, Order] = field(default_factory=dict)
+    fills: list[Fill] = field(default_factory=list)
+    told: set[str] = field(default_factory=set)
+
+
+class EngineMachine(RuleBasedStateMachine):
+    """Sends wait in `outbox` until a rule decides what becomes of them."""
+
+    @initialize(held=st.sampled_from(["0", "0.45", "-0.45"]))
+    def start(self, held: str) -> None:
+        self.bench = Bench()
+        self.venue = Venue(start=D(held), size=D(held))
+        self.outbox: list[OrderRequest] = []
+        self.cancels: list[Order] = []
+        self.unsettled: list[OrderRequest] = []
+        self.placed_ids: list[str] = []
+        self.asked_while_halted = 0
+        self.stamps = itertools.count(NOW + 1)
+        if self.venue.size:
+            truth = e.Reconciled((position(held),), (), (), self.bench.now)
+            self._do(self.bench.core.begin(truth, self.bench.now))
+
+    def _do(self, effects: list[e.Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case e.PlaceEntry(request, _) | e.PlaceStop(request, _) | e.CloseNow(request, _):
+                    self.outbox.append(request)
+                case e.CancelEntry(order, _) | e.CancelStop(order, _):
+                    self.cancels.append(order)
+                case e.SettleUnknown(request):
+                    self.unsettled.append(request)
+                case _:
+                    pass
+
+    def _tell(self, event: e.Event) -> None:
+        if isinstance(event, port.FillSeen):
+            self.venue.told.add(event.fill.trade_id)
+        self._do(self.bench.tell(event))
+
+    # --- the market and the strategy
+
+    @rule(mid=PRICES, size=SIZES, sides=st.sampled_from(["bid", "bids", "offers", "both"]), take=st.booleans())
+    def the_market_moves_and_the_strategy_wishes(self, mid: int, size: str, sides: str, take: bool) -> None:
+        bids = [bid(size, f"{mid - 10}.0"), bid(size, f"{mid - 20}.0")]
+        offers = [offer(size, f"{mid + 10}.0", take=take), offer(size, f"{mid + 20}.0")]
+        wishes = {"bid": bids[:1], "bids": bids, "offers": offers, "both": [bids[0], offers[0]]}[sides]
+        before = self.bench.strategy.asked
+        self.bench.strategy.wishes = wishes
+        self.bench.now += 2
+        self.bench.at_ms += 2000
+        self._do(self.bench.quote(str(mid)))
+        if self.bench.core.mode is Mode.HALTED:
+            self.asked_while_halted += self.bench.strategy.asked - before
+
+    # --- what becomes of a send
+
+    @precondition(lambda self: self.outbox)
+    @rule(fate=st.sampled_from(["accepted", "accepted", "accepted", "refused", "lost before", "lost after"]))
+    def a_send_meets_its_fate(self, fate: str) -> None:
+        request = self.outbox.pop(0)
+        core = self.bench.core
+        permission = Permission(core.mode, False, 5_000)
+        decision = decide(request, look(core, request, permission, Meter(), self.bench.now), core.rules.limits)
+        if not decision.allowed:
+            assert decision.first_refusal is not None
+            code = decision.first_refusal.reason_code
+            assert code is not None
+            self._tell(e.HeldBack(request.identity, code, code.meaning))
+            return
+        core.left += 1
+        core.activity.order_sent(request, core.market_ms)
+        self.placed_ids.append(request.identity)
+        if fate in ("accepted", "lost after"):
+            self._accept(request)
+        answer: port.Outcome = port.Unknown("no answer")
+        if fate == "accepted":
+            answer = port.Confirmed(as_order(request))
+        elif fate == "refused":
+            answer = port.Refused(11030, "other_reject")
+        self._tell(e.Placed(request.identity, answer))
+
+    def _accept(self, request: OrderRequest) -> None:
+        order = as_order(request)
+        if not request.time_in_force.value.startswith("immediate"):
+            self.venue.live[order.order_id] = order
+
+    @precondition(lambda self: self.cancels)
+    @rule(lost=st.booleans())
+    def a_cancel_is_answered(self, lost: bool) -> None:
+        order = self.cancels.pop(0)
+        live = self.venue.live.pop(order.order_id, None)
+        if lost or live is None:
+            answer: port.Outcome = port.Unknown("no answer") if lost else port.Refused(11044, "not_open_order")
+        else:
+            answer = port.Confirmed(replace(live, status=OrderStatus.CANCELLED, updated_ms=next(self.stamps)))
+        self._tell(e.CancelAnswered(order.identity or "", answer))
+
+    @precondition(lambda self: self.unsettled)
+    @rule()
+    def reads_settle_an_unknown(self) -> None:
+        request = self.unsettled.pop(0)
+        order_id = f"o-{request.identity}"
+        live = self.venue.live.get(order_id)
+        mine = tuple(fill for fill in self.venue.fills if fill.order_id == order_id)
+        if live is not None:
+            answer: port.Settled = port.Confirmed(live, mine)
+        elif mine:
+            filled = sum((fill.size for fill in mine), D(0))
+            done = as_order(request, OrderStatus.CANCELLED, filled=filled, updated_ms=2_000_000_000_000)
+            answer = port.Confirmed(done, mine)
+        else:
+            answer = port.Absent("two empty readings")
+        self.venue.told.update(fill.trade_id for fill in mine)
+        self._tell(e.Settled(request.identity, answer))
+
+    # --- fills
+
+    @precondition(lambda self: any(not order.is_trigger for order in self.venue.live.values()))
+    @rule(number=st.integers(0, 10), part=st.sampled_from([D("0.5"), D(1)]), tell=st.booleans())
+    def the_venue_fills(self, number: int, part: D, tell: bool) -> None:
+        entries = [order for order in self.venue.live.values() if not order.is_trigger]
+        order = entries[number % len(entries)]
+        size = (order.remaining * part).quantize(D("0.0001"))
+        if order.reduce_only:
+            size = min(size, max(D(0), -order.side.sign * self.venue.size))
+        if size <= 0:
+            return
+        filled = replace(order, filled=order.filled + size, updated_ms=next(self.stamps))
+        self.venue.live[order.order_id] = filled
+        if not filled.remaining:
+            filled = replace(filled, status=OrderStatus.FILLED)
+            del self.venue.live[order.order_id]
+        self.venue.size += order.side.sign * size
+        asked = self.bench.core.orders.ours.get(order.identity or "")
+        request = asked.request if asked is not None else None
+        news = self._news(order, size, request)
+        self.venue.fills.append(news.fill)
+        if tell:
+            self._tell(news)
+            self._tell(port.OrderSeen(filled))
+
+    def _news(self, order: Order, size: D, request: OrderRequest | None) -> port.FillSeen:
+        made = request or OrderRequest(order.identity or "", BTC, order.side, order.size, order.type, order.price)
+        return self.bench.fill(made, str(size), str(order.price), order_id=order.order_id)
+
+    @precondition(lambda self: self.venue.fills)
+    @rule(number=st.integers(0, 10))
+    def a_fill_is_told_again(self, number: int) -> None:
+        self._tell(port.FillSeen(self.venue.fills[number % len(self.venue.fills)]))
+
+    @rule()
+    def the_venue_is_reconciled(self) -> None:
+        self.bench.now += 0.1
+        self.venue.told.update(fill.trade_id for fill in self.venue.fills)
+        held = (position(str(self.venue.size)),) if self.venue.size else ()
+        orders, fills = tuple(self.venue.live.values()), tuple(self.venue.fills)
+        self._tell(e.Reconciled(held, orders, fills, self.bench.now))
+
+    # --- modes, feeds, time
+
+    @rule(mode=st.sampled_from([Mode.NORMAL, Mode.REDUCE_ONLY, Mode.HALTED]))
+    def the_latch_changes(self, mode: Mode) -> None:
+        self._tell(e.ModeChanged(mode, "somebody"))
+
+    @rule()
+    def the_user_channel_breaks_and_returns(self) -> None:
+        self._tell(port.FeedLost("user", "closed"))
+        for order in [order for order in self.venue.live.values() if not order.is_trigger]:
+            del self.venue.live[order.order_id]  # cancel-on-disconnect
+        self.venue.told.update(fill.trade_id for fill in self.venue.fills)
+        live = tuple(self.venue.live.values())
+        self._tell(port.FeedResumed("user", orders=live, positions=(), fills=tuple(self.venue.fills)))
+        self.bench.core.dead_man = True
+
+    @rule(seconds=st.sampled_from([0.3, 1.1, 3.0]))
+    def time_passes(self, seconds: float) -> None:
+        """After each look at the time, a position is covered, being closed, or was refused a moment ago."""
+        self._do(self.bench.later(seconds))
+        product, now = self.bench.product, self.bench.now
+        bare_s = 0.0 if product.bare_since is None else now - product.bare_since
+        assert bare_s <= 5.0 or product.closing is not None or now < product.retry_at
+
+    # --- what must hold
+
+    @invariant()
+    def every_fill_that_was_told_counts_exactly_once(self) -> None:
+        known = [fill for fill in self.venue.fills if fill.trade_id in self.venue.told]
+        moved = sum((fill.side.sign * fill.size for fill in known), D(0))
+        assert self.bench.product.position == self.venue.start + moved
+
+    @invariant()
+    def what_may_fill_at_the_venue_is_counted(self) -> None:
+        for order in self.venue.live.values():
+            working = self.bench.core.orders.ours.get(order.identity or "")
+            followed = working is not None and working.remaining >= order.remaining
+            thought_gone = order.identity in {cancel.identity for cancel in self.cancels}
+            assert followed or thought_gone or order.order_id in self.bench.core.orders.foreign, order
+
+    @invariant()
+    def the_position_limit_holds_at_its_worst(self) -> None:
+        for side in Side:
+            open_ = (o.remaining for o in self.venue.live.values() if o.side is side and not o.reduce_only)
+            worst = max(D(0), side.sign * self.venue.size) + sum(open_, D(0))
+            assert worst * D(84_050) <= D(50_000) * D("1.005")
+
+    @invariant()
+    def no_identity_is_ever_used_twice(self) -> None:
+        assert len(self.placed_ids) == len(set(self.placed_ids))
+
+    @invariant()
+    def halted_the_strategy_is_not_asked(self) -> None:
+        assert self.asked_while_halted == 0
+
+
+EngineMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+TestEngine = EngineMachine.TestCase
