@@ -42,7 +42,6 @@ class Rules:
 
     limits: Limits
     user_silent_s: float | None = 5.0
-    ramp: Decimal = Decimal(1)
 
 
 class Core:
@@ -56,6 +55,7 @@ class Core:
         is_ours: Callable[[str | None], bool],
     ) -> None:
         self.rules = rules
+        self.ramp = Decimal(1)  # the share of the limits in force after a return from a halt
         self.products = {product.product_id: product for product in products}
         self.orders = Orders()
         self.others: tuple[Position, ...] = ()  # positions of products or slots that we do not trade

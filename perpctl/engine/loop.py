@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from perpctl.clock import Clock, to_ms
 from perpctl.engine import events as e
 from perpctl.engine.closing import Ended, Wish, close_down
 from perpctl.engine.core import USER, Core
-from perpctl.engine.reading import read_truth, settle_working
+from perpctl.engine.reading import books_agree, read_truth, settle_working
 from perpctl.engine.sending import HTTP, SOCKET, Lease, Sender
 from perpctl.engine.state.day import day_name
 from perpctl.engine.state.meter import Meter
@@ -21,6 +22,7 @@ from perpctl.model.day import DAY_MS
 from perpctl.model.fill import Fill
 from perpctl.model.mode import Mode
 from perpctl.model.order import Order, is_protective
+from perpctl.risk.bounds import ramp_after
 from perpctl.store.intents import Intents
 from perpctl.store.latch import Latch, LatchState
 from perpctl.store.latch import Mode as LatchMode
@@ -226,12 +228,17 @@ class Bot:
     def look_at_latch(self) -> None:
         """Read the latch; a change is journaled and told to the core."""
         state = self.gear.latch.read()
+        self.core.ramp = self._ramp(state)
         mode = Mode(state.mode.value)
         if mode is self.core.mode:
             return
         body = {"from": self.core.mode, "to": mode, "who": state.who, "why": state.why, "cause": state.cause}
         self.gear.projections.journal.append(Kind.MODE_CHANGED, body, market_ms=self.core.market_ms or None)
         self.dispatch(e.ModeChanged(mode, state.why))
+
+    def _ramp(self, state: LatchState) -> Decimal:
+        """Limits grow back after a human resumed; a bot that starts meanwhile is no exception."""
+        return ramp_after(to_ms(self.gear.clock.now()) - state.at_ms) if state.cause == "resume" else Decimal(1)
 
     def clear_entries(self) -> asyncio.Task[ReadBack]:
         """Cancel our entries and read back; whoever asks meanwhile gets the same answer."""
@@ -288,7 +295,8 @@ class Bot:
             if isinstance(truth, e.Reconciled):
                 self.fills_since_ms = max(self.fills_since_ms, began_ms - OVERLAP_MS)
             self.dispatch(truth)
-            clean = isinstance(truth, e.Reconciled)
+            clean = isinstance(truth, e.Reconciled) and books_agree(self.gear.projections, truth)
+            clean = clean and next(self.core.orders.unknown(), None) is None
             self.gear.projections.journal.append(Kind.RECONCILE_ENDED, {"clean": clean})
         finally:
             self._reconciling = False

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from perpctl.engine import events as e
 from perpctl.engine.core import USER, Core, Rules
 from perpctl.engine.loop import OVERLAP_MS, Bot, Gear
-from perpctl.engine.reading import read_truth, settle_intent
+from perpctl.engine.reading import books_agree, read_truth, settle_intent
 from perpctl.engine.state.day import day_name
 from perpctl.engine.state.meter import Meter
 from perpctl.engine.state.product import Product
@@ -136,7 +136,8 @@ async def _first_truth(bot: Bot) -> e.Reconciled:
         truth = await read_truth(bot.gear.exchange, bot.fills_since_ms, bot.gear.clock)
         if isinstance(truth, e.Reconciled):
             bot.write_down(truth)
-            bot.gear.projections.journal.append(Kind.RECONCILE_ENDED, {"clean": True})
+            clean = books_agree(bot.gear.projections, truth)
+            bot.gear.projections.journal.append(Kind.RECONCILE_ENDED, {"clean": clean})
             return truth
     assert isinstance(truth, e.ReconcileFailed)
     raise VenueUnreachable(

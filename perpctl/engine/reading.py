@@ -11,7 +11,7 @@ from perpctl.errors import PerpctlError
 from perpctl.exchange import port
 from perpctl.exchange.settle import settle
 from perpctl.model.position import Position
-from perpctl.store.projections import TrackedOrder
+from perpctl.store.projections import Projections, TrackedOrder
 
 TRIES = 5
 PATIENCE_S = 15.0
@@ -36,6 +36,12 @@ async def read_truth(exchange: port.Exchange, fills_since_ms: int, clock: Clock)
 
 def _sizes(positions: Iterable[Position]) -> dict[tuple[str, int | None], object]:
     return {(position.product_id, position.slot): position.size for position in positions}
+
+
+def books_agree(projections: Projections, truth: e.Reconciled) -> bool:
+    """Whether the fills in our journal come to the very positions that the venue holds, every product and slot."""
+    ours = {(tally.product_id, tally.slot): tally.size for tally in projections.positions() if tally.size}
+    return ours == {key: size for key, size in _sizes(truth.positions).items() if size}
 
 
 async def settle_working(exchange: port.Exchange, working: Working, clock: Clock) -> port.Settled:

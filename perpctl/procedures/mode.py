@@ -157,7 +157,7 @@ async def resume(desk: Desk, who: str, reason: str) -> Plan:
 async def _left(desk: Desk, before: LatchState, who: str, reason: str) -> StepResult:
     """Writes the latch, if it still says what it said when the plan was made. Raises WorldChanged."""
     mode, why = await _allowed(desk)
-    wanted = LatchState(Mode(mode.value), who, reason, to_ms(desk.clock.now()), "human")
+    wanted = LatchState(Mode(mode.value), who, reason, to_ms(desk.clock.now()), "resume")
     _own(desk).write(wanted, seen=before)
     read_back = _own(desk).read()
     _journal(desk, before, read_back)

@@ -153,7 +153,7 @@ def _limits(bot: Bot) -> list[Line]:
     product = next(iter(core.products.values()))
     if account is None or product.mark is None:
         return [Line("LIMITS     ? (no account or price yet)", Tone.WARN)]
-    bounds = effective(limits, account.equity, Market(product.mark), core.rules.ramp)
+    bounds = effective(limits, account.equity, Market(product.mark), core.ramp)
     held = abs(product.position) * product.mark
     gross = sum((abs(p.position) * (p.mark or ZERO) for p in core.products.values()), ZERO)
     loss = max(ZERO, -(core.day.pnl(core.worth(worse=True), core.market_ms) or ZERO))

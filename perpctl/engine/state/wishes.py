@@ -34,7 +34,7 @@ def view_of(core: Core, product: Product) -> View:
     assert quote.ask is not None
     assert account is not None
     limits = core.rules.limits
-    bounds = effective(limits, account.equity, Market(product.mark or quote.bid, quote.open_interest), core.rules.ramp)
+    bounds = effective(limits, account.equity, Market(product.mark or quote.bid, quote.open_interest), core.ramp)
     orders_a_day = int(limits.max_orders_day)
     return View(
         instrument=product.instrument,
