@@ -19,7 +19,7 @@ from perpctl.model.mode import Mode
 from perpctl.model.order import Order, OrderRequest, OrderStatus, Side
 from perpctl.risk.gate import decide
 from tests.engine.bench import Bench, as_order, bid, offer, position
-from tests.risk.world import BTC, NOW
+from tests.risk.world import ACCOUNT, BTC, NOW
 
 PRICES = st.integers(84_050, 84_150)
 SIZES = st.sampled_from(["0.01", "0.05", "0.11"])
@@ -72,10 +72,11 @@ class EngineMachine(RuleBasedStateMachine):
 
     # --- the market and the strategy
 
-    @rule(mid=PRICES, size=SIZES, sides=st.sampled_from(["bid", "bids", "offers", "both"]), take=st.booleans())
-    def the_market_moves_and_the_strategy_wishes(self, mid: int, size: str, sides: str, take: bool) -> None:
+    @rule(mid=PRICES, size=SIZES, sides=st.sampled_from(["bid", "bids", "offers", "both"]), hurry=st.booleans())
+    def the_market_moves_and_the_strategy_wishes(self, mid: int, size: str, sides: str, hurry: bool) -> None:
+        """`hurry`: takes instead of resting, and everything under way is accepted at once."""
         bids = [bid(size, f"{mid - 10}.0"), bid(size, f"{mid - 20}.0")]
-        offers = [offer(size, f"{mid + 10}.0", take=take), offer(size, f"{mid + 20}.0")]
+        offers = [offer(size, f"{mid + 10}.0", take=hurry), offer(size, f"{mid + 20}.0")]
         wishes = {"bid": bids[:1], "bids": bids, "offers": offers, "both": [bids[0], offers[0]]}[sides]
         before = self.bench.strategy.asked
         self.bench.strategy.wishes = wishes
@@ -84,13 +85,17 @@ class EngineMachine(RuleBasedStateMachine):
         self._do(self.bench.quote(str(mid)))
         if self.bench.core.mode is Mode.HALTED:
             self.asked_while_halted += self.bench.strategy.asked - before
+        while hurry and self.outbox:
+            self._send(self.outbox.pop(0), "accepted")
 
     # --- what becomes of a send
 
     @precondition(lambda self: self.outbox)
     @rule(fate=st.sampled_from(["accepted", "accepted", "accepted", "refused", "lost before", "lost after"]))
     def a_send_meets_its_fate(self, fate: str) -> None:
-        request = self.outbox.pop(0)
+        self._send(self.outbox.pop(0), fate)
+
+    def _send(self, request: OrderRequest, fate: str) -> None:
         core = self.bench.core
         permission = Permission(core.mode, False, 5_000)
         decision = decide(request, look(core, request, permission, Meter(), self.bench.now), core.rules.limits)
@@ -188,10 +193,11 @@ class EngineMachine(RuleBasedStateMachine):
         held = (position(str(self.venue.size)),) if self.venue.size else ()
         orders, fills = tuple(self.venue.live.values()), tuple(self.venue.fills)
         self._tell(e.Reconciled(held, orders, fills, self.bench.now))
+        self._tell(e.AccountRead(ACCOUNT))
 
     # --- modes, feeds, time
 
-    @rule(mode=st.sampled_from([Mode.NORMAL, Mode.REDUCE_ONLY, Mode.HALTED]))
+    @rule(mode=st.sampled_from([Mode.NORMAL, Mode.NORMAL, Mode.NORMAL, Mode.REDUCE_ONLY, Mode.HALTED]))
     def the_latch_changes(self, mode: Mode) -> None:
         self._tell(e.ModeChanged(mode, "somebody"))
 
@@ -245,5 +251,5 @@ class EngineMachine(RuleBasedStateMachine):
         assert self.asked_while_halted == 0
 
 
-EngineMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+EngineMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
 TestEngine = EngineMachine.TestCase
