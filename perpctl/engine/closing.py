@@ -68,6 +68,8 @@ async def close_down(bot: Bot, wish: Wish) -> Ended:
     if bot.fenced is None and not wish.leave_orders:
         bot.carry_out(core.clear("the bot is stopping", began))
         read_back = await bot.clear_entries()
+    if bot.fenced is None and wish.leave_orders and bot.sender.session is not None:
+        await bot.sender.session.leave_orders()
     if bot.fenced is None and wish.flatten:
         await _flatten(bot, began + FLATTEN_S)
     ended = Ended(

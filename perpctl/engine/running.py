@@ -27,6 +27,7 @@ from perpctl.engine.sending import may_send
 from perpctl.engine.strategy import algorithm_id, choose
 from perpctl.errors import UsageError
 from perpctl.monitor.listener import Place, serving
+from perpctl.procedures.kills import refuse_beside_kill, remember_kills
 from perpctl.profile import Profile
 from perpctl.results import Answer, Json, Line, Tone
 from perpctl.risk.limits import KEYS, Limits, RiskLevel, level_limits, unit_of, with_overrides
@@ -75,6 +76,7 @@ async def run(desk: Desk, options: Options) -> int:
             gear = await _gear(desk, options, lease, name)
             _introduce(desk, lease, name, limits, options)
             try:
+                remember_kills(desk.projections(), desk.settings.state_dir)
                 bot = await open_bot(gear, Setup(Rules(limits), strategy, desk.identity_key()))
                 frame = await _frame(desk, options, limits)
                 ended = await _keep_running(desk, bot, frame, options)
@@ -135,6 +137,7 @@ def _lease(directory: Path, holder: str, journal: Journal) -> Iterator[Held]:
     taken = [int(record.body["epoch"]) for record in journal.records(kinds=(Kind.LEASE_TAKEN,))]
     lease = Lease.take(directory / "lease", holder, after_epoch=max(taken, default=0))
     try:
+        refuse_beside_kill(directory)
         yield lease
     finally:
         lease.release()

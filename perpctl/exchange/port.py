@@ -172,6 +172,9 @@ class Session(Protocol):
 
     async def cancel(self, order: Order) -> Outcome: ...
 
+    async def leave_orders(self) -> None:
+        """End so that resting orders outlive the connection; nothing works afterwards."""
+
     @property
     def granted(self) -> tuple[str, ...]:
         """Channels that the venue granted."""

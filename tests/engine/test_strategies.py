@@ -1,4 +1,4 @@
-"""The two strategies: what they wish for, how much of the day's orders they spend, and how one of your own is chosen."""
+"""The two strategies: what they wish for, what they spend of the day's orders, and how one of your own is chosen."""
 
 from __future__ import annotations
 
@@ -66,7 +66,8 @@ def test_the_quoter_leaves_out_the_side_that_funding_closes_unless_it_leads_out(
     closed = frozenset({Side.BUY})
     assert [wish.side for wish in Quoter().on_market(replace(VIEW, closed=closed)) or ()] == [Side.SELL]
     short = replace(VIEW, closed=closed, position=D("-0.02"))
-    assert [(wish.side, wish.size) for wish in Quoter().on_market(short) or ()][0] == (Side.BUY, D("0.02"))
+    out = (Quoter().on_market(short) or ())[0]
+    assert (out.side, out.size) == (Side.BUY, D("0.02"))
 
 
 def test_the_quoter_spends_its_share_of_the_day_evenly() -> None:
