@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 NAMES = ("localhost", "127.0.0.1", "[::1]")
+ESTABLISHED, NO_INODE = "01", "0"
 OWN_SITES = frozenset({"same-origin", "none"})
 _TABLES = {4: Path("/proc/net/tcp"), 6: Path("/proc/net/tcp6")}
 
@@ -41,7 +42,7 @@ class Access:
     def reading(self, caller: Caller) -> Refused | None:
         """Anything may be read by whoever names this machine: a page from elsewhere cannot."""
         host = caller.headers.get("host", "")
-        if host.lower() not in {f"{name}:{caller.port}" for name in NAMES} | set(NAMES):
+        if host.lower() not in {f"{name}:{caller.port}" for name in NAMES}:
             return Refused(421, f"this service is not called {host!r}")
         origin, site = caller.headers.get("origin"), caller.headers.get("sec-fetch-site")
         if origin is not None and origin.lower() not in {f"http://{name}:{caller.port}" for name in NAMES}:
@@ -56,7 +57,7 @@ class Access:
             return refused
         if self._has_token(caller):
             return None
-        if "origin" in caller.headers or "sec-fetch-site" in caller.headers:
+        if "origin" in caller.headers or any(name.startswith("sec-fetch-") for name in caller.headers):
             return Refused(401, "a browser needs the token")
         uid = None if caller.peer is None else uid_of(*caller.peer, caller.port)
         if uid is None or uid not in self.uids:
@@ -82,7 +83,8 @@ def our_uids() -> frozenset[int]:
 def uid_of(host: str, port: int, to_port: int) -> int | None:
     """Whose process holds the local TCP connection from `host:port` to our `to_port`; None: not to be seen.
 
-    The kernel's own table names the uid of every local socket (Linux, proc(5)).
+    The kernel's own table names the uid of every local socket (Linux, proc(5)). A socket that its process has closed
+    shows uid 0 and no inode: it would pass for root's, so only an established one with an owner counts.
     """
     address = ip_address(host)
     if not address.is_loopback:
@@ -94,7 +96,9 @@ def uid_of(host: str, port: int, to_port: int) -> int | None:
         return None
     for row in rows:
         columns = row.split()
-        if len(columns) > 7 and columns[1] == wanted and columns[2].rpartition(":")[2] == f"{to_port:04X}":
+        if len(columns) < 10 or columns[3] != ESTABLISHED or columns[9] == NO_INODE:
+            continue
+        if columns[1:3] == [wanted, f"{_kernel(address)}:{to_port:04X}"]:
             return int(columns[7])
     return None
 

@@ -11,23 +11,28 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from perpctl.clock import to_ms
+from perpctl.emergency.pending import unfinished
 from perpctl.engine.loop import Bot, ReadBack
 from perpctl.engine.screen.status import facts_of
+from perpctl.engine.state.working import Stage
 from perpctl.errors import PerpctlError, WorldChanged
 from perpctl.model.mode import Mode
 from perpctl.monitor.access import Access, Caller, Refused
 from perpctl.monitor.health import components, is_ready
 from perpctl.monitor.metrics import exposition
 from perpctl.results import Json
+from perpctl.risk.breaches import mode_after_resume
 from perpctl.store.latch import LatchState
 from perpctl.store.latch import Mode as LatchMode
 
 LARGEST = 64 * 1024
 DEEPEST = 32
 WAIT_S = 2.0
-_STRICTNESS = {Mode.NORMAL: 0, Mode.REDUCE_ONLY: 1, Mode.HALTED: 2}
+RECONCILED_S = 300.0
+_IN_FLIGHT = frozenset({Stage.SENDING, Stage.UNKNOWN})
 Answerer = Callable[[Request], Awaitable[Response]]
 
 
@@ -37,29 +42,29 @@ class LocalApi:
     def __init__(self, bot: Bot, access: Access) -> None:
         self._bot, self._access = bot, access
 
-    def app(self) -> Starlette:
+    def app(self) -> ASGIApp:
         """What a server serves."""
         reads: dict[str, Answerer] = {
             "/health": self._health,
             "/ready": self._ready,
             "/metrics": self._metrics,
             "/api/status": self._status,
+            "/api/positions": self._positions,
+            "/api/orders": self._orders,
+            "/api/mode": self._mode,
         }
-        routes = [Route(path, self._guarded(answer), methods=["GET"]) for path, answer in reads.items()]
-        return Starlette(
-            routes=[
-                *routes,
-                Route("/api/mode", self._guarded(self._mode), methods=["GET"]),
-                Route("/api/mode", self._set_mode, methods=["POST"]),
-            ]
-        )
+        routes = [Route(path, answer, methods=["GET"]) for path, answer in reads.items()]
+        app = Starlette(routes=[*routes, Route("/api/mode", self._set_mode, methods=["POST"])])
+        return self._door(app)
 
-    def _guarded(self, answer: Answerer) -> Answerer:
-        async def guarded(request: Request) -> Response:
-            refused = self._access.reading(_caller(request))
-            return _no(refused) if refused is not None else await answer(request)
+    def _door(self, inside: ASGIApp) -> ASGIApp:
+        """Host and origin are looked at before anything else, on every path, known or not."""
 
-        return guarded
+        async def door(scope: Scope, receive: Receive, send: Send) -> None:
+            refused = self._access.reading(_caller(Request(scope)))
+            await (inside if refused is None else _no(refused))(scope, receive, send)
+
+        return door
 
     async def _health(self, request: Request) -> Response:
         parts = components(self._bot)
@@ -77,6 +82,13 @@ class LocalApi:
     async def _status(self, request: Request) -> Response:
         return JSONResponse({"schema": "perpctl.bot/1", **facts_of(self._bot)})
 
+    async def _positions(self, request: Request) -> Response:
+        return JSONResponse({"schema": "perpctl.bot/1", **_some(facts_of(self._bot), "at_ms", "products")})
+
+    async def _orders(self, request: Request) -> Response:
+        members = ("at_ms", "orders", "foreign_orders", "unknown_orders")
+        return JSONResponse({"schema": "perpctl.bot/1", **_some(facts_of(self._bot), *members)})
+
     async def _mode(self, request: Request) -> Response:
         state, core = self._bot.gear.latch.read(), self._bot.core
         body = {"mode": core.mode.value, "why": core.mode_why, "who": state.who, "cause": state.cause}
@@ -90,13 +102,12 @@ class LocalApi:
             mode = Mode(asked.get("mode", ""))
         except ValueError:
             return _no(Refused(400, f"mode is one of {', '.join(Mode)}"))
-        now = Mode(self._bot.gear.latch.read().mode.value)
-        lowers = _STRICTNESS[mode] >= _STRICTNESS[now] and mode is not Mode.NORMAL
+        lowers = mode is not Mode.NORMAL  # the latch is only tightened: what holds tighter stays
         caller = _caller(request)
         refused = self._access.lowering(caller) if lowers else self._access.raising(caller)
         if refused is not None:
             return _no(refused)
-        return await (self._lower(mode, asked) if lowers else self._raise(mode, asked))
+        return await (self._lower(mode, asked) if lowers else self._raise(asked))
 
     async def _lower(self, mode: Mode, asked: dict[str, Any]) -> Response:
         """The latch first; the answer only when our entries are read back gone."""
@@ -104,17 +115,27 @@ class LocalApi:
         try:
             self._bot.enter_mode(mode, who, why, cause="human")
         except PerpctlError as failed:
-            return _no(Refused(503, f"NOT CONFIRMED: {failed.message}"))
+            return JSONResponse({"error": f"NOT CONFIRMED: {failed.message}", "next": ["perpctl kill"]}, 503)
         try:
-            read_back = await asyncio.wait_for(asyncio.shield(self._bot.clear_entries()), WAIT_S)
+            read_back = await asyncio.wait_for(self._cleared(), WAIT_S)
         except TimeoutError:
             read_back = ReadBack(False, 0)
         return JSONResponse(self._told(read_back), 200 if read_back.proven else 503)
 
+    async def _cleared(self) -> ReadBack:
+        """Again while an entry that was on its way when the latch was written may still arrive."""
+        gone = 0
+        while True:
+            read_back = await asyncio.shield(self._bot.clear_entries())
+            gone = max(gone, read_back.cancelled)
+            if read_back.proven and not any(one.stage in _IN_FLIGHT for one in self._bot.core.orders.entries()):
+                return ReadBack(True, gone, read_back.stops)
+            await asyncio.sleep(0.05)
+
     def _told(self, read_back: ReadBack) -> dict[str, Json]:
         facts: dict[str, Json] = {
             "mode": self._bot.core.mode.value,
-            "confirmed": read_back.proven,
+            "read_back": read_back.proven,
             "entries_cancelled": read_back.cancelled,
             "stops_kept": len(read_back.stops),
         }
@@ -123,20 +144,38 @@ class LocalApi:
             facts["next"] = ["perpctl cancel-all", "perpctl orders"]
         return facts
 
-    async def _raise(self, mode: Mode, asked: dict[str, Any]) -> Response:
-        """Back to more risk: a named human with a reason; out of a halt, or past a risk line, only `perpctl resume`."""
-        who, reason, state = _word(asked, "who"), _word(asked, "reason"), self._bot.gear.latch.read()
-        if not who or not reason:
-            return _no(Refused(400, "what raises risk takes who and reason"))
-        if state.risk or state.mode is LatchMode.HALTED or mode is not Mode.NORMAL:
-            return _no(Refused(409, "leave this with: perpctl resume"))
+    async def _raise(self, asked: dict[str, Any]) -> Response:
+        """Back to more risk: with a reason, and out of an operational reduce-only alone; the rest is for `resume`."""
+        who, reason, state = _word(asked, "who") or "local api", _word(asked, "reason"), self._bot.gear.latch.read()
+        if not reason.strip():
+            return _no(Refused(400, "what raises risk takes a reason"))
+        if objections := self._objections(state):
+            return JSONResponse({"error": "; ".join(objections), "next": ["perpctl resume"]}, 409)
         at_ms = to_ms(self._bot.gear.clock.now())
         try:
             self._bot.gear.latch.write(LatchState(LatchMode.NORMAL, who, reason, at_ms, "human"), seen=state)
         except WorldChanged as changed:
             return _no(Refused(409, changed.message))
         self._bot.look_at_latch()
-        return JSONResponse({"mode": self._bot.core.mode.value, "confirmed": True})
+        return JSONResponse({"mode": self._bot.core.mode.value, "read_back": True})
+
+    def _objections(self, state: LatchState) -> list[str]:
+        """What `resume` would hold against it, as far as the bot itself can tell."""
+        bot, core = self._bot, self._bot.core
+        pnl = core.day.pnl_pct(core.worth(worse=True), core.market_ms)
+        age = None if core.reconciled_at is None else bot.gear.clock.monotonic() - core.reconciled_at
+        sick = [name for name, part in components(bot).items() if not part.good and name != "mode"]
+        found = {
+            f"the latch holds {state.mode.value}: {state.why}": state.risk or state.mode is LatchMode.HALTED,
+            "the result of the day is at or past the reduce line, or not known": (
+                mode_after_resume(pnl, core.rules.limits) is not Mode.NORMAL
+            ),
+            "not reconciled within 5 min": age is None or age > RECONCILED_S,
+            f"not healthy: {', '.join(sick)}": bool(sick),
+            f"fenced by {bot.fenced}": bot.fenced is not None,
+        }
+        pending = [f"kill {one.kill_id} is pending" for one in unfinished(bot.gear.latch.path.parent)]
+        return [words for words, holds in found.items() if holds] + pending
 
 
 def _caller(request: Request) -> Caller:
@@ -160,6 +199,10 @@ async def _body(request: Request) -> dict[str, Any] | Refused:
     except ValueError:
         return Refused(400, 'the body is JSON: {"mode": "reduce_only"}')
     return asked if isinstance(asked, dict) else Refused(400, "the body is one JSON object")
+
+
+def _some(facts: dict[str, Json], *names: str) -> dict[str, Json]:
+    return {name: facts[name] for name in names}
 
 
 def _word(asked: dict[str, Any], name: str) -> str:

@@ -37,8 +37,8 @@ def components(bot: Bot) -> dict[str, Component]:
     unknown = sum(1 for _ in core.orders.unknown())
     return {
         "loop": Component(lag <= LAG_S, None, f"lag p99 {lag * 1000:.1f} ms"),
-        "market": Component(oldest <= QUOTE_S, oldest if oldest < float("inf") else None, _market(oldest)),
-        "user": _user(bot, now),
+        "venue": _venue(bot, now),
+        "feeds": _feeds(bot, oldest),
         "dead_man": Component(core.dead_man, None, "read back on" if core.dead_man else "NOT armed: no entries"),
         "account": _aged(now, core.day.read_at if core.day.account is not None else None, ACCOUNT_S, "equity read"),
         "reconcile": _aged(now, core.reconciled_at, RECONCILE_S, "agrees with the venue"),
@@ -64,14 +64,20 @@ def is_ready(bot: Bot) -> tuple[bool, str]:
     return True, "trading"
 
 
-def _market(oldest: float) -> str:
-    return "no quote yet" if oldest == float("inf") else "quotes of every product"
+def _feeds(bot: Bot, oldest: float) -> Component:
+    """As old as the oldest quote of a product that we trade."""
+    if oldest == float("inf"):
+        return Component(False, None, "no quote yet")
+    lost = bot.core.blocks.get(USER)
+    words = "quotes of every product, orders and fills" if lost is None else f"no orders and fills: {lost}"
+    return Component(oldest <= QUOTE_S and lost is None, oldest, words)
 
 
-def _user(bot: Bot, now: float) -> Component:
+def _venue(bot: Bot, now: float) -> Component:
+    """Since the venue last answered or told us anything of our own."""
     silent = now - bot.core.user_heard
     why = bot.core.blocks.get(USER)
-    return Component(why is None and silent <= USER_S, silent, why or "orders and fills")
+    return Component(why is None and silent <= USER_S, silent, why or "answers")
 
 
 def _aged(now: float, since: float | None, limit_s: float, good: str) -> Component:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import http.client
 import json
 import os
@@ -14,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from perpctl import render
 from perpctl.engine.loop import Bot
 from perpctl.errors import HeldByAnother, UsageError
 from perpctl.monitor.access import Access, our_uids
@@ -23,6 +26,8 @@ from perpctl.monitor.api import LocalApi
 V4, V6 = "127.0.0.1", "::1"
 CONNECTIONS = 32
 KEEP_ALIVE_S = 5
+REQUEST_S = 5.0  # for a whole request, headers and body
+END_S = 3.0
 CARD = "local_api.json"
 
 
@@ -42,6 +47,36 @@ class _Server(uvicorn.Server):
         yield
 
 
+class _Connection(HttpToolsProtocol):
+    """A connection that must say a whole request in time; when there are too many, the oldest idle one goes."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)  # type: ignore[arg-type]
+        self._began = self.loop.time()
+        self._due: asyncio.TimerHandle | None = self.loop.call_later(REQUEST_S, transport.close)
+        others = [one for one in self.connections if isinstance(one, _Connection) and one._due is not None]
+        if len(self.connections) > CONNECTIONS and others:
+            min(others, key=lambda one: one._began).transport.abort()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        if self._due is None:
+            self._due = self.loop.call_later(REQUEST_S, self.transport.close)
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._on_time()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._on_time()
+        super().connection_lost(exc)
+
+    def _on_time(self) -> None:
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+
+
 @contextlib.asynccontextmanager
 async def serving(bot: Bot, place: Place, directory: Path) -> AsyncIterator[str]:
     """Serve while the context lasts; yields the address. Raises UsageError, HeldByAnother for a port that is taken."""
@@ -56,21 +91,22 @@ async def serving(bot: Bot, place: Place, directory: Path) -> AsyncIterator[str]
     finally:
         (directory / CARD).unlink(missing_ok=True)
         server.should_exit = True
-        await task
+        await asyncio.wait({task}, timeout=END_S)
+        if task.done() and (why := task.exception()) is not None:
+            render.tell(f"the local service had ended: {why!r}; the bot went on without it")
 
 
 def _config(api: LocalApi) -> uvicorn.Config:
     return uvicorn.Config(
         api.app(),
         loop="asyncio",
-        http="httptools",
+        http=_Connection,
         ws="none",
         lifespan="off",
         log_level="critical",
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=CONNECTIONS,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=1,
     )
@@ -79,14 +115,24 @@ def _config(api: LocalApi) -> uvicorn.Config:
 def _listen(place: Place) -> list[socket.socket]:
     """IPv4 and, where the machine has it, IPv6 on the same port."""
     try:
-        first = _bound(socket.AF_INET, V4, place.port)
+        return _both(place.port)
     except OSError as why:
         if not place.takes_any:
             raise _taken(place.port, why) from why
-        first = _bound(socket.AF_INET, V4, 0)
-    with contextlib.suppress(OSError):
+        render.tell(f"port {place.port} is taken: the local service takes a free one, told in {CARD}")
+        return _both(0)
+
+
+def _both(port: int) -> list[socket.socket]:
+    """Raises OSError also when only ::1 is taken: a `curl localhost` would reach a stranger there."""
+    first = _bound(socket.AF_INET, V4, port)
+    try:
         return [first, _bound(socket.AF_INET6, V6, first.getsockname()[1])]
-    return [first]
+    except OSError as why:
+        if why.errno == errno.EADDRINUSE:
+            first.close()
+            raise
+        return [first]
 
 
 def _bound(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
