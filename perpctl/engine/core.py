@@ -93,6 +93,7 @@ class Core:
             e.Settled: self._settled,
             e.ModeChanged: self._mode_changed,
             e.AccountRead: self._account_read,
+            e.SpecificationRead: self._specification_read,
             e.Ticked: self._ticked,
             e.Reconciled: self._reconciled,
             e.ReconcileFailed: self._reconcile_failed,
@@ -412,6 +413,17 @@ class Core:
         if self.day.read(event.account, self.worth(worse=False), self.now):
             self.asked.append(e.TakeBaseline(event.account))
         watch_losses(self)
+
+    def _specification_read(self, event: e.SpecificationRead) -> None:
+        """Another tick, step or minimum than at the start: no entry in that product until a human starts anew."""
+        product = self.products.get(event.instrument.product_id)
+        if product is None or product.spec_changed or not product.rounds_otherwise(event.instrument):
+            return
+        product.spec_changed, product.waiting = True, ()
+        self.note("ALERT", product.product_id, "tick, size step or minimum changed: no entries until a new start")
+        for working in self.orders.of(product.product_id, stops=False):
+            if working.stage is Stage.RESTING:
+                self.cancel(working, "the specification changed")
 
     def _minute_passed(self, before_ms: int) -> None:
         if before_ms and day_start_ms(self.market_ms) != day_start_ms(before_ms):

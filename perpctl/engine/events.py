@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from perpctl.exchange import port
 from perpctl.model.fill import Fill
+from perpctl.model.instrument import Instrument
 from perpctl.model.mode import Mode
 from perpctl.model.order import Order, OrderRequest
 from perpctl.model.position import Account, Position
@@ -62,6 +63,13 @@ class AccountRead:
 
 
 @dataclass(frozen=True, slots=True)
+class SpecificationRead:
+    """What a product's orders are rounded to, read afresh."""
+
+    instrument: Instrument
+
+
+@dataclass(frozen=True, slots=True)
 class Ticked:
     """Time has passed."""
 
@@ -87,7 +95,16 @@ class ReconcileFailed:
 
 
 OwnEvent = (
-    Placed | HeldBack | CancelAnswered | Settled | ModeChanged | AccountRead | Ticked | Reconciled | ReconcileFailed
+    Placed
+    | HeldBack
+    | CancelAnswered
+    | Settled
+    | ModeChanged
+    | AccountRead
+    | SpecificationRead
+    | Ticked
+    | Reconciled
+    | ReconcileFailed
 )
 Event = port.SessionEvent | OwnEvent
 

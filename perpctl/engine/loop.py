@@ -33,6 +33,7 @@ TICK_S = 0.25
 RENEW_S = 3.0
 RECONCILE_S = 30.0
 ACCOUNT_S = 20.0
+SPECIFICATION_S = 1810.0  # the client itself keeps them for half an hour
 READ_BACK_S = 2.0
 OVERLAP_MS = 300_000  # of each look for fills with the one before
 
@@ -311,6 +312,14 @@ class Bot:
             return
         self.dispatch(e.AccountRead(account))
 
+    async def read_specifications(self) -> None:
+        """Every product's tick, step and minimum; an unread one stays as it was."""
+        try:
+            for instrument in await self.gear.exchange.instruments():
+                self.dispatch(e.SpecificationRead(instrument))
+        except PerpctlError:
+            self.meter.counts["specification.failed"] += 1
+
     async def book_funding(self) -> None:
         """Settled funding since a day before the last look, each payment once; what fails is read the next day."""
         try:
@@ -348,6 +357,7 @@ class Bot:
             self._every(RENEW_S, self._renew),
             self._every(RECONCILE_S, self.reconcile),
             self._every(ACCOUNT_S, self.read_account),
+            self._every(SPECIFICATION_S, self.read_specifications),
         ]
 
     async def _every(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:

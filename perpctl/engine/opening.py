@@ -19,7 +19,6 @@ from perpctl.errors import PerpctlError, VenueUnreachable
 from perpctl.exchange import port
 from perpctl.model import identity
 from perpctl.model.day import DAY_MS, PEAK_DAYS, day_start_ms
-from perpctl.model.instrument import Instrument
 from perpctl.model.mode import Mode
 from perpctl.risk.activity import Activity
 from perpctl.store.records import Kind
@@ -145,8 +144,3 @@ async def _first_truth(bot: Bot) -> e.Reconciled:
         not_done="no order was sent",
         next_commands=("perpctl preflight",),
     )
-
-
-def specification_differs(before: Instrument, now: Instrument) -> bool:
-    """Whether what orders are rounded to has changed."""
-    return (before.tick, before.size_step, before.min_size) != (now.tick, now.size_step, now.min_size)

@@ -188,7 +188,7 @@ async def _keep_running(desk: Desk, bot: Bot, frame: Frame, options: Options) ->
     bot.companions.append(beat(bot, directory / "bot.json"))
     if options.duration_s is not None:
         bot.companions.append(_stop_after(bot, options.duration_s))
-    place = Place(settings.local_api_port, takes_any=settings.env == "paper")
+    place = Place(settings.local_api_port, takes_any=settings.exchange_command is not None)
     async with listening(bot, directory / "control.sock"), serving(bot, place, directory) as url:
         _show(bot, replace(frame, local_api=url), settings.profile)
         with _signals(bot):

@@ -14,7 +14,7 @@ from perpctl.model.mode import Mode
 from perpctl.model.order import OrderStatus, Purpose, Side, TimeInForce
 from perpctl.risk.verdict import Reason
 from tests.engine.bench import Bench, as_order, bid, of, offer, only, placed, position
-from tests.risk.world import ACCOUNT, BTC
+from tests.risk.world import ACCOUNT, BTC, INSTRUMENT
 
 
 @pytest.fixture
@@ -287,3 +287,12 @@ def test_the_strategy_may_aim_at_sixty_percent_of_the_largest_position(bench: Be
     view = bench.strategy.seen
     assert view is not None
     assert view.target_max == D(50_000) / D(84_100) * D("0.6")
+
+
+def test_a_changed_tick_ends_entries_in_that_product(bench: Bench) -> None:
+    entry = placed(bench.wish(bid()))[0].request
+    bench.accept(entry)
+    assert bench.tell(e.SpecificationRead(INSTRUMENT)) == []
+    effects = bench.tell(e.SpecificationRead(replace(INSTRUMENT, tick=D(1))))
+    assert only(effects, e.CancelEntry).order.identity == entry.identity
+    assert not placed(bench.wish(offer()))

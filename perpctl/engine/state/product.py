@@ -57,6 +57,11 @@ class Product:
         while len(self.prices) > 1 and self.prices[1][0] <= quote.at_ms - MINUTE_MS:
             self.prices.popleft()
 
+    def rounds_otherwise(self, now: Instrument) -> bool:
+        """Whether what orders are rounded to is not what it was."""
+        then = self.instrument
+        return (then.tick, then.size_step, then.min_size) != (now.tick, now.size_step, now.min_size)
+
     @property
     def is_tradable(self) -> bool:
         """Whether there is a two-sided quote of an open book."""
