@@ -22,7 +22,7 @@ from perpctl.errors import PerpctlError, WorldChanged
 from perpctl.model.mode import Mode
 from perpctl.monitor.access import Access, Caller, Refused
 from perpctl.monitor.health import components, is_ready
-from perpctl.monitor.metrics import exposition
+from perpctl.monitor.metrics import Figures
 from perpctl.results import Json
 from perpctl.risk.breaches import mode_after_resume
 from perpctl.store.latch import LatchState
@@ -40,7 +40,7 @@ class LocalApi:
     """The routes over one bot."""
 
     def __init__(self, bot: Bot, access: Access) -> None:
-        self._bot, self._access = bot, access
+        self._bot, self._access, self._figures = bot, access, Figures(bot)
 
     def app(self) -> ASGIApp:
         """What a server serves."""
@@ -77,7 +77,7 @@ class LocalApi:
         return JSONResponse({"ready": ready, "why": why}, 200 if ready else 503)
 
     async def _metrics(self, request: Request) -> Response:
-        return Response(exposition(self._bot), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(self._figures.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def _status(self, request: Request) -> Response:
         return JSONResponse({"schema": "perpctl.bot/1", **facts_of(self._bot)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 
@@ -9,19 +10,36 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from perpctl.engine import events as e
 from perpctl.engine.loop import Bot
 from perpctl.engine.state.meter import percentile
+from perpctl.exchange.port import FeedLost
 from perpctl.model.mode import Mode
 from perpctl.model.money import ZERO
 
 _MODES = (Mode.NORMAL, Mode.REDUCE_ONLY, Mode.HALTED)
 
 
-class BotFigures(Collector):
-    """The figures of one bot; floats here only, on the way out."""
+class Figures(Collector):
+    """The figures of one bot; floats here only, on the way out. Counts from the moment it is made."""
 
     def __init__(self, bot: Bot) -> None:
         self._bot = bot
+        self._refused: Counter[str] = Counter()
+        self._lost: Counter[str] = Counter()
+        bot.watchers.append(self._watch)
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+
+    def text(self) -> bytes:
+        """The Prometheus text of now."""
+        return generate_latest(self._registry)
+
+    def _watch(self, event: e.Event, effects: list[e.Effect]) -> None:
+        if isinstance(event, e.HeldBack):
+            self._refused[event.control] += 1
+        elif isinstance(event, FeedLost):
+            self._lost[event.channel] += 1
 
     def collect(self) -> Iterator[Metric]:
         """Everything, as it is now."""
@@ -29,6 +47,7 @@ class BotFigures(Collector):
         yield from self._money()
         yield from self._products()
         yield from self._pace()
+        yield from self._counts()
 
     def _state(self) -> Iterator[Metric]:
         bot, now = self._bot, self._bot.gear.clock.monotonic()
@@ -80,18 +99,22 @@ class BotFigures(Collector):
         latencies = [took for _, took in bot.meter.latencies]
         p95 = percentile(latencies, 95)
         yield GaugeMetricFamily("perpctl_order_latency_p95_seconds", "Answers to orders and cancels.", value=p95)
-        counts = CounterMetricFamily("perpctl_events", "What happened, by kind.", labels=["kind"])
-        for kind, count in bot.meter.counts.items():
-            counts.add_metric([kind], count)
-        yield counts
         today = Decimal(bot.core.activity.recent(bot.core.market_ms).orders_today)
         yield GaugeMetricFamily("perpctl_orders_today", "Orders sent in this risk day.", value=float(today))
-        records = bot.gear.projections.journal.head().seq
-        yield GaugeMetricFamily("perpctl_journal_records", "Lines of the journal.", value=records)
 
-
-def exposition(bot: Bot) -> bytes:
-    """The Prometheus text of now."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(BotFigures(bot))
-    return generate_latest(registry)
+    def _counts(self) -> Iterator[Metric]:
+        bot, core = self._bot, self._bot.core
+        by = (
+            ("perpctl_gate_refusals", "Orders that our gate held back.", "reason", self._refused),
+            ("perpctl_feed_losses", "Times that a feed was lost and connected anew.", "channel", self._lost),
+            ("perpctl_events", "What happened, by kind.", "kind", bot.meter.counts),
+        )
+        for name, meaning, label, counts in by:
+            family = CounterMetricFamily(name, meaning, labels=[label])
+            for value, count in counts.items():
+                family.add_metric([value], count)
+            yield family
+        yield CounterMetricFamily("perpctl_sends", "Orders sent to the venue.", value=core.left)
+        yield CounterMetricFamily("perpctl_fills", "Fills booked in this run.", value=bot.meter.counts["fills"])
+        head = bot.gear.projections.journal.head().seq
+        yield CounterMetricFamily("perpctl_journal_appends", "Records in the journal.", value=head)
