@@ -107,7 +107,7 @@ def test_idle_and_slow_connections_neither_delay_the_bot_nor_keep_an_operator_ou
         _until(lambda: _healthy(url))
         port = urlsplit(url).port
         idle = [held.enter_context(socket.create_connection(("127.0.0.1", port or 0), 5)) for _ in range(200)]
-        for one in idle:
+        for one in idle[::2]:
             with contextlib.suppress(ConnectionError):
                 one.send(b"GET /health HTTP/1.1\r\nHo")
         began = time.monotonic()
@@ -115,6 +115,7 @@ def test_idle_and_slow_connections_neither_delay_the_bot_nor_keep_an_operator_ou
         assert status == 200
         assert time.monotonic() - began < 1
         assert float(said["loop_lag_p99_ms"]) < 250
+        assert sum(not _is_closed(one) for one in idle) <= 32
         _until(lambda: all(_is_closed(one) for one in idle), 8)
 
 
