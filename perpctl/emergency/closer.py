@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
 from functools import partial
 
@@ -172,7 +172,14 @@ class Closer:
             if not why.sent or close.size is None:
                 raise  # the venue's own close has no label; it can only shrink, so the next look settles it
             order, executions = self._settle(gateway, close, label, why)
-        closed.executions.update({execution.trade_id: execution for execution in executions})
+        self._record.write(
+            "closed",
+            label=label,
+            order=asdict(order),
+            fills=[asdict(execution.fill) for execution in executions],
+            after_s=round(self._after(), 3),
+        )
+        closed.executions.update({execution.fill.trade_id: execution for execution in executions})
         self.last_order = order
         return order.filled
 

@@ -116,6 +116,12 @@ def unfinished(directory: Path) -> list[Story]:
     return [story for story in stories(directory) if not story.is_over]
 
 
+def trade_ids(directory: Path) -> frozenset[str]:
+    """The fills of closes that the kills of this profile were told of."""
+    told = (line for story in stories(directory) for line in story.lines if line["event"] == "closed")
+    return frozenset(str(fill["trade_id"]) for line in told for fill in line["fills"])
+
+
 def take_closer(directory: Path) -> int | None:
     """The right to be this profile's one closer, held while the descriptor is open; None when another holds it.
 

@@ -129,8 +129,8 @@ def _account(pursuit: Pursuit) -> Facts:
 def _closed_row(key: Key, closed: Closed) -> Facts:
     """Slippage against the mid when closing began: positive is a cost."""
     done = list(closed.executions.values())
-    size = sum((each.size for each in done), ZERO)
-    value = sum((each.size * each.price for each in done), ZERO)
+    size = sum((each.fill.size for each in done), ZERO)
+    value = sum((each.fill.size * each.fill.price for each in done), ZERO)
     side = Side.SELL if closed.size > 0 else Side.BUY
     average = value / size if size else None
     slip = None if average is None or closed.arrival is None else (average - closed.arrival) * side.sign
@@ -144,7 +144,7 @@ def _closed_row(key: Key, closed: Closed) -> Facts:
         "arrival": _text(closed.arrival),
         "slippage_bps": None if slip is None or not closed.arrival else _text(slip / closed.arrival * 10_000),
         "slippage": None if slip is None else _text(slip * size),
-        "fee": _text(sum((each.fee for each in done), ZERO)),
+        "fee": _text(sum((each.fill.fee for each in done), ZERO)),
         "realized": _text(sum((each.realized or ZERO for each in done), ZERO)),
         "orders": closed.orders,
     }

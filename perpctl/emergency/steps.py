@@ -310,6 +310,7 @@ class Pursuit:
         for order, answer in zip(chosen, answers, strict=True):
             if answer is None or (isinstance(answer, Said) and answer.code in NOTHING_LEFT):
                 gone.add(order.order_id)
+                self.record.write("cancelled", order_id=order.order_id, label=order.identity, product=order.product_id)
             elif isinstance(answer, Said) and not answer.throttled:
                 self.closer.note_refusal(f"cancel {order.order_id}", answer)
             elif isinstance(answer, Exception):

@@ -15,6 +15,7 @@ from perpctl.model.books.reconcile import (
     SeeOrder,
     SettleAbsent,
 )
+from perpctl.procedures.kills import remember_kills
 from perpctl.questions import reconcile
 from perpctl.questions.reconcile import Compared
 from perpctl.results import Answer, Confirm, Done, Json, Plan, Risk, Step, StepResult
@@ -67,6 +68,7 @@ async def reconciled(desk: Desk, *, apply: bool, adopt: bool, plan: str | None =
 async def _journaled(desk: Desk, found: Compared, adopt: bool) -> StepResult:
     comparison = found.comparison
     adoptions = comparison.adoptions if adopt else ()
+    remember_kills(desk.projections(), desk.settings.state_dir)
     _book(desk, found, [*comparison.corrections, *adoptions])
     again = (await reconcile.compared(desk)).comparison
     desk.journal().append(Kind.RECONCILE_ENDED, {"clean": again.is_clean, "booked": len(comparison.corrections)})

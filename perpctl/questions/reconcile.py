@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from perpctl.clock import to_ms
+from perpctl.emergency import pending
 from perpctl.errors import ExitCode, UnknownState
 from perpctl.exchange.port import Absent, Confirmed, Exchange, Unknown, Unsupported
 from perpctl.exchange.settle import settle
@@ -53,7 +54,7 @@ async def compared(desk: Desk) -> Compared:
         after = await exchange.positions()
         if positions_agree(before, after) and not reads_prove_nothing(theirs.at_ms):
             apart_s = desk.clock.monotonic() - began
-            found = compare(ours, theirs, lambda name: name is not None and identity.is_ours(key, name))
+            found = compare(ours, theirs, lambda name: identity.is_ours(key, name) or identity.is_kill(name))
             return Compared(ours, theirs, found, apart_s)
         await desk.clock.sleep(1.0)
     raise UnknownState(
@@ -88,6 +89,7 @@ async def _read(desk: Desk, exchange: Exchange, projections: Projections) -> tup
         payments=() if isinstance(payments, Unsupported) else payments,
         ended=ended,
         absent=absent,
+        killed=pending.trade_ids(desk.settings.state_dir),
         at_ms=now_ms,
     )
     return ours, theirs

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from perpctl.emergency.venue.wire import NoAnswer
+from perpctl.model.fill import Fill
 from perpctl.model.flatten import Market
 from perpctl.model.order import Order, OrderStatus, OrderType, Side
 from perpctl.model.position import Position
@@ -19,15 +20,10 @@ _AGREE = Decimal("0.02")  # mark moves between the moments at which the venue fi
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """One fill of ours, as told in the answer to the order."""
+    """One fill of ours, as told in the answer to the order, and what the venue says it realised."""
 
-    trade_id: str
-    product_id: str
-    size: Decimal
-    price: Decimal
-    fee: Decimal
+    fill: Fill
     realized: Decimal | None
-    at_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,15 +190,24 @@ def read_ticker(row: dict[str, Any]) -> Ticker:
 
 
 def read_execution(row: dict[str, Any]) -> Execution:
-    return Execution(
-        str(row["trade_id"]),
-        str(row["instrument_name"]),
-        number(row["amount"]),
-        number(row["price"]),
-        number(row.get("fee", 0)),
-        maybe(row.get("profit_loss")),
-        int(row["timestamp"]),
+    fill = Fill(
+        trade_id=str(row["trade_id"]),
+        order_id=str(row["order_id"]),
+        identity=str(row["label"]) if row.get("label") else None,
+        product_id=str(row["instrument_name"]),
+        side=Side(str(row["direction"]).upper()),
+        size=number(row["amount"]),
+        price=number(row["price"]),
+        fee=number(row.get("fee", 0)),
+        fee_currency=str(row.get("fee_currency", SETTLEMENT_CURRENCY)),
+        liquidity=row.get("liquidity"),
+        at_ms=int(row["timestamp"]),
+        trade_seq=row.get("trade_seq"),
+        slot=_slot(row),
+        mark=maybe(row.get("mark_price")),
+        index=maybe(row.get("index_price")),
     )
+    return Execution(fill, maybe(row.get("profit_loss")))
 
 
 def read_labelled_fill(row: dict[str, Any]) -> LabelledFill:

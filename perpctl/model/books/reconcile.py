@@ -101,6 +101,7 @@ class Theirs:
     ended: tuple[Order, ...] = ()
     absent: frozenset[str] = frozenset()  # identities proven never to have arrived
     forced: frozenset[str] = frozenset()  # trade ids of forced transfers (ADL)
+    killed: frozenset[str] = frozenset()  # trade ids that a kill of ours wrote down; its last resort carries no label
     equity: Decimal | None = None
     at_ms: int = 0
 
@@ -210,7 +211,7 @@ def _cause_of(fill: Fill, theirs: Theirs, is_ours: Callable[[str | None], bool])
         return Cause.ADL
     if fill.liquidation:
         return Cause.LIQUIDATION
-    return Cause.MISSING_FILL if is_ours(fill.identity) else Cause.FOREIGN_FILL
+    return Cause.MISSING_FILL if fill.trade_id in theirs.killed or is_ours(fill.identity) else Cause.FOREIGN_FILL
 
 
 def _funding(ours: Ours, theirs: Theirs) -> Iterator[Difference]:
