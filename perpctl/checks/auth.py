@@ -90,7 +90,11 @@ async def expiry(desk: Desk) -> Answer:
     exchange = await desk.market()
     status, grant = await exchange.status(), await exchange.grant()
     clock = Line(f"CLOCK   {clock_words(status)}")
-    facts: dict[str, Json] = {"clock_offset_ms": status.wall_offset_ms, "market_offset_ms": status.offset_ms, "round_trip_ms": status.round_trip_ms}
+    facts: dict[str, Json] = {
+        "clock_offset_ms": status.wall_offset_ms,
+        "market_offset_ms": status.offset_ms,
+        "round_trip_ms": status.round_trip_ms,
+    }
     if isinstance(grant, Unsupported):
         view: tuple[Block, ...] = (Line(f"TOKEN   {grant.reason}"), clock, Line(NOT_BY_HAND, Tone.DIM))
         return Answer("perpctl.auth.expiry/1", await desk.scope(), facts, view)
