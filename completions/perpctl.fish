@@ -235,6 +235,7 @@ complete -c perpctl -n '__fish_seen_subcommand_from verify; and __fish_seen_subc
 complete -c perpctl -n '__fish_seen_subcommand_from verify; and __fish_seen_subcommand_from sync' -l output -s o -l format -x -a 'table json jsonl csv' -d 'table, json, jsonl or csv'
 complete -c perpctl -n '__fish_seen_subcommand_from verify; and __fish_seen_subcommand_from sync' -l watch -r -F -d 'Ask again and redraw'
 complete -c perpctl -n '__fish_seen_subcommand_from reconcile' -l apply -d 'Journal the corrections; no order is ever sent'
+complete -c perpctl -n '__fish_seen_subcommand_from reconcile' -l plan -r -F -d 'Only if it is still the plan that was shown'
 complete -c perpctl -n '__fish_seen_subcommand_from reconcile' -l adopt -d 'Take over what nobody explains'
 complete -c perpctl -n '__fish_seen_subcommand_from reconcile' -l profile -s p -r -F -d 'Whose money'
 complete -c perpctl -n '__fish_seen_subcommand_from reconcile' -l output -s o -l format -x -a 'table json jsonl csv' -d 'table, json, jsonl or csv'

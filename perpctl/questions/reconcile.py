@@ -163,7 +163,8 @@ async def answer(desk: Desk, found: Compared) -> Answer:
         words = f"{len(comparison.corrections)} corrections can be journaled"
         left, plan = comparison.left_open, comparison.fingerprint
         view.append(Line(f"{words}, {len(left)} differences stay open.  No order is ever sent.", Tone.BAD, mark=True))
-        commands = [f'perpctl -p {name} reconcile --apply --plan {plan} --reason "..."'] if comparison.corrections else []
+        applying = f'perpctl -p {name} reconcile --apply --plan {plan} --reason "..."'
+        commands = [applying] if comparison.corrections else []
         if comparison.adoptions:
             commands.append(f'perpctl -p {name} reconcile --apply --adopt --plan {plan} --reason "..."')
         view.append(Next(tuple(commands)))

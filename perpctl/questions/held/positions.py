@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from perpctl.errors import AccountMismatch, UnknownState, UsageError
+from perpctl.errors import AccountMismatch, StateDamaged, UnknownState, UsageError
 from perpctl.model import stops
 from perpctl.model.books.ledger import Effect, explain
 from perpctl.model.day import day_start_ms
@@ -24,6 +24,7 @@ from perpctl.results import Answer, Column, Json, Row, Table
 if TYPE_CHECKING:
     from perpctl.desk import Desk
     from perpctl.model.fill import Fill
+    from perpctl.store.projections import Projections
 
 SCHEMA = "perpctl.positions/1"
 
@@ -45,7 +46,7 @@ class Holding:
     instrument: Instrument
     quote: Quote
     cover: stops.Coverage
-    explained: Explained
+    explained: Explained | None  # None: our journal cannot be read
     limit: Decimal | None  # largest position notional allowed; None: no risk level is set
     stop_distance_pct: Decimal | None  # of the risk level
     liquidation: Decimal | None  # our estimate; None: not by this product alone, or not to be told
@@ -63,7 +64,7 @@ class Holding:
 
     @property
     def is_explained(self) -> bool:
-        return self.explained.size == self.position.size
+        return self.explained is not None and self.explained.size == self.position.size
 
     @property
     def words(self) -> str:
@@ -133,7 +134,9 @@ async def read(desk: Desk) -> Held:
     quotes = dict(zip(products, await asyncio.gather(*map(exchange.quote, products)), strict=True))
     bounds = {one: bounds_of(desk, account, quotes[one]) for one in products}
     at_ms, limits = await exchange.time_ms(), limits_of(desk)
-    explained = _explained(desk, products)
+    records = _records(desk)
+    unknown = None if isinstance(records, StateDamaged) else Explained(Decimal(0), 0, 0)
+    explained = {} if records is None or isinstance(records, StateDamaged) else _explained(desk, records, products)
 
     def holding(position: Position) -> Holding:
         name = position.product_id
@@ -143,7 +146,7 @@ async def read(desk: Desk) -> Held:
             instruments[name],
             quotes[name],
             stops.coverage(position, orders),
-            explained.get((name, position.slot), Explained(Decimal(0), 0, 0)),
+            explained.get((name, position.slot), unknown),
             None if (found := bounds[name]) is None else found.position_notional,
             None if limits is None else limits.stop_distance_pct,
             liquidation,
@@ -154,7 +157,7 @@ async def read(desk: Desk) -> Held:
         account,
         tuple(map(holding, positions)),
         next((found.gross_notional for found in bounds.values() if found is not None), None),
-        _day(desk, account, positions, at_ms),
+        None if records is None or isinstance(records, StateDamaged) else _day(records, account, positions, at_ms),
         None if limits is None else limits.day_loss_warn_pct,
         at_ms,
         desk.clock.monotonic(),
@@ -180,9 +183,20 @@ def _liquidation(
     return found, None if found is not None else "not by this product alone"
 
 
-def _explained(desk: Desk, products: tuple[str, ...]) -> dict[tuple[str, int | None], Explained]:
+def _records(desk: Desk) -> Projections | StateDamaged | None:
+    """Our records; None when there are none yet. What is held must be told with a broken journal too."""
+    if not (desk.settings.state_dir / "journal.db").exists():
+        return None
+    try:
+        return desk.projections()
+    except StateDamaged as why:
+        return why
+
+
+def _explained(
+    desk: Desk, projections: Projections, products: tuple[str, ...]
+) -> dict[tuple[str, int | None], Explained]:
     """What our records come to for these products, and how many fills since each was last flat."""
-    projections = desk.projections()
     sizes = {(one.product_id, one.slot): one.size for one in projections.positions() if one.product_id in products}
     if not sizes:
         return {}
@@ -194,20 +208,19 @@ def _explained(desk: Desk, products: tuple[str, ...]) -> dict[tuple[str, int | N
             since.clear()
         if change.effect is not Effect.CLOSED:
             since.append(change.fill)
-    return {key: Explained(size, len(counts[key]), _foreign(desk, counts[key])) for key, size in sizes.items()}
+    foreign = [one for one in fills if owner(desk, one.identity) == "NOT OURS"]
+    return sum(not projections.orders_of(one.order_id) for one in foreign)
 
 
-def _foreign(desk: Desk, fills: list[Fill]) -> int:
-    projections = desk.projections()
+def _foreign(desk: Desk, projections: Projections, fills: list[Fill]) -> int:
     return sum(owner(desk, one.identity) == "NOT OURS" and not projections.orders_of(one.order_id) for one in fills)
 
 
-def _day(desk: Desk, account: Account, positions: tuple[Position, ...], at_ms: int) -> Day | None:
+def _day(projections: Projections, account: Account, positions: tuple[Position, ...], at_ms: int) -> Day | None:
     """From the baseline in our journal; fees and funding as booked, the rest is price."""
     from perpctl.clock import from_ms
 
     start_ms = day_start_ms(at_ms)
-    projections = desk.projections()
     baseline = projections.baseline(f"{from_ms(start_ms):%Y-%m-%d}")
     if baseline is None or baseline.equity <= 0:
         return None

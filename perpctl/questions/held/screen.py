@@ -44,7 +44,7 @@ def answer(schema: str, scope: Scope, found: Held, desk: Desk) -> Answer:
 def _needs(found: Held, profile: str) -> list[Block]:
     """What a human must look at, each with its command."""
     bare = [one for one in found.holdings if not one.stops]
-    strange = [one for one in found.holdings if not one.is_explained]
+    strange = [one for one in found.holdings if one.explained is not None and not one.is_explained]
     lines: list[Block] = [Line(f"{_name(one)} has no stop", Tone.BAD, mark=True) for one in bare]
     lines += [Line(f"{_name(one)} is not explained by our fills", Tone.BAD, mark=True) for one in strange]
     commands = [f"perpctl -p {profile} stops place {one.words}" for one in bare]
@@ -130,6 +130,8 @@ def _liquidation_line(one: Holding) -> Line:
 
 def _owner_line(one: Holding) -> Line:
     told = one.explained
+    if told is None:
+        return Line("owner ? (our journal cannot be read: perpctl preflight says why)", Tone.WARN, mark=True)
     if not one.is_explained:
         ours = figures.size(told.size, one.instrument.base, one.instrument.size_decimals)
         return Line(f"owner NOT EXPLAINED: our fills come to {ours}", Tone.BAD, mark=True)
@@ -269,15 +271,17 @@ def _facts(one: Holding, age: float) -> dict[str, Json]:
         "liquidation_estimate_absent": one.liquidation_absent,
         "units_agree": position.units_agree,
         "stop": _stop_facts(one),
-        "ours": one.is_explained and not one.explained.foreign,
-        "explained": {
-            "size": figures.text(one.explained.size),
-            "fills": one.explained.fills,
-            "not_ours": one.explained.foreign,
-            "agrees": one.is_explained,
-        },
+        **_owner_facts(one),
         "age_s": f"{age:.3f}",
     }
+
+
+def _owner_facts(one: Holding) -> dict[str, Json]:
+    told = one.explained
+    if told is None:
+        return {"ours": None, "explained": None}
+    words = {"size": figures.text(told.size), "fills": told.fills, "not_ours": told.foreign, "agrees": one.is_explained}
+    return {"ours": one.is_explained and not told.foreign, "explained": words}
 
 
 def _estimate(one: Holding) -> str | None:

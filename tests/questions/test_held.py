@@ -1,0 +1,56 @@
+"""What is held is told with its stop, owner and age; unreadable it is unknown, and never an empty list."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perpctl.errors import ExitCode
+from perpctl.procedures import protecting, reconciling, runner
+from perpctl.procedures.runner import Wish
+from perpctl.questions.held import positions, stops
+from tests import trading
+
+YES = Wish(yes=True, reason="test")
+
+
+def one(answer: Any) -> Any:
+    return answer.facts["positions"][0]
+
+
+async def test_a_position_that_no_fill_of_ours_explains_says_so_until_it_is_reconciled(paper: dict[str, Any]) -> None:
+    async with trading.at_the_desk() as desk:
+        await trading.place(desk, size="0.05")
+        assert one(await positions.held(desk))["explained"]["agrees"] is False
+        await runner.carry_out(lambda at: reconciling.reconciled(at, apply=True, adopt=False), desk, YES)
+        told = one(await positions.held(desk))
+        assert (told["ours"], told["explained"]["fills"]) == (True, 1)
+
+
+async def test_a_stop_that_covers_half_is_not_protection(paper: dict[str, Any]) -> None:
+    async with trading.at_the_desk() as desk:
+        await trading.place(desk, size="0.05")
+        await trading.stop(desk, size="0.02")
+        assert (await stops.verify(desk)).exit_code is ExitCode.NEGATIVE
+        await runner.carry_out(lambda at: protecting.place_stops(at, (), None), desk, YES)
+        assert (await stops.verify(desk)).exit_code is ExitCode.OK
+
+
+async def test_a_broken_journal_does_not_hide_what_is_held(paper: dict[str, Any]) -> None:
+    async with trading.at_the_desk() as desk:
+        await trading.place(desk, size="0.05")
+        desk.settings.state_dir.mkdir(parents=True, exist_ok=True)
+        (desk.settings.state_dir / "journal.db").write_bytes(b"this is no database" * 500)
+        answer = await positions.held(desk)
+        assert answer.exit_code is ExitCode.OK
+        assert (one(answer)["size"], one(answer)["explained"]) == ("0.05", None)
+
+
+async def test_unreadable_positions_are_unknown_with_the_worst_case_from_our_records(paper: dict[str, Any]) -> None:
+    async with trading.at_the_desk() as desk:
+        await trading.place(desk, size="0.05")
+        await runner.carry_out(lambda at: reconciling.reconciled(at, apply=True, adopt=False), desk, YES)
+        trading.control(paper, "/fault", {"kind": "outage"})
+        answer = await positions.held(desk)
+        assert answer.exit_code is ExitCode.UNKNOWN
+        assert answer.facts["positions"] is None
+        assert answer.facts["last_proven"][0]["high"] == "0.05"  # type: ignore[index,call-overload]
