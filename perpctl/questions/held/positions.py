@@ -208,8 +208,8 @@ def _explained(
             since.clear()
         if change.effect is not Effect.CLOSED:
             since.append(change.fill)
-    foreign = [one for one in fills if owner(desk, one.identity) == "NOT OURS"]
-    return sum(not projections.orders_of(one.order_id) for one in foreign)
+    foreign = {key: _foreign(desk, projections, fills) for key, fills in counts.items()}
+    return {key: Explained(size, len(counts[key]), foreign[key]) for key, size in sizes.items()}
 
 
 def _foreign(desk: Desk, projections: Projections, fills: list[Fill]) -> int:
