@@ -54,9 +54,14 @@ class _Connection(HttpToolsProtocol):
         super().connection_made(transport)  # type: ignore[arg-type]
         self._began = self.loop.time()
         self._due: asyncio.TimerHandle | None = self.loop.call_later(REQUEST_S, transport.close)
-        others = [one for one in self.connections if isinstance(one, _Connection) and one._due is not None]
-        if len(self.connections) > CONNECTIONS and others:
-            min(others, key=lambda one: one._began).transport.abort()
+        if len(self.connections) > CONNECTIONS:
+            waiting = [one for one in self.connections if isinstance(one, _Connection) and one._due is not None]
+            min(waiting, key=lambda one: one._began)._shed()
+
+    def _shed(self) -> None:
+        """Gone with the next turn of the loop; until then it is not chosen again."""
+        self._on_time()
+        self.transport.abort()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
