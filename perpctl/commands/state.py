@@ -14,9 +14,7 @@ app = Commands("Save a consistent snapshot of what we remember.")
 
 @app.carry_out("save")
 def save(
-    file: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="Default: under saves/.")
-    ] = None,
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="Default: under saves/.")] = None,
 ) -> CarryOut:
     """Copy the journal as of one moment while others go on writing, verify the copy, and put its SHA-256 beside it."""
     from perpctl.procedures import saving

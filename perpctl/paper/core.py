@@ -234,9 +234,7 @@ class Exchange:
             self._follow()
         return Placed(self._venue.orders[order.order_id], tuple(trades))
 
-    def edit(
-        self, account_id: int, order_id: str, change: Edit, now: int, *, isolated: bool = False
-    ) -> Placed:
+    def edit(self, account_id: int, order_id: str, change: Edit, now: int, *, isolated: bool = False) -> Placed:
         """Change an open or untriggered order; shrinking at the same price keeps its place. Raises Rejected."""
         pass_time(self._venue, now)
         order, trades = edit(self._venue, self._owned(account_id, order_id, isolated), change)
@@ -341,9 +339,7 @@ class Exchange:
         ]
         return sorted(found, key=lambda order: (order.created_ms, order.order_id[-12:]), reverse=True)
 
-    def orders(
-        self, account_id: int, *, historical: bool = False, include_isolated: bool = False
-    ) -> list[Order]:
+    def orders(self, account_id: int, *, historical: bool = False, include_isolated: bool = False) -> list[Order]:
         """Finished orders, newest first: of the recent half hour, or (historical) the archive without the newest."""
         found = [
             order
@@ -368,9 +364,7 @@ class Exchange:
         """What became of trigger orders, newest first."""
         return self._venue.account(account_id).trigger_history[::-1]
 
-    def trades(
-        self, account_id: int, *, historical: bool = False, include_isolated: bool = False
-    ) -> list[Trade]:
+    def trades(self, account_id: int, *, historical: bool = False, include_isolated: bool = False) -> list[Trade]:
         """Fills, oldest first: of the recent 24 hours, or (historical) the archive without the newest."""
         found = [trade for account in self._with_slots(account_id, include_isolated) for trade in account.trades]
         if historical:

@@ -95,7 +95,7 @@ class BlockFile:
 
     def _load(self, descriptor: int) -> dict[str, Any]:
         raw = os.pread(descriptor, self.size + 1, 0)
-        body = raw[: -_DIGEST]
+        body = raw[:-_DIGEST]
         if len(raw) != self.size or raw[-_DIGEST:] != _digest(body):
             raise Torn(f"{self.path}: {len(raw)} bytes that do not check")
         record = json.loads(body)

@@ -36,8 +36,8 @@ _STRICTNESS = {Mode.NORMAL: 0, Mode.REDUCE_ONLY: 1, Mode.HALTED: 2}
 class LatchState:
     """What the latch says, and who said so why.
 
-    `cause` is human, resume (a human left a halt), gate, alert, watchdog, kill, file, unreadable or absent. A `risk` halt never expires; an
-    operational one may, at `until_ms` (wall, ms). `kill_id` names the kill that holds it.
+    `cause` is human, resume (a human left a halt), gate, alert, watchdog, kill, file, unreadable or absent. A `risk`
+    halt never expires; an operational one may, at `until_ms` (wall, ms). `kill_id` names the kill that holds it.
     """
 
     mode: Mode

@@ -162,9 +162,7 @@ def _mine(epoch: int, holder: str) -> Lease:
     started = process_started(pid)
     if started is None:
         raise OSError("this process cannot find itself in /proc")
-    return Lease(
-        epoch, holder[:80], pid, started, _host(), _boot_id(), os.getuid(), _wall_ms(), _boot_ms(), _wall_ms()
-    )
+    return Lease(epoch, holder[:80], pid, started, _host(), _boot_id(), os.getuid(), _wall_ms(), _boot_ms(), _wall_ms())
 
 
 def _read_locked(block: OpenBlock) -> Lease | None:

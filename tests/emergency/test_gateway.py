@@ -23,18 +23,35 @@ from tests.emergency.peer import Peer, peer, whole
 
 FIXTURES = Path(__file__).parents[2] / "../shared/coinbase/gateway/fixtures"
 POSITION: dict[str, Any] = {
-    "instrument_name": "BTC_USDC-PERPETUAL", "direction": "sell", "size": Decimal("-8400.0"),
-    "size_currency": Decimal("-0.1"), "mark_price": Decimal(84_000), "delta": Decimal("-0.1"),
+    "instrument_name": "BTC_USDC-PERPETUAL",
+    "direction": "sell",
+    "size": Decimal("-8400.0"),
+    "size_currency": Decimal("-0.1"),
+    "mark_price": Decimal(84_000),
+    "delta": Decimal("-0.1"),
 }
 ORDER: dict[str, Any] = {
-    "order_id": "USDC-1", "instrument_name": "BTC_USDC-PERPETUAL", "direction": "buy", "order_type": "limit",
-    "order_state": "open", "amount": Decimal("0.1"), "price": Decimal("84000.1"), "label": "",
+    "order_id": "USDC-1",
+    "instrument_name": "BTC_USDC-PERPETUAL",
+    "direction": "buy",
+    "order_type": "limit",
+    "order_state": "open",
+    "amount": Decimal("0.1"),
+    "price": Decimal("84000.1"),
+    "label": "",
 }
 OWNER = {
-    "id": 104821, "username": "desk",
+    "id": 104821,
+    "username": "desk",
     "summaries": [
-        {"currency": currency, "equity": 100, "initial_margin": margin, "maintenance_margin": 0,
-         "margin_balance": 100, "balance": 100}
+        {
+            "currency": currency,
+            "equity": 100,
+            "initial_margin": margin,
+            "maintenance_margin": 0,
+            "margin_balance": 100,
+            "balance": 100,
+        }
         for currency, margin in (("USDC", 0), ("BTC", 0))
     ],
 }
@@ -102,8 +119,11 @@ def test_margin_in_any_currency_counts_as_in_use() -> None:
 
 @pytest.mark.parametrize(
     ("name", "read"),
-    [("gw-real-ticker-20260930", read_ticker), ("gw-doc-get-open-orders", read_order),
-     ("gw-doc-get-positions", read_position)],
+    [
+        ("gw-real-ticker-20260930", read_ticker),
+        ("gw-doc-get-open-orders", read_order),
+        ("gw-doc-get-positions", read_position),
+    ],
 )
 def test_captured_documents_are_read(name: str, read: Any) -> None:
     if not FIXTURES.exists():
@@ -185,8 +205,9 @@ def test_an_account_that_is_not_the_pinned_one_is_refused(key_file: Path, wires:
 
 
 def test_the_next_key_is_tried_when_one_is_refused(key_file: Path, wires: list[Wire], tmp_path: Path) -> None:
-    script = Script(auth=[(13004, "invalid_credentials"), (13004, "invalid_credentials"), TOKEN],
-                    get_account_summaries=[OWNER])
+    script = Script(
+        auth=[(13004, "invalid_credentials"), (13004, "invalid_credentials"), TOKEN], get_account_summaries=[OWNER]
+    )
     with peer(script) as there:
         second = tmp_path / "second.json"
         second.write_bytes(key_file.read_bytes())
@@ -200,8 +221,17 @@ def test_without_any_key_it_is_said(wires: list[Wire]) -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [(11094, "internal_server_error"), (-32603, "internal error"), whole(b"<html>", 200), whole(b"null"), whole(b"[]"),
-     whole(b"{}", 502), whole(b'{"result": []}', 503), b"", whole(b"[" * 100_000)],
+    [
+        (11094, "internal_server_error"),
+        (-32603, "internal error"),
+        whole(b"<html>", 200),
+        whole(b"null"),
+        whole(b"[]"),
+        whole(b"{}", 502),
+        whole(b'{"result": []}', 503),
+        b"",
+        whole(b"[" * 100_000),
+    ],
 )
 def test_an_outcome_that_is_not_known_is_no_answer(key_file: Path, wires: list[Wire], answer: Any) -> None:
     script = Script(auth=[TOKEN], get_account_summaries=[OWNER], get_open_orders=[answer])
@@ -233,8 +263,9 @@ def test_the_signature_follows_the_venues_clock(key_file: Path, wires: list[Wire
         if b"public/auth" in request:
             sent.append(request)
         result = {"result": TOKEN if b"public/auth" in request else OWNER}
-        connection.sendall(refusal if len(sent) == 1 and b"public/auth" in request
-                           else whole(json.dumps(result).encode(), 200, date))
+        connection.sendall(
+            refusal if len(sent) == 1 and b"public/auth" in request else whole(json.dumps(result).encode(), 200, date)
+        )
 
     with peer(answer) as there:
         enter(there, wires, [key_file])

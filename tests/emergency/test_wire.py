@@ -132,9 +132,7 @@ def tls_peer(certificate: trustme.LeafCert, heard: list[bytes]) -> tuple[socket.
     [("localhost", True, True), ("elsewhere.example", True, False), ("localhost", False, False)],
     ids=["right", "wrong host", "unknown authority"],
 )
-def test_nothing_is_said_to_a_peer_that_is_not_proven(
-    tmp_path: Path, name: str, trusted: bool, accepted: bool
-) -> None:
+def test_nothing_is_said_to_a_peer_that_is_not_proven(tmp_path: Path, name: str, trusted: bool, accepted: bool) -> None:
     authority, other = trustme.CA(), trustme.CA()
     (authority if trusted else other).cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     heard: list[bytes] = []

@@ -285,9 +285,7 @@ async def test_a_session_tells_of_the_market_and_of_what_is_ours(gateway: Gatewa
 
 
 @pytest.mark.parametrize("end", ["closed", "logged out"])
-async def test_the_dead_man_takes_the_orders_of_a_closed_socket_and_spares_the_rest(
-    gateway: Gateway, end: str
-) -> None:
+async def test_the_dead_man_takes_the_orders_of_a_closed_socket_and_spares_the_rest(gateway: Gateway, end: str) -> None:
     quote = await gateway.quote(BTC)
     confirmed(await gateway.place(far(quote, identity="over http")))
     async with gateway.session(["BTC-PERP"]) as session:

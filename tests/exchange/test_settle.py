@@ -60,7 +60,6 @@ def venue(clock: ManualClock) -> Venue:
     return Venue(clock)
 
 
-
 def _exact(row: dict[str, Any]) -> dict[str, Any]:
     return {name: Decimal(str(value)) if isinstance(value, float) else value for name, value in row.items()}
 
@@ -165,5 +164,3 @@ async def test_a_cancel_is_settled_when_the_order_has_ended(venue: Venue, clock:
 async def test_a_cancel_of_an_order_that_stays_open_is_unknown(venue: Venue, clock: ManualClock) -> None:
     venue.orders = [(0, ORDER)]
     assert await settle_cancel(venue, ORDER, clock) == Unknown("order USDC-1 is open")
-
-

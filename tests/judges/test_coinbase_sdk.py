@@ -15,9 +15,7 @@ EXPECTED_REFUSALS = {
 }
 
 
-def test_every_method_of_the_sdk_that_the_exchange_offers_is_answered(
-    tls_paper: dict[str, Any], judged: Judge
-) -> None:
+def test_every_method_of_the_sdk_that_the_exchange_offers_is_answered(tls_paper: dict[str, Any], judged: Judge) -> None:
     verdicts = judged(SDK, "coinbase_sdk.py", tls_paper)
     calls = {name: one for name, one in verdicts.items() if isinstance(one.get("ok"), bool)}
     assert len(calls) > 100

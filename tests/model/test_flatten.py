@@ -63,11 +63,29 @@ def order(kind: OrderType = OrderType.LIMIT, **more: object) -> Order:
 
 def position(size: str, product: str = BTC, slot: int | None = None, **more: object) -> Position:
     nothing = dict.fromkeys(
-        ("entry_price", "mark", "index", "notional", "unrealized", "realized", "funding", "maintenance_margin",
-         "leverage", "initial_margin")
+        (
+            "entry_price",
+            "mark",
+            "index",
+            "notional",
+            "unrealized",
+            "realized",
+            "funding",
+            "maintenance_margin",
+            "leverage",
+            "initial_margin",
+        )
     )
-    whole = {**nothing, "product_id": product, "slot": slot, "size": Decimal(size), "units_agree": True,
-             "at_ms": 0, "seen": 0.0, **more}
+    whole = {
+        **nothing,
+        "product_id": product,
+        "slot": slot,
+        "size": Decimal(size),
+        "units_agree": True,
+        "at_ms": 0,
+        "seen": 0.0,
+        **more,
+    }
     return Position(**whole)  # type: ignore[arg-type]
 
 
@@ -109,7 +127,10 @@ def test_an_unknown_status_counts_and_a_terminal_one_does_not() -> None:
     seen = [order(status=status) for status in OrderStatus]
     left = sort_standing(seen, []).limits
     assert {each.status for each in left} == {
-        OrderStatus.OPEN, OrderStatus.UNTRIGGERED, OrderStatus.TRIGGERED, OrderStatus.UNKNOWN,
+        OrderStatus.OPEN,
+        OrderStatus.UNTRIGGERED,
+        OrderStatus.TRIGGERED,
+        OrderStatus.UNKNOWN,
     }
 
 
@@ -155,7 +176,8 @@ def test_what_one_side_has_in_excess_goes_first_and_then_both_sides_together() -
     start = {(BTC, None): Decimal("1.2"), (BTC, 3): Decimal("-0.2")}
     both = closes(long, short, start=start)
     assert [(each.side, each.size or abs(long.size)) for each in both] == [
-        (Side.SELL, Decimal("0.2")), (Side.BUY, Decimal("0.2")),
+        (Side.SELL, Decimal("0.2")),
+        (Side.BUY, Decimal("0.2")),
     ]
 
 
@@ -165,8 +187,10 @@ def test_opposite_positions_shrink_in_equal_slices() -> None:
 
 
 def test_most_margin_goes_first_and_at_most_four_at_once() -> None:
-    held = [position("1", product=f"{name}_USDC-PERPETUAL", initial_margin=Decimal(margin))
-            for name, margin in (("A", 1), ("B", 5), ("C", 3), ("D", 4), ("E", 2))]
+    held = [
+        position("1", product=f"{name}_USDC-PERPETUAL", initial_margin=Decimal(margin))
+        for name, margin in (("A", 1), ("B", 5), ("C", 3), ("D", 4), ("E", 2))
+    ]
     assert [each.product_id[0] for each in closes(*held)] == ["B", "D", "C", "E"]
 
 
@@ -263,8 +287,15 @@ def test_a_bounded_ladder_ends_and_what_is_left_keeps_its_stop(size: Decimal, sh
 # --- the proof
 
 
-def read(kind: str, at: float, *, empty: bool = True, pinned: bool = True, current: bool = True,
-         market_ms: int = 12 * 3_600_000) -> Read:
+def read(
+    kind: str,
+    at: float,
+    *,
+    empty: bool = True,
+    pinned: bool = True,
+    current: bool = True,
+    market_ms: int = 12 * 3_600_000,
+) -> Read:
     return Read(kind, at, market_ms, empty, pinned, current)
 
 

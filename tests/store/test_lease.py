@@ -107,9 +107,7 @@ def test_a_holder_frozen_past_its_term_sees_the_lease_lost_when_thawed(
     assert second.valid()
 
 
-def test_a_lapsed_lease_cannot_be_renewed_even_if_nobody_took_it(
-    tmp_path: Path, holder: subprocess.Popen[str]
-) -> None:
+def test_a_lapsed_lease_cannot_be_renewed_even_if_nobody_took_it(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     age(tmp_path / "lease", LEASE_S + 1)
     assert ask(holder, "renew") == "False"
     assert ask(holder, "valid") == "False"

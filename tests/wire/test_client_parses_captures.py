@@ -85,9 +85,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "native-real-position": _each(lambda row: wire.position(row, 0.0, 0)),
     "gw-doc-get-transaction-log": _each(lambda row: wire.settlement(row, None), "logs"),
     "gw-doc-get-account-summaries": lambda result: account.account(result, "BTC", (), account.Moment(0, 0.0)),
-    "native-real-http-get-account-summaries": lambda result: account.account(
-        result, "BTC", (), account.Moment(0, 0.0)
-    ),
+    "native-real-http-get-account-summaries": lambda result: account.account(result, "BTC", (), account.Moment(0, 0.0)),
     "gw-doc-get-account-summary": account.identity,
     "gw-doc-get-subaccounts": account.subaccount_ids,
     "gw-doc-get-announcements": account.announcements,

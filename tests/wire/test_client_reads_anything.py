@@ -26,6 +26,8 @@ NAMED = {"instrument_name": BTC}
 SIDES = {"bids": [["new", 80000, 1]], "asks": [["new", 80001, 1]]}
 TICKER = {"instrument_name": BTC, "timestamp": START_MS, "state": "open", "best_bid_price": 80000.5}
 FRAME = {"params": {"channel": "user", "data": {"orders": [order_row()], "trades": [trade_row(1)], "positions": []}}}
+
+
 def _depth(row: wire.Row) -> Book:
     depth = Depth()
     depth.apply(row)

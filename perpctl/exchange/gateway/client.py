@@ -285,9 +285,7 @@ class Gateway:
 
     async def close(self, position: Position, limit_price: Decimal | None) -> Outcome:
         async with self._in_flight:
-            return await orders.close(
-                self._line.act, position.product_id, position.slot is not None, limit_price
-            )
+            return await orders.close(self._line.act, position.product_id, position.slot is not None, limit_price)
 
     # --- the live connection -----------------------------------------------------------------------------------------
 

@@ -78,6 +78,7 @@ async def _orders(line: Line, currency: str, since_ms: int, extra: Owner) -> lis
         "with_continuation": True,
         **extra,
     }
+
     def parse(row: wire.Row) -> tuple[int, Order]:
         order = wire.order(row)
         return order.updated_ms, order

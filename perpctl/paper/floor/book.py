@@ -107,11 +107,7 @@ class Book(Struct):
         """How much a taker with that limit could get, its own account's orders left out."""
         side = self.makers(taker_sign)
         outside = sum((a for p, a in self.outside(side) if not side.is_better(limit, p)), ZERO)
-        own = (
-            r.remaining
-            for r in side.resting
-            if r.account_id != account_id and not side.is_better(limit, r.price)
-        )
+        own = (r.remaining for r in side.resting if r.account_id != account_id and not side.is_better(limit, r.price))
         return outside + sum(own, ZERO)
 
     def best_price(self, side: Side) -> Decimal | None:
@@ -134,9 +130,7 @@ class Book(Struct):
         """Queue an order behind everything at its price."""
         side = self.bids if sign > 0 else self.asks
         own = Resting(order_id, account_id, price, amount, self._queue_ahead(side, price))
-        place = next(
-            (i for i, r in enumerate(side.resting) if side.is_better(price, r.price)), len(side.resting)
-        )
+        place = next((i for i, r in enumerate(side.resting) if side.is_better(price, r.price)), len(side.resting))
         side.resting.insert(place, own)
         self.change_id += 1
 
@@ -241,9 +235,7 @@ def delta(old: BookView, new: BookView) -> BookDelta:
     return BookDelta(new.product, old.change_id, new.change_id, new.at_ms, bids, asks)
 
 
-def _rows(
-    old: dict[Decimal, Decimal], new: dict[Decimal, Decimal]
-) -> tuple[tuple[str, Decimal, Decimal], ...]:
+def _rows(old: dict[Decimal, Decimal], new: dict[Decimal, Decimal]) -> tuple[tuple[str, Decimal, Decimal], ...]:
     gone = [("delete", price, ZERO) for price in old if price not in new]
     kept = [
         ("change" if price in old else "new", price, amount)

@@ -1,6 +1,5 @@
 """This file lets market time pass: funding hours, the daily settlement, the end of day orders."""
 
-
 from perpctl.paper.floor.account import Account
 from perpctl.paper.floor.ledger import settle_session
 from perpctl.paper.floor.market import DAY_MS, HOUR_MS

@@ -113,9 +113,7 @@ def _place_pair(venue: Venue, account: Account, new: NewOrder, other: NewOrder) 
     return venue.orders[first.order_id], trades
 
 
-def _place_primary(
-    venue: Venue, account: Account, new: NewOrder, others: list[NewOrder]
-) -> tuple[Order, list[Trade]]:
+def _place_primary(venue: Venue, account: Account, new: NewOrder, others: list[NewOrder]) -> tuple[Order, list[Trade]]:
     primary = make_order(venue, account, new)
     children = [_secondary(venue, account, other, primary) for other in others]
     ids = tuple(child.order_id for child in children)

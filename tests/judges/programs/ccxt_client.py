@@ -2,11 +2,12 @@
 
 import json
 import sys
+from pathlib import Path
 
 import ccxt
 
 READY = json.loads(sys.argv[1])
-KEY = json.load(open(READY["key_file"]))
+KEY = json.loads(Path(READY["key_file"]).read_text())
 SYMBOL = "BTC/USDC:USDC"
 VERDICTS = {}
 
@@ -28,7 +29,8 @@ def judge(name, call):
 
 
 def main():
-    client = Gateway({"apiKey": KEY.get("name") or KEY["id"], "secret": KEY["privateKey"], "enableRateLimit": False, "requests_trust_env": True})
+    secret = {"apiKey": KEY.get("name") or KEY["id"], "secret": KEY["privateKey"]}
+    client = Gateway({**secret, "enableRateLimit": False, "requests_trust_env": True})
     client.urls["api"]["rest"] = READY["gateway_http"]
     judge("markets", lambda: [one["symbol"] for one in client.fetch_markets()])
     client.load_markets()
@@ -42,7 +44,8 @@ def main():
     judge("order", lambda: client.fetch_order(order["id"], SYMBOL)["status"])
     judge("cancel", lambda: client.cancel_order(order["id"], SYMBOL)["status"])
     judge("market", lambda: client.create_order(SYMBOL, "market", "buy", 0.02, None, {"post_only": False}))
-    judge("positions", lambda: [(one["symbol"], one["contracts"], one["side"]) for one in client.fetch_positions([SYMBOL])])
+    held = lambda one: (one["symbol"], one["contracts"], one["side"])  # noqa: E731
+    judge("positions", lambda: [held(one) for one in client.fetch_positions([SYMBOL])])
     judge("my trades", lambda: [(one["side"], one["amount"]) for one in client.fetch_my_trades(SYMBOL)])
     judge("leave", lambda: client.create_order(SYMBOL, "limit", "buy", 0.01, low, {"post_only": True})["id"])
     judge("cancel all", lambda: len(client.cancel_all_orders(SYMBOL)))

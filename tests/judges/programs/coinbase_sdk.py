@@ -24,7 +24,7 @@ def judge(name, call):
         return VERDICTS[name]["result"]
     except DeribitRPCError as no:
         VERDICTS[name] = {"ok": False, "code": no.code, "message": no.message}
-    except Exception as wrong:
+    except Exception as wrong:  # noqa: BLE001  whatever the SDK raises is the verdict
         VERDICTS[name] = {"ok": False, "code": None, "message": f"{type(wrong).__name__}: {wrong}"}
     return None
 
@@ -57,7 +57,10 @@ def private(client, on):
     order = judge(f"{on} buy", lambda: client.private_buy(BTC, price=low, label=f"j-{on}", **resting))
     order_id = order["order"]["order_id"]
     judge(f"{on} edit", lambda: client.private_edit(order_id, amount=0.02, price=low, post_only=True))
-    judge(f"{on} edit_by_label", lambda: client.private_edit_by_label(BTC, label=f"j-{on}", amount=0.01, price=low, post_only=True))
+    judge(
+        f"{on} edit_by_label",
+        lambda: client.private_edit_by_label(BTC, label=f"j-{on}", amount=0.01, price=low, post_only=True),
+    )
     judge(f"{on} get_open_orders", lambda: client.private_get_open_orders(include_isolated=True))
     judge(f"{on} open_by_currency", lambda: client.private_get_open_orders_by_currency("USDC"))
     judge(f"{on} open_by_instrument", lambda: client.private_get_open_orders_by_instrument(BTC))
@@ -84,7 +87,10 @@ def private(client, on):
     for name in ("cancel_all_by_currency", "cancel_all_by_instrument"):
         client.private_buy(BTC, price=low, **resting)
         scope = "USDC" if name.endswith("currency") else BTC
-        judge(f"{on} {name}", lambda name=name, scope=scope: getattr(client, f"private_{name}")(scope, include_isolated=True))
+        judge(
+            f"{on} {name}",
+            lambda name=name, scope=scope: getattr(client, f"private_{name}")(scope, include_isolated=True),
+        )
     client.private_buy(BTC, price=low, **resting)
     judge(f"{on} cancel_all", lambda: client.private_cancel_all(include_isolated=True))
     judge(f"{on} off tick", lambda: client.private_buy(BTC, price=low + 0.05, **resting))
@@ -94,13 +100,22 @@ def private(client, on):
 def history(client, on, order_id):
     window = {"start_timestamp": NOW - DAY, "end_timestamp": NOW + DAY}
     time.sleep(0.3)
-    judge(f"{on} history_by_instrument", lambda: client.private_get_order_history_by_instrument(BTC, include_unfilled=True))
-    judge(f"{on} history_by_currency", lambda: client.private_get_order_history_by_currency("USDC", include_unfilled=True))
+    judge(
+        f"{on} history_by_instrument",
+        lambda: client.private_get_order_history_by_instrument(BTC, include_unfilled=True),
+    )
+    judge(
+        f"{on} history_by_currency", lambda: client.private_get_order_history_by_currency("USDC", include_unfilled=True)
+    )
     judge(f"{on} trigger_history", lambda: client.private_get_trigger_order_history("USDC"))
     judge(f"{on} trades_by_instrument", lambda: client.private_get_user_trades_by_instrument(BTC, count=10))
-    judge(f"{on} trades_by_instrument_time", lambda: client.private_get_user_trades_by_instrument_and_time(BTC, **window))
+    judge(
+        f"{on} trades_by_instrument_time", lambda: client.private_get_user_trades_by_instrument_and_time(BTC, **window)
+    )
     judge(f"{on} trades_by_currency", lambda: client.private_get_user_trades_by_currency("USDC"))
-    judge(f"{on} trades_by_currency_time", lambda: client.private_get_user_trades_by_currency_and_time("USDC", **window))
+    judge(
+        f"{on} trades_by_currency_time", lambda: client.private_get_user_trades_by_currency_and_time("USDC", **window)
+    )
     judge(f"{on} trades_by_order", lambda: client.private_get_user_trades_by_order(order_id))
     judge(f"{on} transaction_log", lambda: client.private_get_transaction_log("USDC", **window))
     judge(f"{on} settlements_by_instrument", lambda: client.private_get_settlement_history_by_instrument(BTC))
@@ -123,7 +138,7 @@ def socket_only(client):
 
 def heard(client, channels, poke):
     """Subscribe, do something, and count what each channel said within two seconds."""
-    said = {channel: 0 for channel in channels}
+    said = dict.fromkeys(channels, 0)
     done = threading.Event()
 
     def listen(data, channel):
@@ -147,8 +162,9 @@ def main():
         private(socket, "ws")
         socket_only(socket)
         user = ["user.changes.any.any.raw", "user.trades.future.USDC.raw", "user.orders.future.USDC.raw"]
-        trade = lambda: rest.private_buy(BTC, amount=0.01, type="market", post_only=False)
-        VERDICTS["user channels"] = heard(socket, user, trade)
+        VERDICTS["user channels"] = heard(
+            socket, user, lambda: rest.private_buy(BTC, amount=0.01, type="market", post_only=False)
+        )
         rest.private_close_position(BTC, "market")
     with DeribitRetailWSClient(url=READY["gateway_streams"], api_key=None, api_secret=None) as streams:
         channels = [f"{kind}.{BTC}.100ms" for kind in ("ticker", "book", "trades")] + [f"quote.{BTC}"]

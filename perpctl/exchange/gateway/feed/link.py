@@ -149,5 +149,3 @@ class Link:
         ceiling = min(BACKOFF_MAX_S, BACKOFF_S * 2 ** min(self._failures, 10))
         since = self._clock.monotonic() - (self._connected_at or 0.0)
         return max(_dice.uniform(0, ceiling), CONNECT_EVERY_S - since, 0.0)
-
-
