@@ -72,7 +72,7 @@ def _row(one: Holding, age: float) -> Row:
     cells: dict[str, str | Age] = {
         "product": _name(one),
         "size": figures.size(position.size, instrument.base, instrument.size_decimals),
-        "notional": figures.money(position.notional),
+        "notional": figures.money(None if position.notional is None else abs(position.notional)),
         "entry": figures.price(position.entry_price, instrument.price_decimals),
         "mark": figures.price(position.mark, instrument.price_decimals),
         "upnl": figures.money(position.unrealized, signed=True),
@@ -252,7 +252,7 @@ def _facts(one: Holding, age: float) -> dict[str, Json]:
         "currency": instrument.currency,
         **figures.texts(
             [
-                ("notional", position.notional),
+                ("notional", None if position.notional is None else abs(position.notional)),
                 ("entry_price", position.entry_price),
                 ("mark_price", position.mark),
                 ("index_price", position.index),
