@@ -57,6 +57,7 @@ class Profile:
     ca_file: Path | None = None
     account: Pin | None = None
     kill_scope: str | None = None
+    kill: Mapping[str, float] = field(default_factory=dict)  # seconds: foreground_s, hold_s, hold_unproven_s
     currencies: tuple[str, ...] = ("USDC",)
     symbols: tuple[str, ...] = ("BTC-PERP",)
     risk_level: str | None = None

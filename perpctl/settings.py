@@ -29,7 +29,7 @@ from perpctl.profile import (
     known_variables,
     state_root,
 )
-from perpctl.store.snapshot import Snapshot, write_snapshot
+from perpctl.store.snapshot import KILL_HOLDS_LEAST_S, Snapshot, write_snapshot
 
 # The runbook's variables that change nothing here, each with the reason; `config validate` says so.
 WITHOUT_EFFECT = {
@@ -62,6 +62,13 @@ class _Endpoints(BaseModel):
     streams: str = Field(pattern=r"^wss?://")
 
 
+class _Kill(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    foreground_s: float = Field(default=120, ge=1, le=3600)
+    hold_s: float = Field(default=15, ge=0, le=3600)
+    hold_unproven_s: float = Field(default=60, ge=0, le=3600)
+
+
 class Settings(BaseSettings):
     """Every setting of a profile; `config show` prints them with their origin."""
 
@@ -78,6 +85,7 @@ class Settings(BaseSettings):
     ca_file: Path | None = None
     account: _Account | None = None
     kill_scope: Literal["account", "ours"] | None = None
+    kill: _Kill = _Kill()
     currencies: tuple[str, ...] = ("USDC",)
     symbols: tuple[str, ...] = ("BTC-PERP",)
     risk_level: Literal["conservative", "moderate", "aggressive"] | None = None
@@ -132,6 +140,7 @@ def validate(name: str) -> Loaded:
     _known(found)
     settings = _validated(found, origins)
     _limits(settings, origins)
+    _kill(settings, origins)
     return Loaded(_profile(name, settings), origins)
 
 
@@ -146,7 +155,7 @@ class _Kind:
         env = next((layer.values["env"] for layer in reversed(found) if "env" in layer.values), None)
         if name == PAPER and env not in (None, "paper"):
             raise _broken("the profile `paper` is built in and stays paper", "give the live one a name of its own")
-        built_in = {"env": "paper"} if name == PAPER else {}
+        built_in = {"env": "paper", "risk_level": "conservative"} if name == PAPER else {}
         return cls(name != PAPER and env != "paper", Layer(built_in, dict.fromkeys(built_in, "built in")))
 
 
@@ -221,6 +230,14 @@ def _limits(settings: Settings, origins: Mapping[str, str]) -> None:
         with_overrides(Limits(), {key: value}, origins.get(f"limits.{key}", "settings"))
 
 
+def _kill(settings: Settings, origins: Mapping[str, str]) -> None:
+    """With live money a kill holds out at least as long as its proof needs; play money may be in a hurry."""
+    for key, least in KILL_HOLDS_LEAST_S.items() if settings.env == "live" else ():
+        if (held := getattr(settings.kill, key)) < least:
+            place = origins.get(f"kill.{key}") or origins.get("kill", "settings")
+            raise _broken(f"{place}: kill.{key} = {held:g} s is too short with live money", f"at least {least:g} s")
+
+
 def _profile(name: str, settings: Settings) -> Profile:
     state_dir = state_root() / name
     starts_own = settings.env == "paper" and settings.endpoints is None
@@ -230,6 +247,7 @@ def _profile(name: str, settings: Settings) -> Profile:
             values[key] = value.expanduser().absolute()
     values |= {
         "endpoints": settings.endpoints and Endpoints(**settings.endpoints.model_dump()),
+        "kill": settings.kill.model_dump(),
         "account": settings.account and Pin(**settings.account.model_dump()),
         "limits": {key: str(value) for key, value in settings.limits.items()},
     }

@@ -14,7 +14,7 @@ from typing import Any
 
 from perpctl.errors import StateDamaged, UnknownState, UsageError
 from perpctl.store.lease import Lease, process_started
-from perpctl.store.snapshot import Snapshot, read_all
+from perpctl.store.snapshot import KILL_HOLDS_LEAST_S, Snapshot, read_all
 
 PAPER = "paper"
 GLOBAL_HTTP = "https://drb.coinbase.com/api/v2"
@@ -160,13 +160,17 @@ def _read_target(name: str, snapshot: Snapshot, root: Path) -> Target:
         latches=tuple(dict.fromkeys([directory / "latch", *(Path(path) for path in given.get("extra_latches") or ())])),
         bot_unit=given.get("bot_unit"),
         settings_at_ms=snapshot.written_at_ms,
-        timing=_timing(given.get("kill") or {}),
+        timing=_timing(given.get("kill") or {}, str(given.get("env", "live"))),
     )
 
 
-def _timing(given: Mapping[str, Any]) -> Timing:
+def _timing(given: Mapping[str, Any], env: str) -> Timing:
+    """As set, but with live money no hold is shorter than its proof needs, whoever wrote the snapshot."""
     names = {"foreground_s": "foreground", "hold_s": "hold", "hold_unproven_s": "hold_unproven"}
-    return Timing(**{names[member]: float(value) for member, value in given.items() if member in names})
+    least = KILL_HOLDS_LEAST_S if env == "live" else {}
+    return Timing(
+        **{names[member]: max(float(value), least.get(member, 0)) for member, value in given.items() if member in names}
+    )
 
 
 def _built_in_paper(root: Path) -> Target:

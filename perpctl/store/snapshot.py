@@ -18,6 +18,7 @@ from perpctl.errors import StateDamaged
 
 SCHEMA = "perpctl.snapshot/1"
 FILE_NAME = "snapshot.json"
+KILL_HOLDS_LEAST_S = {"hold_s": 15.0, "hold_unproven_s": 60.0}  # with live money
 _LARGEST = 1 << 20
 
 

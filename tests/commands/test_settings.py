@@ -181,7 +181,7 @@ def test_what_validated_is_kept_and_reads_back_the_same(user_file: Path) -> None
 def test_every_member_of_a_profile_survives_the_snapshot(tmp_path: Path) -> None:
     here, there = tmp_path / "a", tmp_path / "b"
     venue = (Endpoints("h", "w", "s"), here, ("x", "y"))
-    keys = (here, "n", there, here, there, Pin("1", None), "ours")
+    keys = (here, "n", there, here, there, Pin("1", None), "ours", {"hold_s": 1.5})
     trade = (("USDC", "EUR"), ("A", "B"), "moderate", {"a": "1"})
     full = Profile(
         "p", "live", "us", tmp_path, *venue, *keys, *trade, here, (here, there), "unit", 1, "DEBUG", True, True
@@ -260,3 +260,18 @@ def test_the_line_of_a_key_is_found_in_its_own_table() -> None:
     assert config_file.line_of(text, "profiles.y", "b") == 6
     assert config_file.line_of(text, "profiles.y", "limits") == 7
     assert config_file.line_of(text, "profiles.x", "b") is None
+
+
+def test_a_live_profile_cannot_shorten_the_hold_of_a_kill(user_file: Path) -> None:
+    user_file.write_text(LIVE + "\n[profiles.desk-a.kill]\nhold_s = 5\n")
+    with pytest.raises(SettingError, match=r"config.toml:\d+: kill.hold_s = 5 s is too short with live money"):
+        settings.validate("desk-a")
+
+
+def test_a_paper_profile_may_shorten_it_and_the_snapshot_tells_kill(user_file: Path) -> None:
+    user_file.write_text("[profiles.paper.kill]\nhold_s = 1\n")
+    loaded = settings.load("paper")
+    assert Profile.from_snapshot(loaded.to_snapshot()).kill["hold_s"] == 1
+    snapshot = read_snapshot(loaded.state_dir / "snapshot.json")
+    assert snapshot is not None
+    assert snapshot.settings["kill"] == {"foreground_s": 120, "hold_s": 1, "hold_unproven_s": 60}

@@ -118,3 +118,12 @@ def test_slippage_is_a_share_of_the_price(text: str, fraction: str) -> None:
 def test_any_other_slippage_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
         as_fraction(text)
+
+
+def test_a_snapshot_cannot_shorten_the_hold_of_live_money(tmp_path: Path) -> None:
+    hurried = {"hold_s": 1, "hold_unproven_s": 2, "foreground_s": 6}
+    profile(tmp_path, "desk-a", kill=hurried)
+    profile(tmp_path, "play", "paper", kill=hurried)
+    live, play = find_targets("desk-a", tmp_path)[0].timing, find_targets("play", tmp_path)[0].timing
+    assert (live.hold, live.hold_unproven, live.foreground) == (15, 60, 6)
+    assert (play.hold, play.hold_unproven) == (1, 2)
