@@ -24,6 +24,8 @@ from tests.conftest import end
 SPEED = "30"  # market seconds a second, so that a short life sees fills
 READY_S = 20.0
 STOP_S = 5.0  # a position may be bare for so long
+# Twenty lives spend what the quoter may send by this hour of the day, and the last would rightly keep still.
+LIMITS = "[profiles.paper.limits]\nmax_orders_day = 100000\n"
 
 
 @dataclass
@@ -40,6 +42,9 @@ class Toll:
 def survive(directory: Path, lives: int, seed: int) -> Toll:
     """`lives` bots, each killed at a random moment; then one that is allowed to live, and the audit."""
     chance, toll = random.Random(seed), Toll()
+    config = Path(os.environ["PERPCTL_CONFIG_DIR"])
+    config.mkdir(parents=True, exist_ok=True)
+    (config / "config.toml").write_text(LIMITS)
     settings = profile.load("paper")
     assert settings.endpoints_file is not None
     exchange = settings.endpoints_file.parent
@@ -69,8 +74,16 @@ def _await_trading(bot: subprocess.Popen[bytes], out: Path, toll: Toll) -> bool:
         if b'"event":"place"' in out.read_bytes():
             return True
         time.sleep(0.02)
-    toll.trouble.append(f"life {toll.lives} never traded (exit {bot.poll()}): {out.read_bytes()[-400:]!r}")
+    toll.trouble.append(f"life {toll.lives} never traded (exit {bot.poll()}): {_last_known(out)}")
     return False
+
+
+def _last_known(out: Path) -> str:
+    """What a bot that disappoints wrote, and what it said of itself last."""
+    told = [json.loads(line) for line in out.read_bytes().splitlines() if line.endswith(b"}")]
+    said = [f"{one.get('at')} {one['event']} {one.get('note') or ''}".strip() for one in told]
+    beat = profile.load("paper").state_dir / "bot.json"
+    return f"{said[-8:]}; {beat.read_text() if beat.exists() else 'no heartbeat'}"
 
 
 def _live_and_die(directory: Path, chance: random.Random, toll: Toll) -> None:
