@@ -47,7 +47,7 @@ def test_paper_is_built_in_and_the_default(home: Path) -> None:
     assert loaded.endpoints_file == profile.state_root() / "paper" / "exchange" / "server.json"
     assert loaded.exchange_command is not None
     assert loaded.exchange_command[:3] == (sys.executable, "-m", "perpctl.paper.server")
-    assert loaded.risk_level is None
+    assert loaded.risk_level == "conservative"
 
 
 def test_a_live_profile_is_read_from_the_users_file(user_file: Path, home: Path) -> None:
