@@ -34,7 +34,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -181,6 +181,8 @@ class Commands(typer.Typer):
         carry: Callable[..., int],
     ) -> None:
         own = inspect.signature(function, eval_str=True).parameters
+        for key, parameter in own.items():
+            _name_value(key, parameter.annotation)
 
         def callback(ctx: typer.Context, **given: Any) -> int:
             common = {key: given[key] if key in own else given.pop(key) for key in options}
@@ -198,6 +200,14 @@ class Commands(typer.Typer):
         callback.__annotations__ = {key: parameter.annotation for key, parameter in signature.parameters.items()}
         callback.__doc__ = function.__doc__
         self.command(name, help=inspect.getdoc(function))(callback)
+
+
+def _name_value(key: str, annotation: Any) -> None:
+    """Help shows what kind of value an option takes; without a word of its own, the option's name."""
+    kind, *notes = get_args(annotation) or (annotation,)
+    for note in notes:
+        if isinstance(note, typer.models.OptionInfo) and note.metavar is None and kind is not bool:
+            note.metavar = key.upper()
 
 
 def load(word: str) -> TyperCommand | TyperGroup:
