@@ -1,0 +1,93 @@
+"""A bot that trades without rest while the exchange fails: what its own ledger says afterwards, by name of the incident.
+
+The long form, drawn by seed: `python -m tests.drills.storm 600 1`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Cli
+from tests.drills.arena import STRATEGY, Arena, arena
+from tests.drills.storm import WIRE, WORLD, struck
+
+pytestmark = [pytest.mark.drill, pytest.mark.timeout(120)]
+VARIABLES = ("PERPCTL_STATE_DIR", "PERPCTL_CONFIG_DIR")
+
+
+@pytest.fixture(scope="module")
+def _arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Arena, dict[str, str]]]:
+    directory = tmp_path_factory.mktemp("arena")
+    places = {name: str(directory / name.split("_")[1].lower()) for name in VARIABLES}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in places.items():
+            patch.setenv(name, value)
+        opened = contextlib.ExitStack()
+        place = opened.enter_context(arena(directory, seed=5))
+    with opened:
+        yield place, places
+
+
+@pytest.fixture
+def place(_arena: tuple[Arena, dict[str, str]], home: Path, monkeypatch: pytest.MonkeyPatch) -> Arena:
+    """One exchange and, while it lives, one bot for all of these."""
+    for name, value in _arena[1].items():
+        monkeypatch.setenv(name, value)
+    _arena[0].trading()
+    return _arena[0]
+
+
+@pytest.mark.parametrize("name", WIRE)
+def test_no_order_is_doubled_and_no_fill_lost_when_the_wire_fails(place: Arena, name: str) -> None:
+    struck(place, WIRE[name])
+    assert place.heal() == []
+    assert place.positions_agree() == []
+
+
+@pytest.mark.parametrize("name", WORLD)
+def test_the_books_agree_again_when_the_world_fails(place: Arena, name: str) -> None:
+    WORLD[name](place)
+    assert place.heal() == []
+    assert place.positions_agree() == []
+
+
+def test_entries_are_gone_two_seconds_after_reduce_only_though_cancels_are_lost(place: Arena) -> None:
+    bot = place.trading()
+    place.fault({"kind": "drop_after", "method": "private/cancel", "count": 1})
+    began = time.monotonic()
+    status, _ = bot.mode("reduce_only")
+    bot.until(lambda: place.ledger().entries == [], 2.0 - min(1.9, time.monotonic() - began) + 0.1)
+    assert status in (200, 503)
+    assert place.heal() == []
+
+
+def test_a_thawed_bot_sends_nothing_after_another_took_its_lease(place: Arena, perpctl: Cli) -> None:
+    frozen = place.trading()
+    frozen.process.send_signal(signal.SIGSTOP)
+    try:
+        time.sleep(10.5)  # the lease is ten seconds long
+        second = perpctl("run", "--strategy", STRATEGY, "--risk-level", "moderate", "--duration", "2")
+        assert second.code == 0, second.err
+        before = {label for label in place.ledger().labels}
+    finally:
+        frozen.process.send_signal(signal.SIGCONT)
+    time.sleep(2)
+    fresh = [one for one in place.ledger().orders.values() if one["label"] not in before]
+    assert [one for one in fresh if not one.get("reduce_only")] == []
+    frozen.process.kill()
+    frozen.process.wait()
+
+
+def test_a_second_bot_on_the_same_state_is_refused_within_a_second(place: Arena, perpctl: Cli) -> None:
+    place.trading()
+    began = time.monotonic()
+    second = perpctl("run", "--strategy", STRATEGY, "--risk-level", "moderate")
+    assert second.code == 10, second.err
+    assert time.monotonic() - began < 1.0 + 0.5 * os.getloadavg()[0]
