@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from perpctl.emergency.closer import near_liquidation
+from perpctl.emergency.receipt import shown as money
 from perpctl.emergency.steps import is_derivative
 from perpctl.emergency.target import Target, as_fraction, locate
 from perpctl.emergency.venue.gateway import Gateway, Said
@@ -208,7 +209,7 @@ def _screen(facts: Facts) -> str:
     account = facts["account"]
     pinned = "= pinned" if account and account["pinned"] == "pinned" else "NOT PINNED"
     shown = "?" if account is None else f"{account['id']} {pinned}"
-    coins = ", ".join(f"{amount} {coin}" for coin, amount in facts["balances"].items()) or "0"
+    coins = ", ".join(f"{money(amount)} {coin}" for coin, amount in facts["balances"].items()) or "nothing"
     lines = [
         "DRY RUN: nothing is latched, cancelled or closed.  Live reads only.",
         f"{facts['env'].upper()}  {facts['venue']}  profile {facts['profile']}  account {shown}"

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -270,16 +270,43 @@ def _whose(receipt: Facts) -> str:
 def _closed_lines(receipt: Facts) -> list[str]:
     if not receipt["closed"]:
         return []
-    titles = f"{'CLOSED':<25}{'SIZE':>13}{'AVERAGE':>14}{'ARRIVAL':>12}"
-    lines = ["", f"{titles}{'SLIP bp':>9}{'FEE':>10}{'REALISED':>11}{'ORDERS':>8}"]
+    lines = ["", _CLOSED.format("CLOSED", "SIZE", "AVERAGE", "ARRIVAL", "SLIP bp", "SLIP", "FEE", "REALISED", "ORDERS")]
     for row in receipt["closed"]:
         name = row["product"] + (f" iso {row['slot']}" if row["slot"] is not None else "")
-        cells = [row[member] if row[member] is not None else "?" for member in ("average", "arrival", "slippage_bps")]
-        lines.append(
-            f"{name:<25}{row['side'] + ' ' + row['size']:>13}{cells[0]:>14}{cells[1]:>12}{cells[2]:>9}"
-            f"{row['fee']:>10}{row['realized']:>11}{row['orders']:>8}"
-        )
-    return lines
+        slip = "?" if row["slippage_bps"] is None else f"{Decimal(row['slippage_bps']):.1f}"
+        costs = (shown(row["slippage"]), shown(row["fee"]), shown(row["realized"], signed=True))
+        prices = (shown(row["average"]), shown(row["arrival"]))
+        lines.append(_CLOSED.format(name, f"{row['side']} {row['size']}", *prices, slip, *costs, row["orders"]))
+    return lines + ([_total(receipt["closed"])] if len(receipt["closed"]) > 1 else [])
+
+
+_CLOSED = "{:<30}{:>13}{:>11}{:>11}{:>8}{:>9}{:>8}{:>11}{:>7}"
+
+
+def _total(rows: Sequence[Facts]) -> str:
+    """What all closes came to; `?` as soon as one of them is not known."""
+    sums = [
+        None if any(row[member] is None for row in rows) else str(sum((Decimal(row[member]) for row in rows), ZERO))
+        for member in ("slippage", "fee", "realized")
+    ]
+    costs = (shown(sums[0]), shown(sums[1]), shown(sums[2], signed=True))
+    return _CLOSED.format("TOTAL, USDC", "", "", "", "", *costs, sum(row["orders"] for row in rows))
+
+
+def shown(amount: str | None, *, signed: bool = False) -> str:
+    """Money as people read it: two decimals, thousands separators; `?` when not known."""
+    if amount is None:
+        return "?"
+    return f"{Decimal(amount):+,.2f}" if signed else f"{Decimal(amount):,.2f}"
+
+
+def _equity_line(equity: Facts, closed: Sequence[Facts]) -> str:
+    before, after = equity["before"], equity["after"]
+    line = f"EQUITY    before {shown(before)}   after {shown(after)}"
+    if before is None or after is None:
+        return line
+    change, fees = Decimal(after) - Decimal(before), sum((Decimal(row["fee"]) for row in closed), ZERO)
+    return f"{line}   change {change:+,.2f} = against mark {change + fees:+,.2f}, fees {-fees:+,.2f}"
 
 
 def _standing_lines(receipt: Facts) -> list[str]:
@@ -299,10 +326,11 @@ def _standing_lines(receipt: Facts) -> list[str]:
 def _fact_lines(receipt: Facts) -> list[str]:
     equity, left = receipt["equity"], receipt["left"]
     balances = left["balances"]
-    coins = "?" if balances is None else ", ".join(f"{amount} {coin}" for coin, amount in balances.items()) or "nothing"
+    held = None if balances is None else ", ".join(f"{shown(amount)} {coin}" for coin, amount in balances.items())
+    coins = "?" if held is None else held or "nothing"
     orders = "?" if left["spot_orders"] is None else left["spot_orders"]
     lines = [
-        f"EQUITY    before {equity['before'] or '?'}   after {equity['after'] or '?'}",
+        _equity_line(equity, receipt["closed"]),
         f"UNKNOWN   {'; '.join(receipt['unknown']) or 'nothing'}",
         f"LEFT      balances {coins}; {orders} spot orders (never touched)",
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -36,7 +37,9 @@ class Exchange:
         request = urllib.request.Request(
             f"{self.server['control']}/{path}", json.dumps(body).encode() if body else None, method=verb
         )
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        authority = self.server["ca_file"]
+        trust = ssl.create_default_context(cafile=authority) if authority else None
+        with urllib.request.urlopen(request, timeout=5, context=trust) as answer:
             return json.loads(answer.read(), parse_float=Decimal)
 
     def fault(self, **rule: object) -> None:
@@ -165,15 +168,15 @@ class Killed:
 
 
 @contextmanager
-def running_exchange(directory: Path) -> Iterator[Exchange]:
+def running_exchange(directory: Path, *words: str) -> Iterator[Exchange]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "perpctl.paper.server", "--port", "0", "--state-dir", str(directory)],
+        [sys.executable, "-m", "perpctl.paper.server", "--port", "0", "--state-dir", str(directory), *words],
         stdout=subprocess.PIPE,
     )
     try:
         assert process.stdout is not None
         server = json.loads(process.stdout.readline())
-        exchange = Exchange(server, process, Wire(server["gateway_http"]))
+        exchange = Exchange(server, process, Wire(server["gateway_http"], server["ca_file"]))
         exchange.control("state", "POST", credits=False)
         trader = exchange.trader()
         wait_until(lambda: trader.ticker(SOL).bid is not None, 10)
