@@ -90,21 +90,17 @@ class Arena:
             self.bot = self.bots.enter_context(running("--strategy", STRATEGY, level="moderate"))
         if self.bot.control(do="mode")["mode"] != "normal":
             self.make_normal()
-        if self._is_held_back(self.bot):
-            assert self.bot.stop() == 0
+        bot, before = self.bot, len(self.ledger().orders)
+        bot.until(lambda: self._is_held_back(bot) or len(self.ledger().orders) > before, 20.0)
+        if self._is_held_back(bot):
+            assert bot.stop() == 0
             return self.trading()
-        self.await_orders(self.bot)
-        return self.bot
+        return bot
 
     def _is_held_back(self, bot: Running) -> bool:
         """After too many failed orders the gate shuts for a quarter of an hour; a restart is quicker."""
         last = [line for line in bot.lines if line.get("event") in {"place", "refused"}][-2:]
         return bool(last) and all(line.get("gate") in HOLDING for line in last)
-
-    def await_orders(self, bot: Running, within_s: float = 20.0) -> None:
-        """Wait until the exchange took one more order of ours."""
-        before = len(self.ledger().orders)
-        bot.until(lambda: len(self.ledger().orders) > before, within_s)
 
     def make_normal(self) -> None:
         """As an operator does who has looked."""
@@ -146,7 +142,8 @@ class Arena:
         while trouble and time.monotonic() < ends:
             trouble = oracle.compare(self.exchange, LIMIT)
             if self.bot.process.poll() is not None:
-                return [*trouble, f"the bot ended with {self.bot.process.returncode}: {self.bot.out.read_text()[-600:]}"]
+                last = self.bot.out.read_text()[-600:]
+                return [*trouble, f"the bot ended with {self.bot.process.returncode}: {last}"]
             facts = self.bot.control(do="status")
             if facts["unknown_orders"]:
                 trouble.append(f"{facts['unknown_orders']} orders are unknown")

@@ -1,4 +1,4 @@
-"""A strategy that trades without rest and wants more than it may have, so that faults and limits have something to hit."""
+"""A strategy that trades without rest and wants more than it may have, so that faults and limits hit something."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults by name, alone for the tests, or drawn by seed for as long as wanted: `python -m tests.drills.storm SECONDS SEED`."""
+"""Faults by name, alone for tests, or drawn by seed for long: `python -m tests.drills.storm SECONDS SEED`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bot that trades without rest while the exchange fails: what its own ledger says afterwards, by name of the incident.
+"""A bot that trades without rest while the exchange fails: what its ledger says afterwards, by name of the incident.
 
 The long form, drawn by seed: `python -m tests.drills.storm 600 1`.
 """
@@ -75,7 +75,7 @@ def test_a_thawed_bot_sends_nothing_after_another_took_its_lease(place: Arena, p
         time.sleep(10.5)  # the lease is ten seconds long
         second = perpctl("run", "--strategy", STRATEGY, "--risk-level", "moderate", "--duration", "2")
         assert second.code == 0, second.err
-        before = {label for label in place.ledger().labels}
+        before = set(place.ledger().labels)
     finally:
         frozen.process.send_signal(signal.SIGCONT)
     time.sleep(2)
