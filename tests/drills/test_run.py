@@ -197,7 +197,6 @@ def test_the_control_socket_answers_each_word_and_no_other(paper: dict[str, Any]
         (("--risk-level", "conservative", "--duration", "-1"), 2, "not above 0"),
         (("--risk-level", "conservative", "--feed", "synthetic"), 10, "runs already"),
         (("--risk-level", "conservative", "--speed", "max"), 2, "no end"),
-        ((), 2, "no risk level"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_words(
