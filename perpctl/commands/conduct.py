@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
+import sys
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -15,7 +17,7 @@ from perpctl.errors import ExitCode, PerpctlError
 from perpctl.procedures import runner
 from perpctl.procedures.runner import Wish
 from perpctl.profile import Profile
-from perpctl.results import Answer
+from perpctl.results import Answer, Plan
 
 T = TypeVar("T")
 
@@ -36,13 +38,18 @@ def plan(
     clock: Clock,
     *,
     lowers_risk: bool,
+    closes: bool,
     profile: str | None,
     output: str,
     dry_run: bool,
     yes: bool,
     reason: str,
 ) -> int:
-    """Show, confirm, journal and carry out a plan, for each profile that it is meant for."""
+    """Show, confirm, journal and carry out a plan, for each profile that it is meant for.
+
+    When several live profiles are meant and none was named, positions are closed in none: each is latched, its entries
+    are cancelled, and the commands that name one are told.
+    """
     form = render.Form.named(output)
     wish = Wish(dry_run=dry_run, yes=yes, reason=reason, ask=render.prompt())
     meant: tuple[Profile, ...]
@@ -50,11 +57,29 @@ def plan(
         meant, build = (build.profile,), build.build
     else:
         meant = profiles.meant_to_lower_risk(profile) if lowers_risk else (profiles.load(profile),)
+    if closes and len(meant) > 1:
+        build = _only_reduce(reason)
+        render.tell("several live profiles and none named: each is latched, its entries cancelled, NONE IS CLOSED")
+        render.tell("\n".join(f"Next:  {_same_words(one.profile)}" for one in meant))
     codes = [
         render.show(asyncio.run(_with_desk(one, clock, lambda desk: runner.carry_out(build, desk, wish))), form)
         for one in meant
     ]
     return runner.worst(codes) if len(codes) == 1 else runner.worst([*codes, ExitCode.PARTIAL])
+
+
+def _only_reduce(reason: str) -> Callable[[Desk], Awaitable[Plan | Answer]]:
+    async def build(desk: Desk) -> Plan:
+        from perpctl.procedures import mode
+
+        return await mode.reduce_only(desk, reason or "several live profiles, none named")
+
+    return build
+
+
+def _same_words(profile: str) -> str:
+    """The command line as it was typed, with the profile named."""
+    return shlex.join(["perpctl", *sys.argv[1:], "-p", profile])
 
 
 def service(serve: Serve, clock: Clock, *, profile: str | None) -> int:

@@ -36,7 +36,7 @@ def explain(symbol: Symbol) -> Ask:
     return lambda desk: explain.position(desk, symbol)
 
 
-@app.carry_out("close", lowers_risk=True)
+@app.carry_out("close", lowers_risk=True, closes=True)
 def close(symbol: Symbol, slot: Slot = None, market: Market = False, max_slippage: Slippage = None) -> CarryOut:
     """Close one product, reduce-only, by the same ladder as the kill."""
     from perpctl.procedures import closing
@@ -45,7 +45,7 @@ def close(symbol: Symbol, slot: Slot = None, market: Market = False, max_slippag
     return lambda desk: closing.close(desk, symbol, slot, manner)
 
 
-@app.carry_out("reduce", lowers_risk=True)
+@app.carry_out("reduce", lowers_risk=True, closes=True)
 def reduce(
     symbol: Symbol,
     by: Annotated[str | None, typer.Option(metavar="AMOUNT", help="50%, or a size in base coin.")] = None,
@@ -62,7 +62,7 @@ def reduce(
     return lambda desk: closing.reduce(desk, symbol, slot, amount, manner)
 
 
-@app.carry_out("close-all", lowers_risk=True)
+@app.carry_out("close-all", lowers_risk=True, closes=True)
 def close_all(market: Market = False, max_slippage: Slippage = None) -> CarryOut:
     """Close every position of every slot, the remaining size each round, until read back flat."""
     from perpctl.procedures import closing

@@ -154,12 +154,12 @@ class Commands(typer.Typer):
         return declare
 
     def carry_out(
-        self, name: str, *, lowers_risk: bool = False
+        self, name: str, *, lowers_risk: bool = False, closes: bool = False
     ) -> Callable[[Callable[..., CarryOut]], Callable[..., CarryOut]]:
         """Declare a procedure; one that lowers risk looks for live money first when no profile is named."""
 
         def declare(function: Callable[..., CarryOut]) -> Callable[..., CarryOut]:
-            self._add(name, function, _ACTING, _conduct("plan", lowers_risk=lowers_risk))
+            self._add(name, function, _ACTING, _conduct("plan", lowers_risk=lowers_risk, closes=closes))
             return function
 
         return declare
