@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import takewhile
 from typing import Any, TextIO
 
 from perpctl.results import Age, Answer, Column, Line, Next, Row, Scope, Standing, Table, Tone, Verbatim
@@ -52,6 +53,18 @@ def clean(text: str) -> str:
 def to_line_ends(text: str) -> str:
     """The same page, each line clearing what stood behind it on the screen."""
     return text.replace("\n", "\x1b[K\n")
+
+
+def fitted(text: str, rows: int) -> str:
+    """The page on a screen of so many rows: beginning and a short last paragraph stay; a line says what is hidden."""
+    lines, room = text.splitlines(), max(rows - 1, 2)
+    if len(lines) <= room:
+        return text
+    last = list(takewhile(bool, reversed(lines)))[::-1]
+    kept = last if len(last) <= min(3, room - 2) else []
+    head = room - 1 - len(kept)
+    hidden = len(lines) - head - len(kept)
+    return "\n".join([*lines[:head], f"... {hidden} lines more in a taller window", *kept]) + "\n"
 
 
 def page(answer: Answer, paper: Paper, older_by_s: float) -> str:

@@ -6,6 +6,7 @@ The layout of text is in `layout.py`; this file decides what goes where.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -57,8 +58,13 @@ class Redraw:
             text = _json(envelope(answer))
         else:
             text = _text(answer, self._form, Paper.of(sys.stdout), older_by_s)
-        _write(sys.stdout, f"\x1b[H{layout.to_line_ends(text)}\x1b[J" if self._in_place else text)
+        _write(sys.stdout, _in_place(text) if self._in_place else text)
         return answer.exit_code
+
+
+def _in_place(text: str) -> str:
+    """Drawn over what stood there; what a window cannot hold would push its first lines out of sight."""
+    return f"\x1b[H{layout.to_line_ends(layout.fitted(text, shutil.get_terminal_size().lines))}\x1b[J"
 
 
 def _text(answer: Answer, form: Form, paper: Paper, older_by_s: float) -> str:

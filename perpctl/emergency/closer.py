@@ -120,9 +120,7 @@ class Closer:
         """A position whose size the venue refused is closed without naming one."""
         return replace(position, units_agree=False) if key_of(position) in self._unsized else position
 
-    def _markets(
-        self, gateway: Gateway, positions: Sequence[Position]
-    ) -> tuple[dict[str, Ticker], dict[str, Market]]:
+    def _markets(self, gateway: Gateway, positions: Sequence[Position]) -> tuple[dict[str, Ticker], dict[str, Market]]:
         """What can be read of each product; what cannot is closed at market without a size."""
         names = list(dict.fromkeys(position.product_id for position in positions))
         seen = few_at_a_time([partial(gateway.ticker, name) for name in names])

@@ -352,5 +352,3 @@ def _next_lines(receipt: Facts) -> list[str]:
     else:
         commands = [f"perpctl kill -p {profile} --force", f"perpctl -p {profile} positions"]
     return [*lines, *(f"Next      {command}" for command in commands)]
-
-

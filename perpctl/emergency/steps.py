@@ -355,8 +355,10 @@ class Pursuit:
             return
         held = time.monotonic() - self.proven_at
         for order in standing.entries + standing.orphans + standing.stops:
-            self.broken.append(f"order {order.order_id} {order.side} {plain(order.size)} {order.product_id}"
-                               f"{self._whose(order)} after {held:.1f} s")
+            self.broken.append(
+                f"order {order.order_id} {order.side} {plain(order.size)} {order.product_id}"
+                f"{self._whose(order)} after {held:.1f} s"
+            )
         for position in standing.positions:
             self.broken.append(f"position {plain(position.size)} {position.product_id} after {held:.1f} s")
         self.mark("hold", "BROKEN", "; ".join(self.broken[-3:]))
@@ -425,11 +427,16 @@ class Pursuit:
         """Nothing stands in this look: collect agreeing reads, then hold."""
         owner = gateway.summaries()
         self.equity_after = owner.equity
-        self._reads.append(Read(
-            "margin", time.monotonic(), gateway.market_ms(),
-            self.wish.scope != "account" or owner.initial_margin == 0,
-            gateway.reaches_pin(owner), True,
-        ))
+        self._reads.append(
+            Read(
+                "margin",
+                time.monotonic(),
+                gateway.market_ms(),
+                self.wish.scope != "account" or owner.initial_margin == 0,
+                gateway.reaches_pin(owner),
+                True,
+            )
+        )
         if self.proven_at is not None:
             return self._hold()
         proof = prove_flat(self._reads, since_s=self._acted_at)
@@ -453,8 +460,11 @@ class Pursuit:
         held = time.monotonic() - self.proven_at
         if held >= needed:
             state = "BROKEN, then quiet" if self.broken else "done"
-            self.mark("hold", state, f"nothing appeared in {needed:.0f} s" + "".join(
-                f"; earlier: {what}" for what in self.broken[:3]))
+            self.mark(
+                "hold",
+                state,
+                f"nothing appeared in {needed:.0f} s" + "".join(f"; earlier: {what}" for what in self.broken[:3]),
+            )
             self.over = True
         return POLL_S
 

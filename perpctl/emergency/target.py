@@ -132,8 +132,10 @@ def shows_life(target: Target) -> bool:
         lease = Lease.read(target.directory / "lease")
     except StateDamaged:
         return True
-    return (lease is not None and lease.is_held) or (target.directory / "control.sock").exists() or bool(
-        unfinished(target.directory)
+    return (
+        (lease is not None and lease.is_held)
+        or (target.directory / "control.sock").exists()
+        or bool(unfinished(target.directory))
     )
 
 

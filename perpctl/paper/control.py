@@ -63,7 +63,9 @@ class Control:
                 answer = act({**request.query_params, **wanted})
             except Rejected as no:
                 return _json({"error": str(no), "code": no.code}, 400)
-            except (UsageError, msgspec.MsgspecError, InvalidOperation, KeyError, ValueError) as why:
+            except UsageError as why:
+                return _json({"error": why.message}, 400)
+            except (msgspec.MsgspecError, InvalidOperation, KeyError, ValueError) as why:
                 return _json({"error": f"{type(why).__name__}: {why}"}, 400)
             self.used()
             return _json(answer, 200)
@@ -110,9 +112,12 @@ class Control:
         return {"cleared": self.venue.faults.clear(int(wanted["id"]) if "id" in wanted else None)}
 
     def _price(self, wanted: Answer) -> Answer:
-        name, price = str(wanted["instrument_name"]), Decimal(str(wanted["price"]))
+        name, price = str(wanted["instrument_name"]), _number(wanted["price"])
         if not price.is_finite() or price <= 0:
-            raise UsageError("a price is a positive number")
+            raise UsageError(f"{wanted['price']!r} is no price: it is a positive number")
+        if name not in self.venue.exchange.products:
+            listed = ", ".join(sorted(key for key, one in self.venue.exchange.products.items() if one.tradable))
+            raise UsageError(f"no such instrument: {name}; there are {listed}")
         self.venue.set_price(name, price)
         return {"instrument_name": name, "mark_price": self.venue.exchange.ticker(name).mark_price}
 
@@ -179,3 +184,10 @@ class Control:
 
 def _json(content: object, status: int) -> Response:
     return Response(msgspec.json.encode(content), status, media_type="application/json")
+
+
+def _number(text: object) -> Decimal:
+    try:
+        return Decimal(str(text))
+    except InvalidOperation:
+        return Decimal("NaN")

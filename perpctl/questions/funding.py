@@ -199,7 +199,8 @@ def _expected(size: Decimal, mark: Decimal | None, rate: FundingRate | None, now
 
 async def overview(desk: Desk) -> Answer:
     """Rates, the next payment and what this session has accrued, on one screen."""
-    now, due, paid = [await part for part in (rates(desk, ()), schedule(desk), history(desk, 1))]
+    now = await rates(desk, ())
+    due, paid = await schedule(desk), await history(desk, 1)
     view = (*now.view, Line(""), *due.view, Line(""), *paid.view)
     facts: dict[str, Json] = {"rates": now.facts["rates"], "schedule": dict(due.facts), "history": dict(paid.facts)}
     return Answer("perpctl.funding/1", now.scope, facts, view)

@@ -37,6 +37,9 @@ class Part:
         return Line(f"{self.name:<8} {self.text}", self.level, mark=self.level is not Tone.PLAIN)
 
 
+_FACT_NAMES = {"venue": "venue_state", "mode": "latch_state", "bot": "bot_state"}  # the heading has those names
+
+
 async def status(desk: Desk) -> Answer:
     """Mode, bot, venue, risk, orders, what comes next. Exit 0 fine, 1 something warns, 3 something is unknown."""
     parts = [_mode(desk), _pending_kill(desk), await _bot(desk)]
@@ -53,7 +56,7 @@ async def status(desk: Desk) -> Answer:
     view: list[Block] = [one.line() for one in parts]
     view += [Next(commands)] if commands else []
     view.append(Line(words.get(worst, "worst: UNKNOWN (exit 3)"), Tone.GOOD if worst is ExitCode.OK else Tone.BAD))
-    facts: dict[str, Json] = {one.name: one.facts for one in parts}
+    facts: dict[str, Json] = {_FACT_NAMES.get(one.name, one.name): one.facts for one in parts}
     return Answer("perpctl.status/1", scope, {**facts, "exit_code": int(worst)}, tuple(view), worst)
 
 

@@ -14,7 +14,7 @@ import apsw
 
 from perpctl.errors import StateDamaged, TimedOut
 
-NEXT = ("perpctl state verify", "perpctl backup restore FILE")
+NEXT = ("perpctl positions", "perpctl kill --dry-run")  # what works without a journal
 LOCK_WAIT_S = 5.0
 Migration = tuple[int, str]
 

@@ -84,9 +84,7 @@ class Trader:
         bid = self.ticker(product).bid
         assert bid is not None
         trigger = (bid * (1 + Decimal(percent) / 100)).quantize(Decimal(1))
-        return self.send(
-            side, product, amount, type="stop_market", trigger="mark_price", trigger_price=trigger, **more
-        )
+        return self.send(side, product, amount, type="stop_market", trigger="mark_price", trigger_price=trigger, **more)
 
     def send(self, side: str, product: str, amount: str, **more: object) -> dict[str, Any]:
         params = {"instrument_name": product, "amount": Decimal(amount), "post_only": False, **more}

@@ -154,9 +154,7 @@ def _audit(exchange: Path, toll: Toll) -> None:
         booked = Counter(fill.trade_id for fill in ours.fills())
         toll.fills, toll.orders = len(fills), len(labels)
         toll.trouble += [f"fill {one} of the exchange is not in our journal" for one in fills.keys() - booked.keys()]
-        toll.trouble += [
-            f"fill {one} is in our journal, not at the exchange" for one in booked.keys() - fills.keys()
-        ]
+        toll.trouble += [f"fill {one} is in our journal, not at the exchange" for one in booked.keys() - fills.keys()]
         toll.trouble += [f"fill {one} is booked {count} times" for one, count in booked.items() if count != 1]
         toll.trouble += [f"acknowledged fill {one} is lost" for one in toll.acknowledged - booked.keys()]
         toll.trouble += [f"{label} was sent {len(ids)} times" for label, ids in labels.items() if len(ids) > 1]

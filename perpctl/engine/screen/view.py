@@ -26,6 +26,16 @@ STALE_S = 2.0
 USER_STALE_S = 5.0
 SHOWN = 4
 KEYS = "[r] reduce-only  [k] kill  [o] orders  [f] fills  [d] decisions  [space] freeze  [q] stop (stop order stays)"
+FROZEN = "FROZEN: this picture stands still, the bot does not.  [space] goes on"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How the operator looks at it: which panel, in a narrow window, at a picture that stands still."""
+
+    panel: str = "decisions"
+    narrow: bool = False
+    frozen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +52,21 @@ class Frame:
     local_api: str = ""
 
 
-def screen(bot: Bot, diary: Diary, frame: Frame, panel: str = "decisions") -> Answer:
-    """The whole view; `panel` is what fills its last part: orders, fills or decisions."""
+def screen(bot: Bot, diary: Diary, frame: Frame, look: Look) -> Answer:
+    """The whole view; the panel (orders, fills or decisions) is what fills its last part."""
     core, now = bot.core, bot.gear.clock.monotonic()
-    blocks: list[Block] = [*_head(bot, frame, now), Line("")]
+    blocks: list[Block] = [*_head(bot, frame, now)]
+    if look.frozen:
+        blocks.append(
+            Line("FROZEN: this picture stands still, the bot does not.  [space] goes on", Tone.WARN, mark=True)
+        )
+    blocks.append(Line(""))
     for product in core.products.values():
         blocks += [_price(product, now), _position(bot, product, now)]
     blocks += [_day(bot), _equity(bot), *(_funding(bot, p) for p in core.products.values()), Line("")]
-    blocks += [*_limits(bot), Line(""), *_working(bot, now, wide=panel == "orders"), Line("")]
+    blocks += [*_limits(bot, look.narrow), Line(""), *_working(bot, now, wide=look.panel == "orders"), Line("")]
     blocks += [*_feeds(bot, now), _loop(bot), Line("")]
-    blocks += [*_diary(diary, panel), Line(""), Line(KEYS, Tone.DIM)]
+    blocks += [*_diary(diary, look.panel), Line(""), Line(KEYS, Tone.DIM)]
     return Answer("perpctl.run/1", None, {"env": frame.env, "venue": frame.venue, **facts_of(bot)}, tuple(blocks))
 
 
@@ -89,7 +104,7 @@ def _price(product: Product, now: float) -> Line:
     moved = product.move_1m_pct
     text = f"PRICE      {price(quote.bid, places)} / {price(quote.ask, places)}{stale}   spread {spread}"
     text += f"   mark {price(quote.mark, places + 1)}{stale}   index {price(quote.index, places + 1)}"
-    text += f"   1 m {'?' if moved is None else f'{moved:.2f} %'}"
+    text += f"   1 m {'?' if moved is None else f'{moved:+.2f} %'}"
     return Line(text, Tone.WARN if stale else Tone.PLAIN)
 
 
@@ -148,7 +163,7 @@ def _funding(bot: Bot, product: Product) -> Line:
     return Line(f"{text}   settles 08:00 UTC in {span(left_s)}")
 
 
-def _limits(bot: Bot) -> list[Line]:
+def _limits(bot: Bot, narrow: bool) -> list[Line]:
     core, limits, account = bot.core, bot.core.rules.limits, bot.core.day.account
     product = next(iter(core.products.values()))
     if account is None or product.mark is None:
@@ -161,20 +176,16 @@ def _limits(bot: Bot) -> list[Line]:
     entries = [w for w in core.orders.entries() if w.stage is not Stage.FILLING]
     recent = core.activity.recent(core.market_ms)
     a_minute = limits.messages_per_s * 60
-    return [
-        Line(
-            f"LIMITS     position  {_bar(held, bounds.position_notional)}     "
-            f"gross     {_bar(gross, bounds.gross_notional)}"
-        ),
-        Line(
-            f"           messages  {_bar(Decimal(len(recent.messages_ms)), a_minute, '/min')}     "
-            f"day loss  {_bar(loss, line)}"
-        ),
-        Line(
-            f"           today     {_bar(Decimal(recent.orders_today), limits.max_orders_day, 'orders')}     "
-            f"working   {_bar(Decimal(len(entries)), limits.max_resting_entries, 'orders')}"
-        ),
+    bars = [
+        f"position  {_bar(held, bounds.position_notional)}",
+        f"gross     {_bar(gross, bounds.gross_notional)}",
+        f"messages  {_bar(Decimal(len(recent.messages_ms)), a_minute, '/min')}",
+        f"day loss  {_bar(loss, line)}",
+        f"today     {_bar(Decimal(recent.orders_today), limits.max_orders_day, 'orders')}",
+        f"working   {_bar(Decimal(len(entries)), limits.max_resting_entries, 'orders')}",
     ]
+    rows = bars if narrow else [f"{left:<49}{right}" for left, right in zip(bars[::2], bars[1::2], strict=True)]
+    return [Line(f"{'LIMITS' if number == 0 else '':<11}{row}") for number, row in enumerate(rows)]
 
 
 def _bar(value: Decimal, limit: Decimal, what: str = "") -> str:
@@ -210,7 +221,7 @@ def _feeds(bot: Bot, now: float) -> list[Line]:
     heard, counts, parts, bad = bot.meter.heard, bot.meter.counts, [], False
     for name in ("book", "ticker", "heartbeat"):
         seen = now - heard[name] if name in heard else None
-        stale = seen is None or seen > (STALE_S if name != "heartbeat" else 3.0)
+        stale = now - heard.get(name, bot.began) > (STALE_S if name != "heartbeat" else 3.0)
         bad = bad or stale
         parts.append(f"{name} {'none yet' if seen is None else age(seen)}{' STALE' if stale else ''}")
     silent = now - bot.core.user_heard
