@@ -56,7 +56,7 @@ def to_line_ends(text: str) -> str:
 
 
 def fitted(text: str, rows: int) -> str:
-    """The page on a screen of so many rows: beginning and a short last paragraph stay; a line says what is hidden."""
+    """The page on a screen of so many rows: its beginning and a short last paragraph stay; a line says what not."""
     lines, room = text.splitlines(), max(rows - 1, 2)
     if len(lines) <= room:
         return text
