@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from perpctl import layout, render
 from perpctl.errors import AccountMismatch, ExitCode, UsageError
-from perpctl.layout import Paper, clean, csv_text, page
+from perpctl.layout import Paper, clean, csv_text, fitted, page
 from perpctl.render import Form
 from perpctl.results import Age, Answer, Block, Column, Line, Next, Row, Scope, Standing, Table, Tone, Verbatim
 
@@ -254,3 +254,15 @@ def test_a_failure_in_table_form_leaves_stdout_empty() -> None:
         render.failure(UsageError(f"bad {HOSTILE}"), Form.TABLE, AT)
     assert out.getvalue() == ""
     assert "\x1b" not in err.getvalue()
+
+
+@given(st.lists(st.sampled_from(["", "text"]), min_size=1, max_size=80).map("\n".join), st.integers(5, 60))
+def test_a_page_in_place_never_pushes_its_first_line_out_of_the_window(text: str, rows: int) -> None:
+    shown = fitted(text + "\n", rows).splitlines()
+    assert len(shown) < rows
+    assert shown[0] == text.splitlines()[0] if text.strip() else True
+
+
+def test_a_cut_page_keeps_its_last_paragraph_and_counts_what_it_hides() -> None:
+    page_of_ten = "".join(f"{n}\n" for n in range(9)) + "\nkeys\n"
+    assert fitted(page_of_ten, 6) == "0\n1\n2\n... 7 lines more in a taller window\nkeys\n"
