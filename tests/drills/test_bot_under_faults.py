@@ -8,12 +8,15 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import apsw
 import pytest
 
+from perpctl import profile
 from tests.conftest import Cli
 from tests.drills.arena import STRATEGY, Arena, arena
 from tests.drills.storm import WIRE, WORLD, struck
@@ -68,9 +71,26 @@ def test_entries_are_gone_two_seconds_after_reduce_only_though_cancels_are_lost(
     assert place.heal() == []
 
 
+def _freeze_between_writes(process: subprocess.Popen[bytes]) -> None:
+    """A bot frozen inside a write holds the journal's lock, and a second one could not even open it (exit 8)."""
+    journal = apsw.Connection(str(profile.load("paper").state_dir / "journal.db"))
+    for _ in range(20):
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(0.05)
+        try:
+            journal.execute("BEGIN IMMEDIATE; ROLLBACK")
+        except apsw.BusyError:
+            process.send_signal(signal.SIGCONT)
+            time.sleep(0.05)
+            continue
+        journal.close()
+        return
+    raise AssertionError("the bot was always inside a write")
+
+
 def test_a_thawed_bot_sends_nothing_after_another_took_its_lease(place: Arena, perpctl: Cli) -> None:
     frozen = place.trading()
-    frozen.process.send_signal(signal.SIGSTOP)
+    _freeze_between_writes(frozen.process)
     try:
         time.sleep(10.5)  # the lease is ten seconds long
         second = perpctl("run", "--strategy", STRATEGY, "--risk-level", "moderate", "--duration", "2")
