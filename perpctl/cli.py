@@ -6,13 +6,22 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from itertools import pairwise
 
 import typer
 
 from perpctl import render
 from perpctl.clock import Clock, SystemClock
+from perpctl.commands import TABLE
 from perpctl.commands.surface import load
-from perpctl.errors import ExitCode, PerpctlError, UsageError
+from perpctl.errors import ExitCode, PerpctlError, SettingError, UsageError
+
+_USUALLY = {
+    ExitCode.UNKNOWN: ("status", "kill --dry-run"),
+    ExitCode.CREDENTIAL: ("auth test",),
+    ExitCode.HELD: ("status",),
+    ExitCode.STATE_DAMAGED: ("status", "kill --dry-run"),
+}
 
 
 def main(words: list[str], clock: Clock | None = None) -> int:
@@ -35,6 +44,7 @@ def bounded(work: Callable[[], int], words: list[str], clock: Clock) -> int:
         error = UsageError(wrong.format_message(), not_done="nothing was read or sent", next_commands=(_help(words),))
     except Exception as problem:  # noqa: BLE001  the one boundary
         error = _cause(problem) or _bug(problem)
+    error.next_commands = error.next_commands or _usual_next(error, words)
     return render.failure(error, render.asked_format(words), clock.now())
 
 
@@ -47,8 +57,22 @@ def _run(words: list[str], clock: Clock) -> int:
 
 
 def _help(words: list[str]) -> str:
-    verb = next((word for word in words[1:2] if word.isidentifier() or "-" in word[1:]), "")
-    return " ".join(["perpctl", words[0], *([verb] if verb and not verb.startswith("-") else []), "--help"])
+    """The help of the command that was meant, as far as it exists."""
+    if words[0] not in TABLE:
+        return "perpctl --help"
+    verbs = getattr(load(words[0]), "commands", {})
+    return " ".join(["perpctl", words[0], *(word for word in words[1:2] if word in verbs), "--help"])
+
+
+def _usual_next(error: PerpctlError, words: list[str]) -> tuple[str, ...]:
+    """What to type next where the failure itself does not know: complete, with the profile that was named."""
+    if isinstance(error, SettingError):
+        return ("perpctl config validate",)
+    if error.exit_code is ExitCode.USAGE:
+        return (_help(words),)
+    named = [after for word, after in pairwise(words) if word in ("-p", "--profile")]
+    start = f"perpctl -p {named[0]}" if named else "perpctl"
+    return tuple(f"{start} {then}" for then in _USUALLY.get(error.exit_code, ()) if then.split()[0] != words[0])
 
 
 def _cause(problem: BaseException) -> PerpctlError | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from perpctl.checks import gate
@@ -71,7 +70,7 @@ class _Boxes:
         lease = Lease.read(self._desk.settings.state_dir / "lease")
         if lease is None or not lease.is_held:
             return failed("no bot of this profile holds the lease", f"perpctl run -p {self._name}")
-        address = health.address_of(self._desk)
+        address, _ = health.card_of(self._desk)
         code, _ = await self._document()
         words = f"{address}/health answers {code}; {lease.holder} holds epoch {lease.epoch}"
         return passed(words) if code == 200 else failed(words, f"perpctl health -p {self._name}")
@@ -82,7 +81,7 @@ class _Boxes:
 
     async def _document(self) -> tuple[int, dict[str, dict[str, dict[str, Json]]]]:
         try:
-            code, document = await asyncio.to_thread(health.fetch, health.address_of(self._desk), "/health")
+            code, document = await health.ask(self._desk)
         except health.NobodyAnswers as why:
             return 0, {"components": {"service": {"status": "silent", "detail": str(why)}}}
         return code, dict(document)

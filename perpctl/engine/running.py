@@ -185,11 +185,11 @@ async def _keep_running(desk: Desk, bot: Bot, frame: Frame, options: Options) ->
     """The bot with all that runs beside it, until it is stopped."""
     directory, settings = desk.settings.state_dir, desk.settings
     bot.wish = Wish(options.flatten, options.leave_orders)
-    bot.companions.append(beat(bot, directory / "bot.json"))
-    if options.duration_s is not None:
-        bot.companions.append(_stop_after(bot, options.duration_s))
     place = Place(settings.local_api_port, takes_any=settings.exchange_command is not None)
     async with listening(bot, directory / "control.sock"), serving(bot, place, directory) as url:
+        bot.companions.append(beat(bot, directory / "bot.json"))
+        if options.duration_s is not None:
+            bot.companions.append(_stop_after(bot, options.duration_s))
         _show(bot, replace(frame, local_api=url), settings.profile)
         with _signals(bot):
             return await bot.run()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -69,7 +70,8 @@ class LocalApi:
     async def _health(self, request: Request) -> Response:
         parts = components(self._bot)
         good = all(part.good for part in parts.values())
-        body = {"status": "ok" if good else "bad", "components": {name: part.as_json() for name, part in parts.items()}}
+        shown: dict[str, Json] = {name: part.as_json() for name, part in parts.items()}
+        body = {"status": "ok" if good else "bad", "pid": os.getpid(), "components": shown}
         return JSONResponse(body, 200 if good else 503)
 
     async def _ready(self, request: Request) -> Response:

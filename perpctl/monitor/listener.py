@@ -162,7 +162,7 @@ def _taken(port: int, why: OSError) -> UsageError | HeldByAnother:
     return UsageError(
         f"port {port} cannot be had: {why.strerror}",
         not_done="nothing was started",
-        next_commands=(f"ss -ltnp 'sport = :{port}'", "perpctl config show local_api_port"),
+        next_commands=(f"ss -ltnp 'sport = :{port}'", "perpctl config show --origin"),
     )
 
 

@@ -25,9 +25,9 @@ class NobodyAnswers(Exception):
 
 async def health(desk: Desk) -> Answer:
     """Each component with its age. Exit 0 healthy, 1 not healthy or nothing listening."""
-    address = address_of(desk)
+    address, _ = card_of(desk)
     try:
-        status, document = await asyncio.to_thread(fetch, address, "/health")
+        status, document = await ask(desk)
     except NobodyAnswers as why:
         return _silence(desk, address, str(why))
     components = document.get("components", {})
@@ -43,13 +43,22 @@ async def health(desk: Desk) -> Answer:
     return Answer("perpctl.health/1", desk.known_scope(), facts, view, code, standing=desk.standing())
 
 
-def address_of(desk: Desk) -> str:
-    """Where the bot's service is: as the running bot recorded it, else the configured port."""
+async def ask(desk: Desk) -> tuple[int, Mapping[str, Any]]:
+    """The health document of this profile's own bot, with its HTTP status. Raises NobodyAnswers, also for another's."""
+    address, pid = card_of(desk)
+    status, document = await asyncio.to_thread(fetch, address, "/health")
+    if pid is None or document.get("pid") != pid:
+        raise NobodyAnswers("something else listens there: it is not the bot of this profile")
+    return status, document
+
+
+def card_of(desk: Desk) -> tuple[str, int | None]:
+    """Where the bot's service is and its pid, as the bot recorded them; else the configured port and None: no bot."""
     try:
         recorded = json.loads((desk.settings.state_dir / "local_api.json").read_text())
-        return str(recorded["url"])
+        return str(recorded["url"]), int(recorded["pid"])
     except (OSError, ValueError, KeyError, TypeError):
-        return f"http://127.0.0.1:{desk.settings.local_api_port}"
+        return f"http://127.0.0.1:{desk.settings.local_api_port}", None
 
 
 def fetch(address: str, path: str) -> tuple[int, Mapping[str, Any]]:

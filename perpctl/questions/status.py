@@ -91,7 +91,7 @@ async def _bot(desk: Desk) -> Part:
     if standing.bot in (None, "none"):
         return Part("bot", "none runs; what stands at the venue is watched by nobody", None)
     try:
-        code, document = await asyncio.to_thread(health.fetch, health.address_of(desk), "/health")
+        code, document = await health.ask(desk)
     except health.NobodyAnswers as why:
         return Part(
             "bot", f"{standing.bot}, but its service does not answer ({why})", standing.bot, Tone.WARN, "health"

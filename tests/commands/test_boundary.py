@@ -32,7 +32,9 @@ def test_each_error_ends_with_its_own_code(
     kind: type[PerpctlError], clock: ManualClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert tree.bounded(raising(kind("it broke")), ["whoami"], clock) == kind.exit_code
-    assert capsys.readouterr().err == "perpctl: it broke\n"
+    told, *after = capsys.readouterr().err.splitlines()
+    assert told == "perpctl: it broke"
+    assert all(line.startswith(("Next:  perpctl ", "       perpctl ")) for line in after)
 
 
 def test_an_interrupted_command_is_130(clock: ManualClock, capsys: pytest.CaptureFixture[str]) -> None:

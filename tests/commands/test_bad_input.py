@@ -1,0 +1,152 @@
+"""What wrong input gets: the right exit code, what happened, what to type next, and nothing lost."""
+
+from __future__ import annotations
+
+import gzip
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perpctl.profile import load
+from perpctl.store.lease import Lease
+from tests.conftest import Cli, Ran
+
+MINUTES = "".join(f"{1640991660 + 60 * at},46319,46385,46319,46377,2300414\n" for at in range(500))
+
+
+def refused(ran: Ran, code: int, *told: str) -> None:
+    """Told on stderr, with the next command and no traceback."""
+    assert ran.code == code, ran.err
+    for words in told:
+        assert words in ran.err
+    assert "Next:  " in ran.err
+    assert "Traceback" not in ran.err
+    assert ran.out == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["market", "book", "BTC-PREP"], "did you mean BTC-PERP"),
+        (["stops", "place", "ETHH-PERP", "--yes"], "did you mean ETH-PERP"),
+        (["run", "--strategy", "nobody:Nobody"], "cannot be loaded"),
+        (["run", "--risk-level", "bold"], "conservative, moderate, aggressive"),
+        (["run", "--mode", "live"], "profile paper is paper"),
+        (["run", "--duration", "soon"], "not a valid float"),
+        (["positions", "-o", "yaml"], "table, json, jsonl or csv"),
+        (["positions", "lst"], "No such command 'lst'"),
+        (["positons"], "no such command: positons"),
+        (["positions", "-p", "nobody"], "no profile nobody"),
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_word_is_named_and_a_right_one_offered(
+    paper: dict[str, Any], cli: Cli, words: list[str], told: str
+) -> None:
+    refused(cli(*words), 2, told)
+
+
+def test_the_help_that_a_failure_names_exists(cli: Cli) -> None:
+    assert "perpctl positions --help" in cli("positions", "lst").err
+    assert "perpctl positions close --help" in cli("positions", "close", "--nonsense").err
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('[profiles.paper.limits]\nmax_order_notional_usd = "5 apples"\n', "max_order_notional_usd"),
+        ('[profiles.paper.limits]\nordr_notional = "5"\n', "ordr_notional"),
+        ('[profiles.paper]\nsymbolz = ["BTC-PERP"]\n', "did you mean symbols"),
+        ('[profiles.paper]\nlocal_api_port = "abc"\n', "local_api_port"),
+        ("[profiles.paper\n", "not valid TOML"),
+    ],
+)
+def test_a_broken_setting_is_named_with_its_file(tmp_path: Path, cli: Cli, text: str, told: str) -> None:
+    config = tmp_path / "config"
+    config.mkdir(exist_ok=True)
+    (config / "config.toml").write_text(text)
+    for words in (["config", "validate"], ["positions"], ["run", "--duration", "1"]):
+        refused(cli(*words), 2, str(config / "config.toml"), told)
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzipped"])
+def test_a_feed_file_that_was_cut_off_is_not_replayed(tmp_path: Path, cli: Cli, packed: bool) -> None:
+    whole = ("start_epoch_s,open,high,low,close,volume_usd\n" + MINUTES).encode()
+    file = tmp_path / ("feed.csv.gz" if packed else "feed.csv")
+    file.write_bytes(gzip.compress(whole)[:-20] if packed else whole[:-12])
+    refused(cli("run", "--feed", f"replay:{file}", "--speed", "max", "--duration", "5"), 2, str(file), "cut off")
+
+
+@pytest.mark.parametrize(("text", "mode"), [("junk", 0o600), ("{}", 0o600), (None, 0o644), (None, None)])
+def test_a_key_file_that_cannot_be_used_is_named(
+    paper: dict[str, Any], tmp_path: Path, cli: Cli, text: str | None, mode: int | None
+) -> None:
+    file = tmp_path / "key.json"
+    if mode is not None:
+        assert cli("paper", "key", "--out", str(file), "--yes").code == 0
+        file.chmod(mode)
+    if text is not None:
+        file.write_text(text)
+    refused(cli("config", "init", "desk-a", "--key-file", str(file), "--yes"), 4, str(file))
+    assert not (tmp_path / "config" / "config.toml").exists()
+
+
+def test_a_second_bot_of_one_profile_is_told_who_runs(paper: dict[str, Any], cli: Cli) -> None:
+    lease = Lease.take(load("paper").state_dir / "lease", "quoter-1")
+    try:
+        refused(cli("run", "--duration", "1"), 10, "held by quoter-1", "pid")
+    finally:
+        lease.release()
+
+
+def test_a_state_directory_that_is_a_file_is_damaged(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.setenv("PERPCTL_STATE_DIR", str(tmp_path / "file"))
+    refused(cli("positions"), 11, str(tmp_path / "file"))
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_venue_that_does_not_answer_is_unknown(paper: dict[str, Any], cli: Cli) -> None:
+    assert cli("paper", "fault", "outage", "--yes").code == 0
+    refused(cli("verify", "no-orders"), 3)
+    assert cli("positions", "-o", "json").json["error"]["code"] == 3
+
+
+@pytest.fixture
+def somebody() -> Iterator[int]:
+    """Another bot's service, or one that speaks like it: healthy, on the port that is ours by the settings."""
+
+    class Answers(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps({"status": "ok", "pid": 1, "components": {"loop": {"status": "ok"}}}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Silent."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield int(server.server_address[1])
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("recorded", [None, 2], ids=["no bot runs", "a bot that died"])
+def test_the_health_of_another_bot_is_not_taken_for_ours(
+    paper: dict[str, Any], cli: Cli, monkeypatch: pytest.MonkeyPatch, somebody: int, recorded: int | None
+) -> None:
+    monkeypatch.setenv("PERPCTL_LOCAL_API_PORT", str(somebody))
+    if recorded is not None:
+        card = {"url": f"http://127.0.0.1:{somebody}", "pid": recorded}
+        (load("paper").state_dir / "local_api.json").write_text(json.dumps(card))
+    ran = cli("health")
+    assert ran.code == 1
+    assert "not the bot of this profile" in " ".join(ran.out.split())
