@@ -11,10 +11,18 @@ from typing import Any, Literal
 from msgspec import Struct, convert, to_builtins
 from msgspec.structs import replace
 
-from perpctl.paper.floor.account import Account, account_view, check_identity, order_margins, position_view
+from perpctl.paper.floor.account import (
+    Account,
+    account_view,
+    check_identity,
+    fee_of,
+    order_margins,
+    position_view,
+    requirements,
+)
 from perpctl.paper.floor.admission import check_amount
 from perpctl.paper.floor.book import Resting
-from perpctl.paper.floor.clock import pass_time
+from perpctl.paper.floor.clock import keep_hours, pass_time
 from perpctl.paper.floor.ledger import check_transfer, deposit, transfer
 from perpctl.paper.floor.links import fire_triggers, follow_up, place_linked
 from perpctl.paper.floor.liquidation import watch_margin
@@ -43,8 +51,10 @@ from perpctl.paper.types import (
     Product,
     PublicTrade,
     PublicTradePrinted,
+    Requirements,
     SettlementRow,
     StateChanged,
+    Sweep,
     Tick,
     TickerChanged,
     TickerView,
@@ -70,6 +80,8 @@ class Exchange:
         self._venue = Venue(
             rules, now, hour, rules.first_order_no - 1, rules.first_trade_no - 1, rules.first_slot_id, markets=markets
         )
+        keep_hours(self._venue)
+        self._venue.events.clear()
 
     # -- time, market, state of the venue
 
@@ -167,7 +179,7 @@ class Exchange:
     def open_account(self, account_id: int, username: str, now: int, balance: Decimal | None = None) -> None:
         """A main account with the rules' start balance, or `balance`."""
         pass_time(self._venue, now)
-        account = Account(account_id, username, now)
+        account = Account(account_id, username, now, wallet=self.rules.start_wallet)
         self._venue.accounts[account_id] = account
         deposit(self._venue, account, self.rules.start_balance if balance is None else balance)
 
@@ -202,6 +214,22 @@ class Exchange:
         """Cash from outside, or to it when negative."""
         pass_time(self._venue, now)
         deposit(self._venue, self._venue.account(account_id), amount)
+
+    def choose_margin(self, account_id: int, by_day: bool, now: int) -> None:
+        """Take the day window's lower rates while it is on, or the night's always."""
+        pass_time(self._venue, now)
+        account = self._venue.account(account_id)
+        account.day_margin = by_day
+        self._venue.account_changed(account)
+
+    def plan_sweep(self, account_id: int, sweep: Sweep | None, now: int) -> None:
+        """Have cash go back to the wallet when the session ends, or (None) not after all. Raises Rejected."""
+        pass_time(self._venue, now)
+        account = self._venue.account(account_id)
+        if (account.sweep is None) == (sweep is None):
+            raise refusal("transfer_not_allowed")
+        account.sweep = sweep
+        self._venue.account_changed(account)
 
     def set_leverage(self, account_id: int, product: str, leverage: int | None, now: int) -> int | None:
         """Cap an account's leverage in a product; None resets. Returns the stored value. Raises Rejected."""
@@ -310,6 +338,10 @@ class Exchange:
             self._venue.account(account_id), self._venue.markets, self._venue.orders, self.rules.currency
         )
 
+    def requirements(self, account_id: int, by_day: bool) -> Requirements:
+        """What the account binds at the day's or the night's rates, whichever are on."""
+        return requirements(self._venue.account(account_id), self._venue.markets, self._venue.orders, by_day)
+
     def position(self, account_id: int, product: str) -> Position:
         """A position, of size 0 when there is none."""
         return position_view(self._venue.account(account_id), self._venue.market(product), self._venue.orders)
@@ -389,8 +421,8 @@ class Exchange:
         return Margins(
             buy=buy,
             sell=sell,
-            maker_fee=amount * price * listed.maker_fee,
-            taker_fee=amount * price * listed.taker_fee,
+            maker_fee=fee_of(listed, listed.maker_fee).of(amount, price),
+            taker_fee=fee_of(listed, listed.taker_fee).of(amount, price),
             min_price=market.min_price,
             max_price=market.max_price,
         )

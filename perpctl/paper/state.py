@@ -101,6 +101,8 @@ class KeptExchange(Exchange):
     transfer = _noted("transfer")
     deposit = _noted("deposit")
     set_leverage = _noted("set_leverage")
+    choose_margin = _noted("choose_margin")
+    plan_sweep = _noted("plan_sweep")
     place = _noted("place")
     edit = _noted("edit")
     cancel = _noted("cancel")

@@ -9,6 +9,9 @@ from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
+from perpctl.paper.terms.listing import ExchangeRules as ExchangeRules
+from perpctl.paper.terms.listing import Product as Product
+
 Direction: TypeAlias = Literal["buy", "sell"]
 OrderType: TypeAlias = Literal[
     "limit", "market", "market_limit", "stop_limit", "stop_market", "take_limit", "take_market", "trailing_stop"
@@ -28,61 +31,6 @@ class Rejected(Exception):
     def __init__(self, code: int, name: str, detail: str | None = None, data: dict[str, Any] | None = None) -> None:
         super().__init__(f"{name} {detail}" if detail else name)
         self.code, self.name, self.detail, self.data = code, name, detail, data
-
-
-class Product(Struct, frozen=True):
-    """A listed instrument: what is traded and by which numbers. Rates are fractions, not percent."""
-
-    name: str
-    kind: str  # future, spot
-    instrument_type: str  # linear, reversed
-    settlement_period: str  # perpetual, month, day; "" for spot
-    base: str
-    quote: str
-    settle: str
-    price_index: str
-    tick: Decimal
-    contract_size: Decimal  # base coin on linear, quote currency on reversed; also the amount step
-    min_amount: Decimal
-    maker_fee: Decimal
-    taker_fee: Decimal
-    liquidation_fee: Decimal
-    max_leverage: int
-    instrument_id: int
-    index_id: int
-    group: str
-    lot_size: int
-    created_ms: int
-    expires_ms: int
-    band: Decimal  # limit prices stay within mark * (1 -+ band)
-    initial_rate: Decimal
-    maintenance_rate: Decimal
-    rate_per_coin: Decimal  # added to both rates for each base coin of position
-    start_price: Decimal  # of the synthetic feed, and the mark until the first tick
-    tradable: bool = True  # False: listed only; orders are refused
-
-
-class ExchangeRules(Struct, frozen=True):
-    """What differs from venue to venue; the core has no other knowledge of one."""
-
-    currency: str
-    start_balance: Decimal
-    first_order_no: int
-    first_trade_no: int
-    first_trade_seq: int
-    first_slot_id: int
-    settlement_minute: int  # of the UTC day
-    settlement_ms: int  # how long books refuse everything
-    funding_damper: Decimal  # premium inside +-damper costs nothing
-    funding_cap: Decimal  # largest 8-hour rate
-    ladder_levels: int
-    recent_orders_ms: int
-    recent_trades_ms: int
-    archive_delay_ms: int  # the archive lacks what is younger
-    unfilled_kept_ms: int  # orders that ended without a fill
-    max_slots: int
-    max_triggers: int
-    liquidation_share: Decimal  # of a position, closed by each liquidation order
 
 
 class NewOrder(Struct, frozen=True, kw_only=True):
@@ -109,6 +57,8 @@ class NewOrder(Struct, frozen=True, kw_only=True):
     isolated: bool = False
     allocated_margin: Decimal | None = None
     origin: str | None = None
+    end_ms: int | None = None  # it expires then
+    bracket: bool = False  # a limit order that also is a stop: at trigger_price it leaves at the band's end
 
 
 class Edit(Struct, frozen=True, kw_only=True):
@@ -163,6 +113,7 @@ class Order(Struct, frozen=True, kw_only=True, omit_defaults=True):
     is_primary_otoco: bool = False
     oto_order_ids: tuple[str, ...] = ()
     origin: str | None = None
+    end_ms: int | None = None
     created_ms: int
     updated_ms: int
 
@@ -180,6 +131,11 @@ class Order(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def is_live(self) -> bool:
         """Whether it can still fill or fire."""
         return self.state in ("open", "untriggered")
+
+    @property
+    def is_bracket(self) -> bool:
+        """Whether it rests at a profit and waits for a stop at once."""
+        return self.order_type == "limit" and self.trigger is not None
 
     @property
     def sign(self) -> int:
@@ -265,6 +221,14 @@ class Position(Struct, frozen=True, kw_only=True):
     isolated: bool
 
 
+class Sweep(Struct, frozen=True):
+    """Cash asked back into the wallet, moved at the next session's end; `amount` None is all that is free."""
+
+    id: str
+    amount: Decimal | None
+    due_ms: int
+
+
 class AccountView(Struct, frozen=True, kw_only=True):
     """An account's money. equity = balance + session_rpl + session_upl."""
 
@@ -289,6 +253,17 @@ class AccountView(Struct, frozen=True, kw_only=True):
     position_locked: bool
     liquidating: bool
     created_ms: int
+    wallet: Decimal  # cash outside, drawn on when an order needs margin
+    day_margin: bool  # whether the day window's lower rates were chosen
+    sweep: Sweep | None
+
+
+class Requirements(Struct, frozen=True):
+    """What the account's positions, and with `projected` its resting orders, bind at the rates of one window."""
+
+    initial: Decimal
+    maintenance: Decimal
+    projected: Decimal
 
 
 class LedgerRow(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -11,19 +11,21 @@ from msgspec import Struct
 
 from perpctl.paper.floor.book import ZERO
 from perpctl.paper.floor.market import Market
-from perpctl.paper.floor.refusal import refusal
 from perpctl.paper.types import (
     AccountView,
     LedgerRow,
     Order,
     Position,
     Product,
+    Requirements,
     SettlementRow,
+    Sweep,
     Trade,
     TriggerRecord,
 )
 
 MONEY = Decimal("1e-12")
+CENT = Decimal("0.01")
 
 
 class Holding(Struct):
@@ -73,6 +75,9 @@ class Account(Struct):
     locked: bool = False
     position_locked: bool = False
     liquidating: bool = False
+    wallet: Decimal = ZERO
+    day_margin: bool = False
+    sweep: Sweep | None = None
 
     def size(self, product: str) -> Decimal:
         """The signed position, 0 without one."""
@@ -99,6 +104,9 @@ class OpenAmounts(NamedTuple):
     sells: Decimal
 
 
+NOTHING = OpenAmounts(ZERO, ZERO)
+
+
 def accrued(holding: Holding, market: Market) -> Decimal:
     """Funding received (paid when negative) and not yet booked."""
     return (-holding.size * (market.paid - holding.paid_mark)).quantize(MONEY) if holding.size else ZERO
@@ -113,14 +121,30 @@ def book_funding(account: Account, holding: Holding, market: Market) -> Decimal:
     return funding
 
 
-def book_fill(account: Account, market: Market, signed: Decimal, price: Decimal, fee_rate: Decimal) -> list[Part]:
+class Fee(NamedTuple):
+    """A share of notional, and a sum for each coin."""
+
+    rate: Decimal
+    per_coin: Decimal
+
+    def of(self, amount: Decimal, price: Decimal) -> Decimal:
+        """What a fill costs."""
+        return amount * price * self.rate + amount * self.per_coin
+
+
+def fee_of(product: Product, rate: Decimal) -> Fee:
+    """A product's fee at one of its rates."""
+    return Fee(rate, product.contract_fee / product.contract_size)
+
+
+def book_fill(account: Account, market: Market, signed: Decimal, price: Decimal, fee: Fee) -> list[Part]:
     """Change the position by `signed` at `price`; a fill through zero has a closing and an opening part."""
     holding = account.holdings.setdefault(market.product.name, Holding(paid_mark=market.paid))
     funding = book_funding(account, holding, market)
     closing = min(abs(signed), abs(holding.size)) if signed * holding.size < 0 else ZERO
     parts: list[Part] = []
     if closing:
-        parts.append(_close(account, holding, closing, price, fee_rate, funding))
+        parts.append(_close(account, holding, closing, price, fee.of(closing, price), funding))
         funding = ZERO
     opening = abs(signed) - closing
     if opening:
@@ -128,16 +152,14 @@ def book_fill(account: Account, market: Market, signed: Decimal, price: Decimal,
         holding.size += grown
         holding.cost += grown * price
         holding.session_cost += grown * price
-        parts.append(Part("open", opening, ZERO, opening * price * fee_rate, holding.size, funding))
-    fee = sum((part.fee for part in parts), ZERO)
-    account.fees += fee
-    account.balance -= fee
+        parts.append(Part("open", opening, ZERO, fee.of(opening, price), holding.size, funding))
+    paid = sum((part.fee for part in parts), ZERO)
+    account.fees += paid
+    account.balance -= paid
     return parts
 
 
-def _close(
-    account: Account, holding: Holding, amount: Decimal, price: Decimal, fee_rate: Decimal, funding: Decimal
-) -> Part:
+def _close(account: Account, holding: Holding, amount: Decimal, price: Decimal, fee: Decimal, funding: Decimal) -> Part:
     whole = amount == abs(holding.size)
     gone = amount if holding.size > 0 else -amount
     cost = holding.cost if whole else (holding.cost * gone / holding.size).quantize(MONEY)
@@ -148,7 +170,7 @@ def _close(
     holding.session_cost -= session_cost
     holding.size -= gone
     account.realised += realised
-    return Part("close", amount, realised, amount * price * fee_rate, holding.size, funding)
+    return Part("close", amount, realised, fee, holding.size, funding)
 
 
 def settle(account: Account, holding: Holding, market: Market) -> tuple[Decimal, Decimal, Decimal]:
@@ -162,20 +184,35 @@ def settle(account: Account, holding: Holding, market: Market) -> tuple[Decimal,
     return profit + funding, funding, profit
 
 
-def initial_rate(product: Product, amount: Decimal, leverage: int | None) -> Decimal:
-    """Standard margin: a base rate plus a slope by size, never less than the leverage set asks for."""
-    rate = product.initial_rate + product.rate_per_coin * amount
+def initial_rate(product: Product, size: Decimal, leverage: int | None, by_day: bool) -> Decimal:
+    """The rates of the window, or a base rate plus a slope by size; never less than the leverage set asks for."""
+    rates = product.day_rates if by_day else product.night_rates
+    if rates is not None:
+        return rates.long if size > 0 else rates.short
+    rate = product.initial_rate + product.rate_per_coin * abs(size)
     return max(rate, (Decimal(1) / leverage).quantize(MONEY)) if leverage else rate
 
 
-def initial_margin(product: Product, amount: Decimal, mark: Decimal, leverage: int | None) -> Decimal:
-    """What a position of that absolute size binds."""
-    return amount * mark * initial_rate(product, amount, leverage)
+def initial_margin(account: Account, market: Market, size: Decimal, by_day: bool | None = None) -> Decimal:
+    """What a signed position binds, in the window that is on for this account unless told."""
+    by_day = account.day_margin and market.by_day if by_day is None else by_day
+    rate = initial_rate(market.product, size, account.leverage.get(market.product.name), by_day)
+    return abs(size) * market.mark * rate
 
 
-def maintenance_margin(product: Product, amount: Decimal, mark: Decimal) -> Decimal:
+def maintenance_margin(account: Account, market: Market, size: Decimal, by_day: bool | None = None) -> Decimal:
     """Below this the account is liquidated."""
-    return amount * mark * (product.maintenance_rate + product.rate_per_coin * amount)
+    product, amount = market.product, abs(size)
+    if product.night_rates is not None:
+        return initial_margin(account, market, size, by_day) * product.maintenance_share
+    return amount * market.mark * (product.maintenance_rate + product.rate_per_coin * amount)
+
+
+def bound(account: Account, market: Market, resting: OpenAmounts, by_day: bool | None = None) -> Decimal:
+    """Initial margin with the dearer side of the resting orders filled."""
+    size = account.size(market.product.name)
+    reachable = (size, size + resting.buys, size - resting.sells)
+    return max(initial_margin(account, market, one, by_day) for one in reachable)
 
 
 def equity(account: Account, markets: dict[str, Market]) -> Decimal:
@@ -194,7 +231,7 @@ def is_short_of_margin(account: Account, markets: dict[str, Market]) -> bool:
     needed = ZERO
     for name, held in account.holdings.items():
         if held.size:
-            needed += maintenance_margin(markets[name].product, abs(held.size), markets[name].mark)
+            needed += maintenance_margin(account, markets[name], held.size)
     return needed > 0 and equity(account, markets) < needed
 
 
@@ -203,9 +240,9 @@ def standing(account: Account, markets: dict[str, Market]) -> Standing:
     initial = maintenance = rpl = upl = funding = total = ZERO
     for name, held in account.holdings.items():
         market = markets[name]
-        worth, amount = held.size * market.mark, abs(held.size)
-        initial += initial_margin(market.product, amount, market.mark, account.leverage.get(name))
-        maintenance += maintenance_margin(market.product, amount, market.mark)
+        worth = held.size * market.mark
+        initial += initial_margin(account, market, held.size)
+        maintenance += maintenance_margin(account, market, held.size)
         paid = held.session_funding + accrued(held, market)
         rpl += held.session_realised + paid
         upl += worth - held.session_cost
@@ -221,7 +258,7 @@ def open_amounts(account: Account, orders: dict[str, Order]) -> dict[str, OpenAm
         order = orders[order_id]
         if order.state != "open" or order.reduce_only:
             continue
-        buys, sells = sums.get(order.product, OpenAmounts(ZERO, ZERO))
+        buys, sells = sums.get(order.product, NOTHING)
         if order.direction == "buy":
             sums[order.product] = OpenAmounts(buys + order.remaining, sells)
         else:
@@ -229,45 +266,49 @@ def open_amounts(account: Account, orders: dict[str, Order]) -> dict[str, OpenAm
     return sums
 
 
-def projected_initial(account: Account, markets: dict[str, Market], resting: dict[str, OpenAmounts]) -> Decimal:
+def projected_initial(
+    account: Account, markets: dict[str, Market], resting: dict[str, OpenAmounts], by_day: bool | None = None
+) -> Decimal:
     """Initial margin with the dearer side of the resting orders filled, product by product."""
-    total = ZERO
-    for name in account.holdings.keys() | resting.keys():
-        market, size = markets[name], account.size(name)
-        buys, sells = resting.get(name, OpenAmounts(ZERO, ZERO))
-        worst = max(abs(size + buys), abs(size - sells), abs(size))
-        total += initial_margin(market.product, worst, market.mark, account.leverage.get(name))
-    return total
+    names = account.holdings.keys() | resting.keys()
+    return sum((bound(account, markets[name], resting.get(name, NOTHING), by_day) for name in names), ZERO)
 
 
-def require_funds(
+def shortfall(
     account: Account, markets: dict[str, Market], orders: dict[str, Order], signed: Decimal, product: Product
-) -> None:
-    """Raise not_enough_funds when `signed` more of a product needs margin that is not there."""
+) -> Decimal:
+    """What is missing of the margin that `signed` more of a product would need; zero when it needs none."""
     resting = open_amounts(account, orders)
     before = projected_initial(account, markets, resting)
-    buys, sells = resting.get(product.name, OpenAmounts(ZERO, ZERO))
+    buys, sells = resting.get(product.name, NOTHING)
     resting[product.name] = OpenAmounts(buys + max(signed, ZERO), sells + max(-signed, ZERO))
     after = projected_initial(account, markets, resting)
-    fee = abs(signed) * markets[product.name].mark * product.taker_fee
-    if after > before and after + fee > equity(account, markets):
-        raise refusal("not_enough_funds")
+    fee = fee_of(product, product.taker_fee).of(abs(signed), markets[product.name].mark)
+    return max(ZERO, after + fee - equity(account, markets)) if after > before else ZERO
+
+
+def requirements(account: Account, markets: dict[str, Market], orders: dict[str, Order], by_day: bool) -> Requirements:
+    """What the account binds at the rates of one window."""
+    held = [(markets[name], holding.size) for name, holding in account.holdings.items()]
+    initial = sum((initial_margin(account, market, size, by_day) for market, size in held), ZERO)
+    maintenance = sum((maintenance_margin(account, market, size, by_day) for market, size in held), ZERO)
+    projected = projected_initial(account, markets, open_amounts(account, orders), by_day)
+    return Requirements(initial, maintenance, projected)
 
 
 def order_margins(
     account: Account, market: Market, orders: dict[str, Order], amount: Decimal
 ) -> tuple[Decimal, Decimal]:
     """How much more initial margin buying and selling that amount would bind."""
-    product, size = market.product, account.size(market.product.name)
-    leverage = account.leverage.get(product.name)
-    buys, sells = open_amounts(account, orders).get(product.name, OpenAmounts(ZERO, ZERO))
-    now = initial_margin(product, max(abs(size + buys), abs(size - sells)), market.mark, leverage)
-    bought = max(abs(size + buys + amount), abs(size - sells))
-    sold = max(abs(size + buys), abs(size - sells - amount))
-    return (
-        max(ZERO, initial_margin(product, bought, market.mark, leverage) - now),
-        max(ZERO, initial_margin(product, sold, market.mark, leverage) - now),
-    )
+    size = account.size(market.product.name)
+    buys, sells = open_amounts(account, orders).get(market.product.name, NOTHING)
+
+    def worse(*reachable: Decimal) -> Decimal:
+        return max(initial_margin(account, market, one) for one in reachable)
+
+    now = worse(size + buys, size - sells)
+    bought, sold = worse(size + buys + amount, size - sells), worse(size + buys, size - sells - amount)
+    return max(ZERO, bought - now), max(ZERO, sold - now)
 
 
 def account_view(account: Account, markets: dict[str, Market], orders: dict[str, Order], currency: str) -> AccountView:
@@ -300,16 +341,18 @@ def account_view(account: Account, markets: dict[str, Market], orders: dict[str,
         position_locked=account.position_locked,
         liquidating=account.liquidating,
         created_ms=account.created_ms,
+        wallet=account.wallet,
+        day_margin=account.day_margin,
+        sweep=account.sweep,
     )
 
 
 def position_view(account: Account, market: Market, orders: dict[str, Order]) -> Position:
     """A position as shown, of size 0 when there is none."""
     product, held = market.product, account.holdings.get(market.product.name, Holding(paid_mark=market.paid))
-    leverage, amount = account.leverage.get(product.name), abs(held.size)
-    initial = initial_margin(product, amount, market.mark, leverage)
-    buys, sells = open_amounts(account, orders).get(product.name, OpenAmounts(ZERO, ZERO))
-    worst = max(abs(held.size + buys), abs(held.size - sells), amount)
+    leverage = account.leverage.get(product.name)
+    initial = initial_margin(account, market, held.size)
+    resting = open_amounts(account, orders).get(product.name, NOTHING)
     funding = held.session_funding + accrued(held, market)
     return Position(
         account_id=account.account_id,
@@ -320,8 +363,8 @@ def position_view(account: Account, market: Market, orders: dict[str, Order]) ->
         index_price=market.index,
         settlement_price=market.settlement_price,
         initial_margin=initial,
-        maintenance_margin=maintenance_margin(product, amount, market.mark),
-        open_orders_margin=initial_margin(product, worst, market.mark, leverage) - initial,
+        maintenance_margin=maintenance_margin(account, market, held.size),
+        open_orders_margin=bound(account, market, resting) - initial,
         floating_profit_loss=held.size * market.mark - held.session_cost,
         realized_profit_loss=held.session_realised + funding,
         total_profit_loss=held.size * market.mark - held.cost,

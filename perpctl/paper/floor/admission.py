@@ -8,8 +8,6 @@ from perpctl.paper.floor.refusal import refusal
 from perpctl.paper.floor.venue import TRIGGER_TYPES, Venue
 from perpctl.paper.types import Direction, NewOrder, Order, Rejected
 
-LONGEST_LABEL = 64
-
 
 def missing(param: str) -> Rejected:
     """The refusal of a request that lacks a member."""
@@ -35,11 +33,11 @@ def check_book(venue: Venue, market: Market, *allowed: str) -> None:
         raise refusal("book_closed")
 
 
-def check_form(market: Market, new: NewOrder) -> None:
+def check_form(venue: Venue, market: Market, new: NewOrder) -> None:
     """Raise Rejected unless the order's own numbers and words are in order."""
     if not market.product.tradable:
         raise refusal("invalid_or_unsupported_instrument")
-    if len(new.label) > LONGEST_LABEL:
+    if len(new.label) > venue.rules.longest_label:
         raise refusal("invalid_params", None, {"param": "label", "reason": "too long"})
     check_amount(market, new.amount)
     if new.type in ("limit", "stop_limit", "take_limit"):
@@ -50,7 +48,7 @@ def check_form(market: Market, new: NewOrder) -> None:
         raise refusal("unsupported_arg_combination")
     if new.post_only and ("limit" not in new.type or new.time_in_force in ("immediate_or_cancel", "fill_or_kill")):
         raise refusal("post_only_not_allowed")
-    if new.type in TRIGGER_TYPES:
+    if new.type in TRIGGER_TYPES or new.bracket:
         check_trigger(market, new)
 
 

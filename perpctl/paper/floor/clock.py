@@ -1,11 +1,11 @@
 """This file lets market time pass: funding hours, the daily settlement, the end of day orders."""
 
 from perpctl.paper.floor.account import Account
-from perpctl.paper.floor.ledger import settle_session
+from perpctl.paper.floor.ledger import settle_session, sweep
 from perpctl.paper.floor.market import DAY_MS, HOUR_MS
 from perpctl.paper.floor.orders import end
 from perpctl.paper.floor.venue import Venue
-from perpctl.paper.types import StateChanged
+from perpctl.paper.types import BookState, StateChanged
 
 
 def pass_time(venue: Venue, now: int) -> None:
@@ -14,12 +14,10 @@ def pass_time(venue: Venue, now: int) -> None:
         _accrue(venue, due)
         if venue.settling_until and due >= venue.settling_until:
             _reopen(venue)
+        _expire(venue)
         if due == venue.next_hour:
             venue.next_hour += HOUR_MS
-            for market in venue.markets.values():
-                market.close_hour(due)
-            if due % DAY_MS == venue.rules.settlement_minute * 60_000:
-                _settle(venue)
+            _full_hour(venue)
     if now > venue.now:
         _accrue(venue, now)
 
@@ -28,29 +26,79 @@ def _next_due(venue: Venue, now: int) -> int | None:
     due = venue.next_hour
     if venue.settling_until and venue.settling_until < due:
         due = venue.settling_until
+    if venue.expiries and venue.expiries[0][0] < due:
+        due = max(venue.now, venue.expiries[0][0])
     return due if due <= now else None
 
 
 def _accrue(venue: Venue, now: int) -> None:
     venue.now = now
     for market in venue.markets.values():
-        market.accrue(now)
+        market.accrue(now, venue.rules.hourly_funding)
+
+
+def _expire(venue: Venue) -> None:
+    """Orders whose time has come end, whatever their book's state."""
+    while venue.expiries and venue.expiries[0][0] <= venue.now:
+        order = venue.orders.get(venue.expiries.pop(0)[1])
+        if order is not None and order.is_live:
+            end(venue, order, "expired")
+
+
+def _full_hour(venue: Venue) -> None:
+    """Funding of the hour, then what the venue's calendar or its settlement minute asks for."""
+    rules, now = venue.rules, venue.now
+    for market in venue.markets.values():
+        if rules.hourly_funding:
+            market.pay_hour()
+        market.close_hour(now)
+    if rules.calendar is None:
+        if now % DAY_MS == rules.settlement_minute * 60_000:
+            _settle(venue)
+        return
+    if rules.calendar.rolls(now):
+        for account in venue.accounts.values():
+            sweep(venue, account)
+    if rules.calendar.books(now):
+        _settle(venue)
+    keep_hours(venue)
+
+
+def keep_hours(venue: Venue) -> None:
+    """Books shut and open, and margin windows change, as the calendar says."""
+    calendar = venue.rules.calendar
+    if calendar is None:
+        return
+    by_day, shut = calendar.window(venue.now) == "INTRADAY", calendar.is_shut(venue.now)
+    for market in venue.markets.values():
+        market.by_day = by_day
+        wanted: BookState = "halted" if shut else "open"
+        if market.product.keeps_hours and shut != market.shut_by_hours:
+            market.state, market.shut_by_hours = wanted, shut
+            venue.emit(StateChanged(market.product.name, wanted))
 
 
 def _settle(venue: Venue) -> None:
     """Books close for some seconds, day orders end, session results become cash."""
-    venue.settling_until = venue.now + venue.rules.settlement_ms
-    for market in venue.markets.values():
-        if market.state == "open":
-            market.state = "settlement"
-            venue.emit(StateChanged(market.product.name, "settlement"))
+    if venue.rules.settlement_ms:
+        _close_books(venue)
     for account in list(venue.accounts.values()):
         _end_day_orders(venue, account)
         for name, held in account.holdings.items():
             settle_session(venue, account, venue.markets[name], held)
         _forget_unfilled(venue, account)
+    calendar = venue.rules.calendar
     for market in venue.markets.values():
-        market.settlement_price = market.mark
+        if calendar is None or calendar.rolls(venue.now):
+            market.settlement_price = market.mark
+
+
+def _close_books(venue: Venue) -> None:
+    venue.settling_until = venue.now + venue.rules.settlement_ms
+    for market in venue.markets.values():
+        if market.state == "open":
+            market.state = "settlement"
+            venue.emit(StateChanged(market.product.name, "settlement"))
 
 
 def _end_day_orders(venue: Venue, account: Account) -> None:

@@ -5,7 +5,18 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from perpctl.paper.floor.account import Account, Holding, Part, book_fill, equity, settle
+from perpctl.paper.floor.account import (
+    CENT,
+    Account,
+    Fee,
+    Holding,
+    Part,
+    book_fill,
+    equity,
+    fee_of,
+    requirements,
+    settle,
+)
 from perpctl.paper.floor.book import ZERO
 from perpctl.paper.floor.market import Market
 from perpctl.paper.floor.refusal import refusal
@@ -62,6 +73,37 @@ def transfer(venue: Venue, source: Account, destination: Account, amount: Decima
         venue.account_changed(account)
 
 
+def draw_wallet(venue: Venue, account: Account, amount: Decimal) -> None:
+    """Cash from the account's wallet, in whole cents; back into it when negative."""
+    account.wallet -= amount
+    account.balance += amount
+    account.deposits += amount
+    write_row(venue, account, "transfer", amount, info="wallet")
+    venue.account_changed(account)
+
+
+def cover(venue: Venue, account: Account, missing: Decimal) -> None:
+    """Have the wallet make good what an order's margin lacks. Raises Rejected when it cannot."""
+    if missing <= 0:
+        return
+    missing = missing.quantize(CENT, rounding="ROUND_CEILING")
+    if missing > account.wallet:
+        raise refusal("not_enough_funds")
+    draw_wallet(venue, account, missing)
+
+
+def sweep(venue: Venue, account: Account) -> None:
+    """At a session's end: what was asked back goes to the wallet, as far as it is free at the dearer rates."""
+    if account.sweep is None:
+        return
+    bound = requirements(account, venue.markets, venue.orders, by_day=False).projected
+    free = min(account.balance, equity(account, venue.markets) - bound).quantize(CENT, rounding="ROUND_FLOOR")
+    asked = free if account.sweep.amount is None else min(account.sweep.amount, free)
+    account.sweep = None
+    if asked > 0:
+        draw_wallet(venue, account, -asked)
+
+
 def check_transfer(source: Account, destination: Account, amount: Decimal, available: Decimal) -> None:
     """Raise Rejected unless the two belong together and the cash is free."""
     if source.account_id == destination.account_id or (source.main_id or source.account_id) != (
@@ -75,7 +117,7 @@ def check_transfer(source: Account, destination: Account, amount: Decimal, avail
 def fill(venue: Venue, order: Order, amount: Decimal, public: PublicTrade, liquidity: str) -> tuple[Order, Trade]:
     """Book one fill of an order in position, cash and log. The order must be the newest state; so is the returned."""
     account, market = venue.accounts[order.account_id], venue.markets[order.product]
-    parts = book_fill(account, market, order.sign * amount, public.price, _fee_rate(order, market, liquidity))
+    parts = book_fill(account, market, order.sign * amount, public.price, _fee(order, market, liquidity))
     filled = order.filled + amount
     order = replace(
         order,
@@ -96,11 +138,11 @@ def fill(venue: Venue, order: Order, amount: Decimal, public: PublicTrade, liqui
     return order, trade
 
 
-def _fee_rate(order: Order, market: Market, liquidity: str) -> Decimal:
+def _fee(order: Order, market: Market, liquidity: str) -> Fee:
     product = market.product
     if order.is_liquidation:
-        return product.liquidation_fee
-    return product.maker_fee if liquidity == "M" else product.taker_fee
+        return fee_of(product, product.liquidation_fee)
+    return fee_of(product, product.maker_fee if liquidity == "M" else product.taker_fee)
 
 
 def _track_holder(account: Account, market: Market) -> None:

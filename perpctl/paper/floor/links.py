@@ -20,7 +20,7 @@ def fire_triggers(venue: Venue, market: Market) -> None:
     """Move trailing stops along and fire what the prices reached, oldest first."""
     for order_id in list(market.triggers):
         order = venue.orders[order_id]
-        if order.state != "untriggered" or order.trigger is None:
+        if order.trigger is None or not (order.state == "untriggered" or order.is_bracket):
             continue
         reference = market.trigger_reference(order.trigger)
         if fires(order, reference):
@@ -41,6 +41,9 @@ def _trail(venue: Venue, order: Order, reference: Decimal) -> None:
 
 def _fire(venue: Venue, order: Order) -> None:
     account = venue.accounts[order.account_id]
+    if venue.rules.stable_ids:
+        _fire_in_place(venue, order)
+        return
     fired = venue.close(replace(order, triggered=True), "triggered")
     follow_up(venue)  # its other goes before this one trades
     try:
@@ -50,6 +53,22 @@ def _fire(venue: Venue, order: Order) -> None:
         account.trigger_history.append(TriggerRecord(venue.now, fired, None, f"rejected:{refused}"))
         return
     account.trigger_history.append(TriggerRecord(venue.now, fired, made.order_id, "triggered"))
+
+
+def _fire_in_place(venue: Venue, order: Order) -> None:
+    """The order keeps its id: a stop goes to the book with its own limit, a bracket with the band's end as limit."""
+    account, market = venue.accounts[order.account_id], venue.markets[order.product]
+    price = order.price
+    if order.is_bracket:
+        market.book.remove(order.sign, order.order_id)
+        price = market.max_price if order.sign > 0 else market.min_price
+    market.triggers.remove(order.order_id)
+    account.live.remove(order.order_id)
+    fired = replace(order, state="open", triggered=True, price=price, updated_ms=venue.now)
+    try:
+        execute(venue, venue.store(fired))
+    except Rejected as refused:
+        venue.close(fired, "rejected", str(refused))
 
 
 def _made_by(venue: Venue, source: Order, type: OrderType) -> Order:
@@ -82,7 +101,7 @@ def place_linked(venue: Venue, account: Account, new: NewOrder) -> tuple[Order, 
         raise missing("otoco_config")
     others = [replace(other, product=new.product, amount=other.amount or new.amount) for other in new.otoco]
     for each in (new, *others):
-        check_form(market, each)
+        check_form(venue, market, each)
     if new.linked_order_type == "one_cancels_other":
         return _place_pair(venue, account, new, others[0])
     if new.type in TRIGGER_TYPES:

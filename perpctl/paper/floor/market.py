@@ -23,6 +23,8 @@ EIGHT_HOURS_MS = Decimal(8 * HOUR_MS)
 RATE_QUANTUM = Decimal("1e-16")
 PAID_QUANTUM = Decimal("1e-14")
 OUTSIDE_INTEREST = Decimal(42_000_000)  # open interest of everybody else, in quote currency
+SAMPLE_MS = 180_000
+SAMPLES = 20  # an hour's
 KEPT_TRADES = 2_000
 KEPT_MINUTES = 3 * 24 * 60
 KEPT_HOURS = 400 * 24
@@ -63,8 +65,11 @@ class Market(Struct):
     settlement_price: Decimal
     trade_seq: int
     state: BookState = "open"
+    shut_by_hours: bool = False
     tick_direction: int = 1
+    by_day: bool = False  # whether the calendar's day window is on
     rate: Decimal = ZERO
+    premiums: list[Decimal] = []  # of this hour, where funding is hourly
     paid: Decimal = ZERO
     interest: Decimal = ZERO
     interest_marks: list[Decimal] = field(default_factory=lambda: [ZERO])  # `interest` at each full hour
@@ -79,16 +84,35 @@ class Market(Struct):
         """Follow the outside market; funding up to now was accrued before."""
         if tick.index != self.index or tick.mark != self.mark:
             self.index, self.mark = tick.index, tick.mark
-            self.rate = funding_rate(tick.mark, tick.index, rules)
+            if not rules.hourly_funding:
+                self.rate = funding_rate(tick.mark, tick.index, rules)
         self.book.renew(tick)
 
-    def accrue(self, now: int) -> None:
+    def accrue(self, now: int, hourly: bool) -> None:
         """Funding from the last moment to `now` at the rate and mark that held meanwhile."""
-        if self.rate and now > self.at_ms:
+        if hourly:
+            if self.product.settlement_period == "perpetual":
+                missed = now // SAMPLE_MS - self.at_ms // SAMPLE_MS
+                self.premiums += [(self.mark - self.index) / self.index] * min(missed, SAMPLES)
+        elif self.rate and now > self.at_ms:
             share = (self.rate * (now - self.at_ms) / EIGHT_HOURS_MS).quantize(RATE_QUANTUM)
-            self.interest += share
-            self.paid += (share * self.mark).quantize(PAID_QUANTUM)
+            self._pay(share)
         self.at_ms = now
+
+    def _pay(self, share: Decimal) -> None:
+        self.interest += share
+        self.paid += (share * self.mark).quantize(PAID_QUANTUM)
+
+    def pay_hour(self) -> None:
+        """The hour's payment: three quarters of its mean premium, a day's 24th, and a quarter of the rate before.
+
+        Coinbase help, perpetual-style futures: premiums are sampled every three minutes.
+        """
+        if self.premiums:
+            premium = sum(self.premiums, ZERO) / len(self.premiums) / 24
+            self.rate = (Decimal("0.75") * premium + Decimal("0.25") * self.rate).quantize(Decimal("1e-6"))
+            self.premiums = []
+            self._pay(self.rate)
 
     def close_hour(self, at_ms: int) -> None:
         """Book the funding row of the hour that ends now."""
@@ -106,12 +130,18 @@ class Market(Struct):
     @property
     def min_price(self) -> Decimal:
         """The lowest limit price accepted now."""
-        return self._on_tick(self.mark * (1 - self.product.band))
+        product = self.product
+        if product.band_ticks:
+            return max(product.tick, self._on_tick(self.last) - product.band_ticks * product.tick)
+        return self._on_tick(self.mark * (1 - product.band))
 
     @property
     def max_price(self) -> Decimal:
         """The highest limit price accepted now."""
-        return self._on_tick(self.mark * (1 + self.product.band))
+        product = self.product
+        if product.band_ticks:
+            return self._on_tick(self.last) + product.band_ticks * product.tick
+        return self._on_tick(self.mark * (1 + product.band))
 
     def _on_tick(self, price: Decimal) -> Decimal:
         return (price / self.product.tick).to_integral_value() * self.product.tick

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from perpctl.paper.floor.account import Account, require_funds
+from perpctl.paper.floor.account import Account, shortfall
 from perpctl.paper.floor.admission import (
     check_amount,
     check_band,
@@ -16,7 +16,7 @@ from perpctl.paper.floor.admission import (
     check_trigger_side,
 )
 from perpctl.paper.floor.book import ZERO, Resting
-from perpctl.paper.floor.ledger import fill
+from perpctl.paper.floor.ledger import cover, fill
 from perpctl.paper.floor.market import Market
 from perpctl.paper.floor.refusal import refusal
 from perpctl.paper.floor.venue import TRIGGER_TYPES, Venue
@@ -38,11 +38,13 @@ def place(venue: Venue, account: Account, new: NewOrder) -> tuple[Order, list[Tr
     """Accept one order without its linked ones. Raises Rejected, and then nothing was placed."""
     market = venue.market(new.product)
     check_open(venue, account, market, new.valid_until)
-    check_form(market, new)
+    check_form(venue, market, new)
     order = make_order(venue, account, new)
     check_position_lock(account, order)
     if new.type in TRIGGER_TYPES:
         return arm(venue, order), []
+    if new.bracket:
+        check_trigger_side(market, order)
     return execute(venue, order)
 
 
@@ -67,12 +69,13 @@ def make_order(venue: Venue, account: Account, new: NewOrder) -> Order:
         reduce_only=new.reduce_only,
         display_amount=new.display_amount,
         isolated=account.main_id is not None,
-        trigger=new.trigger if waits else None,
-        trigger_price=new.trigger_price if waits else None,
+        trigger=new.trigger if waits or new.bracket else None,
+        trigger_price=new.trigger_price if waits or new.bracket else None,
         trigger_offset=new.trigger_offset if new.type == "trailing_stop" else None,
         linked_order_type=new.linked_order_type,
         trigger_fill_condition=new.trigger_fill_condition if new.linked_order_type else None,
         origin=new.origin,
+        end_ms=new.end_ms,
         created_ms=venue.now,
         updated_ms=venue.now,
     )
@@ -114,7 +117,8 @@ def execute(venue: Venue, order: Order) -> tuple[Order, list[Trade]]:
     account, market = venue.accounts[order.account_id], venue.markets[order.product]
     order = _slid_inside(market, _cut_to_position(account, order))
     if not order.reduce_only and not order.is_liquidation:
-        require_funds(account, venue.markets, venue.orders, order.sign * order.remaining, market.product)
+        signed = order.sign * order.remaining
+        cover(venue, account, shortfall(account, venue.markets, venue.orders, signed, market.product))
     price = order.price or ZERO
     trades: list[Trade] = []
     if (
@@ -154,6 +158,8 @@ def _rest_or_end(venue: Venue, market: Market, order: Order) -> Order:
     if order.time_in_force in AT_ONCE or order.original_order_type == "market":
         return venue.close(order, "cancelled")
     market.book.rest(order.sign, order.order_id, order.account_id, order.price or ZERO, order.remaining)
+    if order.is_bracket and not order.triggered and order.order_id not in market.triggers:
+        market.triggers.append(order.order_id)
     order = venue.open(order)
     venue.account_changed(venue.accounts[order.account_id])
     return order

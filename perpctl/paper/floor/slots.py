@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from perpctl.paper.floor.account import Account, account_view, initial_margin
+from perpctl.paper.floor.account import Account, account_view, fee_of, initial_margin
 from perpctl.paper.floor.admission import check_form, check_open
 from perpctl.paper.floor.book import ZERO
 from perpctl.paper.floor.ledger import settle_session, transfer
@@ -23,7 +23,7 @@ def slot_for_order(venue: Venue, account: Account, new: NewOrder) -> Account:
     """The slot that an isolated order goes to, with its margin moved there. Raises Rejected."""
     market = venue.market(new.product)
     check_open(venue, account, market, new.valid_until)
-    check_form(market, new)
+    check_form(venue, market, new)
     slots = venue.slots(account.account_id)
     slot = next((s for s in slots if s.slot_product == new.product), None)
     slot = slot or next((s for s in slots if s.slot_product is None), None)
@@ -32,8 +32,8 @@ def slot_for_order(venue: Venue, account: Account, new: NewOrder) -> Account:
     given, there = new.allocated_margin or ZERO, _available(venue, slot) if slot else ZERO
     leverage = account.leverage.get(new.product)
     amount = new.amount or ZERO
-    needed = initial_margin(market.product, amount, market.mark, leverage)
-    needed += amount * market.mark * market.product.taker_fee
+    needed = initial_margin(account, market, amount)
+    needed += fee_of(market.product, market.product.taker_fee).of(amount, market.mark)
     if not new.reduce_only and given + there < needed:
         least = needed - there
         data = {

@@ -1,6 +1,9 @@
 """This file is the state that everything on the floor shares: markets, accounts, orders, numbers, happenings."""
 
+from bisect import insort
+from hashlib import sha256
 from typing import Any
+from uuid import UUID
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -38,6 +41,7 @@ class Venue(Struct):
     accounts: dict[int, Account] = {}
     orders: dict[str, Order] = {}
     follow_ups: list[str] = []
+    expiries: list[tuple[int, str]] = []  # of orders with an end, soonest first
     events: list[Any] = []
 
     def emit(self, event: Event) -> None:
@@ -71,6 +75,8 @@ class Venue(Struct):
     def open(self, order: Order) -> Order:
         """Keep a live order."""
         self.accounts[order.account_id].live.append(order.order_id)
+        if order.end_ms is not None:
+            insort(self.expiries, (order.end_ms, order.order_id))
         return self.store(order)
 
     def close(self, order: Order, state: OrderState, reason: str | None = None) -> Order:
@@ -103,8 +109,11 @@ class Venue(Struct):
         self.emit(AccountChanged(account.account_id))
 
     def order_id(self, new: NewOrder) -> str:
-        """A fresh order id, in the style of its kind."""
+        """A fresh order id, in the style of its kind; a stable one is a UUID whose end grows with each order."""
         self.next_order += 1
+        if self.rules.stable_ids:
+            drawn = sha256(f"order {self.next_order}".encode()).digest()
+            return str(UUID(bytes=drawn[:10] + self.next_order.to_bytes(6), version=4))
         if new.type not in TRIGGER_TYPES:
             return f"{self.rules.currency}-{self.next_order}"
         kind = {"stop": "SL", "take": "TP", "trai": "TS"}[new.type[:4]]
