@@ -9,8 +9,9 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Protocol
 
+import jwt
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ec import generate_private_key as generate_ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -27,6 +28,8 @@ from perpctl.errors import StateDamaged, UsageError
 Algorithm = Literal["es256", "ed25519"]
 PERMISSIONS = ("view", "trade", "transfer")
 MAIN_ACCOUNT = 1
+LEEWAY_S = 5.0  # how far the signer's clock may run ahead
+ISSUERS = ("cdp", "coinbase-cloud")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,57 @@ class RegisteredKey:
     @property
     def jwt_algorithm(self) -> str:
         return "ES256" if self.algorithm == "es256" else "EdDSA"
+
+    @property
+    def portfolio(self) -> str:
+        """The UUID of the portfolio it is bound to for life: an account's name on the Advanced Trade face."""
+        return portfolio_of(self.account)
+
+
+class Keys(Protocol):
+    """Where registered keys are looked up."""
+
+    def find(self, name: str) -> RegisteredKey | None:
+        """The key of that name, or None."""
+
+
+class BadToken(Exception):
+    """A JWT that is not in order."""
+
+
+def verify(token: str, keys: Keys, wall_s: float) -> tuple[RegisteredKey, dict[str, Any]]:
+    """(the key that signed this JWT, its claims). Raises BadToken.
+
+    Checked: algorithm, signature, kid, sub, iss, nbf, exp. What `uri` and `aud` are worth the face decides.
+    """
+    try:
+        key = keys.find(str(jwt.get_unverified_header(token).get("kid", "")))
+        if key is None:
+            raise BadToken("unknown key")
+        claims: dict[str, Any] = jwt.decode(
+            token,
+            key.public_key,
+            algorithms=[key.jwt_algorithm],
+            options={
+                "require": ["sub", "iss", "nbf", "exp"],
+                "verify_exp": False,
+                "verify_nbf": False,
+                "verify_iat": False,
+                "verify_aud": False,
+            },
+        )
+    except jwt.PyJWTError as why:
+        raise BadToken(str(why)) from why
+    # Checked here, not by the library, because wall time is handed in: tests and simulations own it.
+    not_before, expires = claims["nbf"], claims["exp"]
+    timely = (
+        isinstance(not_before, int | float)
+        and isinstance(expires, int | float)
+        and not_before - LEEWAY_S <= wall_s < expires + LEEWAY_S
+    )
+    if not timely or claims["sub"] != key.name or claims["iss"] not in ISSUERS:
+        raise BadToken("not valid now, or of somebody else")
+    return key, claims
 
 
 class MemoryKeys:
@@ -92,6 +146,11 @@ class KeyRing:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _write_new(self._folder / f"{uuid.uuid4()}.json", json.dumps(_registration(key), indent=2))
         return key
+
+
+def portfolio_of(account: int) -> str:
+    """The portfolio UUID of an account."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"perpctl paper portfolio {account}"))
 
 
 def make_key(

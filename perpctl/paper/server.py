@@ -27,10 +27,11 @@ from perpctl.paper.control import PATH as CONTROL_PATH
 from perpctl.paper.control import Control
 from perpctl.paper.faults import FaultPlane
 from perpctl.paper.gateway.face import PRIVATE_SOCKET, RPC_PATH, STREAMS_SOCKET
-from perpctl.paper.gateway.wire import Sockets
+from perpctl.paper.gateway.wire import Endpoints
 from perpctl.paper.keys import MAIN_ACCOUNT, KeyRing
 from perpctl.paper.state import Directory, Record
 from perpctl.paper.venue import MAX_SPEED, Venue, feed_of
+from perpctl.paper.wire.sockets import Sockets
 
 SCHEMA = "perpctl.paper/1"
 BEAT_S = 0.025  # market, heartbeats and 100 ms channels are looked at this often
@@ -80,7 +81,7 @@ class PaperServer:
         )
         self._sockets = Sockets(self.venue, self.wall, self._cut, self.wall())
         control = Control(self.venue, self.wall, self._stopping.set, self._sockets.used)
-        self._app = Starlette(routes=[*self._sockets.routes(), *control.routes()])
+        self._app = Starlette(routes=[*Endpoints(self._sockets).routes(), *control.routes()])
 
     def wall(self) -> float:
         """Wall seconds since the epoch: the clock that clients sign with, also after the machine slept."""

@@ -15,14 +15,14 @@ from perpctl.errors import UsageError
 from perpctl.paper.core import Exchange
 from perpctl.paper.faults import FaultPlane
 from perpctl.paper.feed import ReplayFeed, SyntheticFeed
-from perpctl.paper.gateway.access import Keys
-from perpctl.paper.gateway.face import Gateway, HttpReply
+from perpctl.paper.gateway.face import Gateway
 from perpctl.paper.gateway.outside import VENUE, OutsideFeed
 from perpctl.paper.gateway.session import GatewaySession, Host
-from perpctl.paper.keys import MAIN_ACCOUNT, MemoryKeys
+from perpctl.paper.keys import MAIN_ACCOUNT, Keys, MemoryKeys
 from perpctl.paper.products import GATEWAY_PRODUCTS, GATEWAY_RULES
 from perpctl.paper.state import KeptExchange, Record
 from perpctl.paper.types import Product, Tick
+from perpctl.paper.wire.reply import HttpReply
 
 USERNAME = "paper"
 MAX_SPEED = float("inf")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email.utils import formatdate
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -14,10 +14,12 @@ import msgspec
 from perpctl.paper.core import Exchange
 from perpctl.paper.faults import FaultPlane, Verdict
 from perpctl.paper.gateway import account, orders, public, reads, rpc
-from perpctl.paper.gateway.access import HTTP_LIFE_S, Credits, Grant, Keys, TokenStore, pool_of, require_scope
+from perpctl.paper.gateway.access import HTTP_LIFE_S, Credits, Grant, TokenStore, pool_of, require_scope
 from perpctl.paper.gateway.rpc import Params, Request, RpcError
 from perpctl.paper.gateway.session import SESSION_METHODS, GatewaySession, Host
+from perpctl.paper.keys import Keys
 from perpctl.paper.types import Event, Rejected
+from perpctl.paper.wire.reply import Forgetful, HttpReply, Keeper
 
 RPC_PATH = "/api/v2"
 PRIVATE_SOCKET = "/ws/api/v2"
@@ -94,43 +96,6 @@ LACKING = frozenset(
 )
 
 METHODS: dict[str, Method] = {**public.METHODS, **orders.METHODS, **reads.METHODS, **account.METHODS}
-
-
-@dataclass(frozen=True, slots=True)
-class HttpReply:
-    """An HTTP answer; `cut` means the connection dies instead. `delay_s` passes first."""
-
-    status: int
-    body: bytes
-    headers: dict[str, str] = field(default_factory=dict)
-    delay_s: float = 0.0
-    cut: bool = False
-
-
-class Keeper(Protocol):
-    """Who sees to it that what was answered or told survives a crash."""
-
-    def seen(self, events: list[Event]) -> None:
-        """These events are about to be told."""
-
-    def commit(self) -> None:
-        """An answer is about to leave."""
-
-    def note_extra(self, extra: dict[str, Any]) -> None:
-        """What the face remembers has changed."""
-
-
-class Forgetful:
-    """Keeps nothing: for simulations in one process."""
-
-    def seen(self, events: list[Event]) -> None:
-        """Nothing."""
-
-    def commit(self) -> None:
-        """Nothing."""
-
-    def note_extra(self, extra: dict[str, Any]) -> None:
-        """Nothing."""
 
 
 class Gateway:

@@ -15,6 +15,7 @@ from perpctl.paper.gateway.access import SOCKET_LIFE_S, Grant, pool_of, require_
 from perpctl.paper.gateway.channels import Stream, open_stream
 from perpctl.paper.gateway.rpc import Request, RpcError, invalid
 from perpctl.paper.types import Event
+from perpctl.paper.wire.reply import Close, Frame, Out
 
 if TYPE_CHECKING:
     from perpctl.paper.gateway.face import Gateway
@@ -22,26 +23,6 @@ if TYPE_CHECKING:
 IDLE_S = 30.0  # a socket that sends no message for so long is closed; protocol pings do not count
 TEST_GRACE_S = 5.0  # to answer a test_request
 Host = Literal["private", "streams"]
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """A message to send, `delay_s` from now."""
-
-    body: bytes
-    delay_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """The end of the connection: a close frame, or (`cut`) a dead wire without one."""
-
-    code: int = 1006
-    reason: str = ""
-    cut: bool = False
-
-
-Out = Frame | Close
 
 
 @dataclass(slots=True)

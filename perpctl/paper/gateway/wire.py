@@ -2,48 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from starlette.websockets import WebSocket
 
 from perpctl.paper.gateway import rpc
 from perpctl.paper.gateway.face import PRIVATE_SOCKET, RPC_PATH, STREAMS_SOCKET
 from perpctl.paper.gateway.rpc import RpcError
-from perpctl.paper.gateway.session import Close, Frame, GatewaySession, Host, Out
-from perpctl.paper.venue import Venue
-
-MOST_WAITING = 20_000  # frames for one slow reader before its connection is given up
-MOST_CONNECTIONS = 32  # of one address; the next gets HTTP 429 (Deribit docs, connection management)
-Cut = Callable[[tuple[str, int] | None], None]  # kill the connection of this peer without a word
-
-
-@dataclass(eq=False)
-class _Wire:
-    """One open socket and what waits to go out on it."""
-
-    socket: WebSocket
-    session: GatewaySession
-    queue: asyncio.Queue[Out] = field(default_factory=asyncio.Queue)
+from perpctl.paper.gateway.session import Host
+from perpctl.paper.wire.reply import HttpReply
+from perpctl.paper.wire.sockets import Sockets
 
 
 @dataclass
-class Sockets:
-    """The gateway's endpoints over one venue."""
+class Endpoints:
+    """The gateway's three hosts over one venue."""
 
-    venue: Venue
-    wall: Callable[[], float]
-    cut: Cut
-    last_used_s: float = 0.0
-    _wires: set[_Wire] = field(default_factory=set)
+    sockets: Sockets
 
     def routes(self) -> list[BaseRoute]:
-        """The three hosts."""
+        """Their paths."""
         return [
             Route(RPC_PATH, self._http, methods=["GET", "POST"]),
             Route(RPC_PATH + "/{method:path}", self._http, methods=["GET", "POST"]),
@@ -51,51 +33,14 @@ class Sockets:
             WebSocketRoute(STREAMS_SOCKET, self._streams),
         ]
 
-    @property
-    def is_idle(self) -> bool:
-        return not self._wires
-
-    def flush(self) -> None:
-        """Send on what the sessions have waiting."""
-        for wire in list(self._wires):
-            self._queue(wire, wire.session.drain())
-
-    def used(self) -> None:
-        """Somebody was here by another door."""
-        self.last_used_s = self.wall()
-        self.flush()
-
-    def tick(self) -> None:
-        """Let time pass for every session."""
-        wall_s = self.wall()
-        for wire in list(self._wires):
-            self._queue(wire, wire.session.tick(wall_s))
-        self.flush()
-
     async def _http(self, request: Request) -> Response:
-        body = await request.body()
-        peer = request.client.host if request.client else "unknown"
-        target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        await self._hold(target, body)
-        self.last_used_s = self.wall()
-        self.venue.catch_up(self.last_used_s)
-        headers = dict(request.headers)
-        reply = self.venue.gateway.handle_http(request.method, target, headers, body, self.last_used_s, peer)
-        self.flush()
-        if reply.delay_s:
-            await asyncio.sleep(reply.delay_s)
-        if reply.cut:
-            self.cut(_address(request.client))
-        return Response(reply.body, reply.status or 500, reply.headers)
+        hold_s = self.sockets.venue.faults.hold(await _name(request))
+        return await self.sockets.answer(request, hold_s, self._answer)
 
-    async def _hold(self, target: str, body: bytes) -> None:
-        """Wait as a fault says, before anything is looked at."""
-        name = target.partition("?")[0].removeprefix(RPC_PATH).strip("/")
-        with contextlib.suppress(RpcError):
-            name = name or rpc.read_request(body).method
-        wait_s = self.venue.faults.hold(name)
-        if wait_s:
-            await asyncio.sleep(wait_s)
+    def _answer(self, request: Request, body: bytes, wall_s: float, peer: str) -> HttpReply:
+        target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        gateway = self.sockets.venue.gateway
+        return gateway.handle_http(request.method, target, dict(request.headers), body, wall_s, peer)
 
     async def _private(self, socket: WebSocket) -> None:
         await self._serve(socket, "private")
@@ -104,65 +49,13 @@ class Sockets:
         await self._serve(socket, "streams")
 
     async def _serve(self, socket: WebSocket, host: Host) -> None:
-        if self.venue.faults.outage:
-            self.cut(_address(socket.client))
-            return
-        peer = socket.client.host if socket.client else "unknown"
-        if sum(wire.session.peer == peer for wire in self._wires) >= MOST_CONNECTIONS:
-            await socket.send_denial_response(Response(status_code=429))
-            return
-        await socket.accept()
-        wire = _Wire(socket, self.venue.gateway.open_session(host, self.wall(), peer))
-        self._wires.add(wire)
-        sender = asyncio.create_task(self._send(wire))
-        try:
-            await self._receive(wire)
-        finally:
-            self._wires.discard(wire)
-            wire.session.lost()
-            self.flush()
-            sender.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await sender
-
-    async def _receive(self, wire: _Wire) -> None:
-        while wire.socket.client_state is WebSocketState.CONNECTED:
-            message = await wire.socket.receive()
-            if message["type"] != "websocket.receive":
-                return
-            frame: str | bytes | None = message.get("text") or message.get("bytes")
-            self.last_used_s = self.wall()
-            self.venue.catch_up(self.last_used_s)
-            self._queue(wire, wire.session.receive(frame or "", self.last_used_s))
-            self.flush()
-
-    def _queue(self, wire: _Wire, out: list[Out]) -> None:
-        for item in out:
-            if isinstance(item, Frame) and item.delay_s:
-                asyncio.get_running_loop().call_later(item.delay_s, wire.queue.put_nowait, Frame(item.body))
-            else:
-                wire.queue.put_nowait(item)
-        if wire.queue.qsize() > MOST_WAITING:
-            self.cut(_address(wire.socket.client))
-
-    async def _send(self, wire: _Wire) -> None:
-        with contextlib.suppress(WebSocketDisconnect, RuntimeError):
-            while True:
-                item = await wire.queue.get()
-                if isinstance(item, Frame):
-                    await wire.socket.send_text(item.body.decode())
-                elif item.cut:
-                    self.cut(_address(wire.socket.client))
-                    return
-                else:
-                    await _close(wire.socket, item)
-                    return
+        gateway = self.sockets.venue.gateway
+        await self.sockets.serve(socket, lambda wall_s, peer: gateway.open_session(host, wall_s, peer))
 
 
-async def _close(socket: WebSocket, close: Close) -> None:
-    await socket.close(close.code, close.reason)
-
-
-def _address(client: object) -> tuple[str, int] | None:
-    host, port = getattr(client, "host", None), getattr(client, "port", None)
-    return (host, port) if isinstance(host, str) and isinstance(port, int) else None
+async def _name(request: Request) -> str:
+    """The method's name, for faults that hold a request back before anything else looks at it."""
+    name = request.url.path.removeprefix(RPC_PATH).strip("/")
+    with contextlib.suppress(RpcError):
+        name = name or rpc.read_request(await request.body()).method
+    return name
