@@ -7,6 +7,7 @@ import getpass
 import os
 import socket
 import sys
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,7 @@ class Desk:
         self._exchange: Exchange | None = None
         self._identity: Identity | None = None
         self._journal: Journal | None = None
+        self._listening = False
 
     # --- the venue ----------------------------------------------------------------------------------------------------
 
@@ -78,8 +80,17 @@ class Desk:
         if self.settings.venue not in _ADAPTERS:
             raise UsageError(f"venue {self.settings.venue} is not spoken by this version", not_done="nothing was sent")
         module, name = _ADAPTERS[self.settings.venue]
+        if not self._listening:
+            self.listen()
         opened: Exchange = getattr(import_module(module), name)(await self.access(), self.clock, may_send=may_send)
         return opened
+
+    def listen(self, file: Path | None = None) -> None:
+        """Write this process's log as the settings ask: to stderr, or to `file`."""
+        from perpctl.host import log
+
+        settings, self._listening = self.settings, True
+        log.listen(log.Wish(settings.log_level, settings.debug_api_calls, settings.debug_websocket), self.clock, file)
 
     # --- what we remember ---------------------------------------------------------------------------------------------
 
@@ -179,10 +190,15 @@ class Desk:
             key_file, ca_file = _path(served["key_file"]), _path(served["ca_file"])
             if self._pin is None and "account" in served:
                 self._pin = Pin(**served["account"])
-        key_file, ca_file = settings.key_file or key_file, settings.ca_file or ca_file
+        access = Access(
+            key_file=settings.key_file or key_file,
+            ca_file=settings.ca_file or ca_file,
+            key_name=settings.key_name,
+            first_pause_s=settings.initial_retry_delay_s,
+        )
         if endpoints is None:
-            return Access(key_file=key_file, ca_file=ca_file)
-        return Access(endpoints.http, endpoints.ws, endpoints.streams, key_file=key_file, ca_file=ca_file)
+            return access
+        return replace(access, http=endpoints.http, ws=endpoints.ws, streams=endpoints.streams)
 
     def _writer(self) -> Any:
         from perpctl.store.records import Writer

@@ -69,6 +69,8 @@ class Profile:
     log_level: str = "INFO"
     debug_api_calls: bool = False
     debug_websocket: bool = False
+    rate_limit_backoff: str = "exponential"  # with full jitter; there is no other
+    initial_retry_delay_s: float | None = None  # the longest first wait of a repeated read; None: by its class
 
     @property
     def watch_floor_s(self) -> float:
@@ -150,6 +152,8 @@ RUNBOOK_VARIABLES = {
     "LOG_LEVEL": "log_level",
     "DEBUG_API_CALLS": "debug_api_calls",
     "DEBUG_WEBSOCKET": "debug_websocket",
+    "RATE_LIMIT_BACKOFF": "rate_limit_backoff",
+    "INITIAL_RETRY_DELAY": "initial_retry_delay_s",
 }
 _PLACES = {"PERPCTL_STATE_DIR", "PERPCTL_CONFIG_DIR", "PERPCTL_SYSTEM_CONFIG", "PERPCTL_PROFILE", "PERPCTL_TRACEBACK"}
 

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from perpctl import config_file
@@ -33,8 +33,6 @@ from perpctl.store.snapshot import KILL_HOLDS_LEAST_S, Snapshot, write_snapshot
 
 # The runbook's variables that change nothing here, each with the reason; `config validate` says so.
 WITHOUT_EFFECT = {
-    "RATE_LIMIT_BACKOFF": "backoff is always exponential with full jitter",
-    "INITIAL_RETRY_DELAY": "the first retry waits for what its class of call allows",
     "CONNECTION_POOL_SIZE": "one connection carries each session's calls",
     "CONNECTION_TIMEOUT": "every call has a total deadline by its class",
     "ENABLE_BATCH_REQUESTS": "the gateway takes no batches",
@@ -97,6 +95,15 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     debug_api_calls: bool = False
     debug_websocket: bool = False
+    rate_limit_backoff: Literal["exponential"] = "exponential"
+    initial_retry_delay_s: float | None = Field(default=None, gt=0, le=30)
+
+    @field_validator("log_level", "rate_limit_backoff", mode="before")
+    @classmethod
+    def _either_case(cls, value: object, about: ValidationInfo) -> object:
+        if not isinstance(value, str):
+            return value
+        return value.upper() if about.field_name == "log_level" else value.lower()
 
 
 class _Source(PydanticBaseSettingsSource):

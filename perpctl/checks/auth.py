@@ -58,10 +58,11 @@ class _Asked:
     async def key_file(self) -> Finding:
         from perpctl.exchange.keys import read_key
 
-        file = (await self._desk.access()).key_file
+        access = await self._desk.access()
+        file = access.key_file
         if file is None:
             return failed("this profile names no key file", "perpctl config init NAME --key-file FILE")
-        key = read_key(file)
+        key = read_key(file, access.key_name)
         return passed(f"{key.algorithm} {key.short_id}; {file} is a regular file, ours, 0600")
 
     async def sign_in(self) -> Finding:

@@ -98,10 +98,10 @@ def _live(profile: Profile) -> Iterator[tuple[str, str, str]]:
     scope = profile.kill_scope
     yield ("PASS", "kill scope", scope) if scope else ("FAIL", "kill scope", "kill_scope is not set")
     for what in ("key_file", "kill_key_file", "backup_key_file"):
-        yield _key(what, getattr(profile, what))
+        yield _key(what, getattr(profile, what), profile.key_name if what == "key_file" else None)
 
 
-def _key(what: str, path: object) -> tuple[str, str, str]:
+def _key(what: str, path: object, named: str | None) -> tuple[str, str, str]:
     from pathlib import Path
 
     from perpctl.exchange.keys import read_key
@@ -109,7 +109,7 @@ def _key(what: str, path: object) -> tuple[str, str, str]:
     if not isinstance(path, Path):
         return ("FAIL" if what == "key_file" else "WARN"), what, "not set"
     try:
-        key = read_key(path)
+        key = read_key(path, named)
     except CredentialError as error:
         return "FAIL", what, error.message
     return "PASS", what, f"{key.algorithm} {key.short_id}"

@@ -64,10 +64,11 @@ class _Asked:
         return failed(f"account {scope.account} is {scope.pinned}", f"perpctl auth test -p {self._name}")
 
     async def key(self) -> Finding:
-        file = (await self._desk.access()).key_file
+        access = await self._desk.access()
+        file = access.key_file
         if file is None:
             return failed("no key file is named", "perpctl config init")
-        key = read_key(file)
+        key = read_key(file, access.key_name)
         return passed(f"{key.algorithm} {key.short_id}; {file} is 0600, ours, no link; it signs in")
 
     async def clock(self) -> Finding:

@@ -85,7 +85,7 @@ def _facts(target: Target, wished: argparse.Namespace) -> Facts:
 
 def _look(target: Target) -> tuple[Gateway, Standing, int]:
     address = locate(target)
-    gateway = Gateway(Wire(address.http, address.ca_file), address.key_files, address.pin)
+    gateway = Gateway(Wire(address.http, address.ca_file), address.key_files, address.pin, address.key_name)
     gateway.enter()
     orders, positions = side_by_side(gateway.open_orders, gateway.positions)
     standing = sort_standing(

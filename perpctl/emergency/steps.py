@@ -210,7 +210,7 @@ class Pursuit:
             raise UnknownState(f"kill cannot speak to venue {self.target.venue!r} yet: cancel and close there by hand")
         address = locate(self.target)
         fit = [path for path in address.key_files if path not in self._unfit_keys] or address.key_files
-        gateway = Gateway(Wire(address.http, address.ca_file), fit, address.pin)
+        gateway = Gateway(Wire(address.http, address.ca_file), fit, address.pin, address.key_name)
         # The handshake and the import of the signer take about as long: side by side.
         dialled, _ = at_once([lambda: gateway.wire.dial(time.monotonic() + 2.0), _warm_up])
         if isinstance(dialled, NoAnswer):

@@ -59,6 +59,7 @@ class Target:
     bot_unit: str | None
     settings_at_ms: int | None
     timing: Timing = Timing()
+    key_name: str | None = None  # of a key file that is a bare PEM
 
     @property
     def heading(self) -> str:
@@ -74,6 +75,7 @@ class Address:
     ca_file: str | None
     key_files: tuple[Path, ...]
     pin: Pin | None
+    key_name: str | None = None
 
 
 def state_root() -> Path:
@@ -163,6 +165,7 @@ def _read_target(name: str, snapshot: Snapshot, root: Path) -> Target:
         bot_unit=given.get("bot_unit"),
         settings_at_ms=snapshot.written_at_ms,
         timing=_timing(given.get("kill") or {}, str(given.get("env", "live"))),
+        key_name=given.get("key_name"),
     )
 
 
@@ -202,7 +205,7 @@ def locate(target: Target) -> Address:
     Raises UnknownState when it can be neither found nor started.
     """
     if target.http is not None:
-        return Address(target.http, target.ca_file, target.key_files, target.pin)
+        return Address(target.http, target.ca_file, target.key_files, target.pin, target.key_name)
     server = _living_server(target.endpoints_file) or _started_server(target)
     keys = target.key_files or ((Path(server["key_file"]),) if server.get("key_file") else ())
     return Address(

@@ -19,7 +19,7 @@ from perpctl.engine.core import Rules
 from perpctl.engine.loop import Bot, Gear
 from perpctl.engine.opening import Setup, open_bot
 from perpctl.engine.own_exchange import OwnExchange
-from perpctl.engine.screen.diary import Diary
+from perpctl.engine.screen.diary import Diary, to_log
 from perpctl.engine.screen.summary import summary
 from perpctl.engine.screen.terminal import LiveView, Pipe, is_live
 from perpctl.engine.screen.view import Frame
@@ -72,6 +72,7 @@ async def run(desk: Desk, options: Options) -> int:
         return await _simulate(desk, options, limits)
     name = algorithm_id(strategy())
     with _lease(desk.settings.state_dir, name, desk.journal()) as lease:
+        desk.listen(desk.settings.state_dir / "run.log" if is_live() else None)  # the live view has the screen
         async with OwnExchange(desk, options.feed_words) as exchange_of_ours:
             gear = await _gear(desk, options, lease, name)
             _introduce(desk, lease, name, limits, options)
@@ -199,6 +200,7 @@ def _show(bot: Bot, frame: Frame, profile: str) -> None:
     """The live view on a terminal, else one JSON object a line."""
     diary = Diary(bot.core, bot.gear.clock)
     bot.watchers.append(diary.watch)
+    diary.listeners.append(to_log)
     if is_live():
         bot.companions.append(LiveView(bot, diary, frame, operator(), partial(_kill, profile)).show())
         return

@@ -14,7 +14,10 @@ GLOBAL_STREAMS = "wss://streams.drb.coinbase.com/ws/api/v2"
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Addresses, key and trust of one profile. `key_file` None: public methods only; `ca_file` None: the system's."""
+    """Addresses, key and trust of one profile. `key_file` None: public methods only; `ca_file` None: the system's.
+
+    `key_name` names the key in a file that is a bare PEM. `first_pause_s`: the longest wait before a read is repeated.
+    """
 
     http: str = GLOBAL_HTTP
     ws: str = GLOBAL_WS
@@ -22,3 +25,5 @@ class Access:
     key_file: Path | None = None
     ca_file: Path | None = None
     account_pin: Identity | None = None
+    key_name: str | None = None
+    first_pause_s: float | None = None

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from perpctl.clock import Clock
 from perpctl.errors import CredentialError, VenueUnreachable
+from perpctl.exchange import trace
 from perpctl.exchange.keys import CdpKey
 
 JWT_LIFE_S = 120  # Coinbase developer platform docs, JWT authentication
@@ -100,6 +101,7 @@ class Tokens:
         started = self._clock.monotonic()
         grant = await self._exchange()
         self._token, life_s = _read_grant(grant)
+        trace.hide(self._token)
         self._renew_at = started + RENEW_AT * life_s
         return self._token, life_s, str(grant.get("scope", ""))
 

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from perpctl.errors import CredentialError
 
 MAX_KEY_FILE = 64 * 1024  # bytes; a real one has about 1 kB
+PEM_BEGINS = "-----BEGIN"
 NEW_KEY = "make a key at portal.cdp.coinbase.com and store its file with mode 0600"
 PrivateKey = EllipticCurvePrivateKey | Ed25519PrivateKey
 
@@ -45,13 +46,15 @@ class CdpKey:
         return f"CdpKey({self.algorithm} {self.short_id})"
 
 
-def read_key(path: Path) -> CdpKey:
-    """The key in a CDP key file: ECDSA P-256 as PEM, or Ed25519 as base64 or PEM.
+def read_key(path: Path, named: str | None = None) -> CdpKey:
+    """The key in a CDP key file: JSON with ECDSA P-256 as PEM or Ed25519 as base64 or PEM; or the bare PEM of `named`.
 
-    Raises CredentialError: missing, not a regular file, a link, readable by others, not ours, not a CDP key. The
-    content is in no message.
+    Raises CredentialError: missing, not a regular file, a link, readable by others, not ours, not a CDP key, another
+    key than `named`. The content is in no message.
     """
     text = _read_private_file(path)
+    if text.lstrip().startswith(PEM_BEGINS):
+        return CdpKey(_name_of_pem(path, named), _parse_private(path, text))
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
@@ -63,7 +66,18 @@ def read_key(path: Path) -> CdpKey:
         raise _unusable(path, "it has no `name` (ECDSA) or `id` (Ed25519)", NEW_KEY)
     if not isinstance(secret, str) or not secret.strip():
         raise _unusable(path, "it has no `privateKey`", NEW_KEY)
+    if named is not None and name.strip() != named:
+        cause = f"it holds key ..{name.strip()[-4:]}, and the settings name key ..{named[-4:]}"
+        raise _unusable(path, cause, "unset COINBASE_CDP_API_KEY and key_name, or name the file of that key")
     return CdpKey(name.strip(), _parse_private(path, secret))
+
+
+def _name_of_pem(path: Path, named: str | None) -> str:
+    if named is None or not named.strip():
+        raise _unusable(
+            path, "it is a bare PEM, which does not say whose key it is", "set COINBASE_CDP_API_KEY to its name"
+        )
+    return named.strip()
 
 
 def _read_private_file(path: Path) -> str:
@@ -95,7 +109,7 @@ def _read_private_file(path: Path) -> str:
 def _parse_private(path: Path, secret: str) -> PrivateKey:
     text = secret.replace("\\r", "").replace("\\n", "\n").replace("\r", "").strip()
     try:
-        key = _from_pem(text) if text.startswith("-----BEGIN") else _from_base64(text)
+        key = _from_pem(text) if text.startswith(PEM_BEGINS) else _from_base64(text)
     except (ValueError, TypeError, UnsupportedAlgorithm, binascii.Error):
         raise _unusable(path, "its privateKey is neither a PEM nor base64 of an Ed25519 key", NEW_KEY) from None
     if isinstance(key, Ed25519PrivateKey):

@@ -151,6 +151,26 @@ def test_the_runbooks_log_level_works(monkeypatch: pytest.MonkeyPatch, home: Pat
     assert (loaded.log_level, loaded.debug_websocket) == ("DEBUG", True)
 
 
+def test_the_runbooks_retry_words_work_or_are_refused(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    monkeypatch.setenv("RATE_LIMIT_BACKOFF", "Exponential")
+    monkeypatch.setenv("INITIAL_RETRY_DELAY", "1")
+    loaded = profile.load(None)
+    assert (loaded.rate_limit_backoff, loaded.initial_retry_delay_s) == ("exponential", 1)
+    monkeypatch.setenv("RATE_LIMIT_BACKOFF", "linear")
+    with pytest.raises(SettingError, match=r"RATE_LIMIT_BACKOFF.*rate_limit_backoff = 'linear'"):
+        profile.load(None)
+    monkeypatch.setenv("RATE_LIMIT_BACKOFF", "exponential")
+    monkeypatch.setenv("INITIAL_RETRY_DELAY", "-1")
+    with pytest.raises(SettingError, match="INITIAL_RETRY_DELAY"):
+        profile.load(None)
+
+
+@pytest.mark.parametrize("level", ["debug", "Warning", "ERROR"])
+def test_a_log_level_is_read_in_either_case(level: str, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    monkeypatch.setenv("LOG_LEVEL", level)
+    assert profile.load(None).log_level == level.upper()
+
+
 def test_a_variable_without_effect_is_named_with_the_reason(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONGC", "100:10:10")
     ran = cli("config", "validate")

@@ -12,6 +12,12 @@ from typing import Literal
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from perpctl.emergency.venue.signing import make_token, read_key
 from perpctl.errors import CredentialError
@@ -38,6 +44,17 @@ def test_the_package_signs_what_the_exchange_accepts(tmp_path: Path, algorithm: 
     path, key = new_key(tmp_path, algorithm)
     for now in range(1_790_000_000, 1_790_000_020):
         check(make_token(read_key(path), now), key, now)
+
+
+@pytest.mark.parametrize("format_", [PrivateFormat.TraditionalOpenSSL, PrivateFormat.PKCS8], ids=["sec1", "pkcs8"])
+def test_a_bare_pem_signs_as_the_key_that_the_settings_name(tmp_path: Path, format_: PrivateFormat) -> None:
+    json_path, key = new_key(tmp_path, "es256")
+    private = load_pem_private_key(json.loads(json_path.read_text())["privateKey"].encode(), password=None)
+    path = tmp_path / "bare.pem"
+    path.write_bytes(private.private_bytes(Encoding.PEM, format_, NoEncryption()))
+    check(make_token(read_key(path, key.name), 1_790_000_000), key, 1_790_000_000)
+    with pytest.raises(CredentialError, match="not a CDP key file"):
+        read_key(path)
 
 
 @pytest.mark.parametrize("algorithm", ["es256", "ed25519"])

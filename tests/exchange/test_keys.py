@@ -50,6 +50,28 @@ def test_a_p256_key_is_read_however_its_lines_end(tmp_path: Path, secret: str) -
     assert (key.name, key.algorithm, key.short_id) == (NAME, "ES256", "..c41e")
 
 
+@pytest.mark.parametrize("secret", [SEC1, pem(P256), f"\n{SEC1}"], ids=["sec1", "pkcs8", "padded"])
+def test_a_bare_pem_is_the_key_that_the_settings_name(tmp_path: Path, secret: str) -> None:
+    path = write(tmp_path, secret)
+    key = read_key(path, NAME)
+    assert (key.name, key.algorithm) == (NAME, "ES256")
+    assert isinstance(key.private, ec.EllipticCurvePrivateKey)
+    assert key.private.private_numbers() == P256.private_numbers()
+    with pytest.raises(CredentialError, match=r"bare PEM.*COINBASE_CDP_API_KEY"):
+        read_key(path)
+
+
+def test_a_bare_pem_of_an_ed25519_key_is_read_too(tmp_path: Path) -> None:
+    assert read_key(write(tmp_path, pem(ED)), NAME).algorithm == "EdDSA"
+
+
+def test_a_file_of_another_key_than_the_one_named_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, {"name": NAME, "privateKey": SEC1})
+    assert read_key(path, NAME).name == NAME
+    with pytest.raises(CredentialError, match=r"holds key \.\.c41e.*name key \.\.beef"):
+        read_key(path, "organizations/0a1b/apiKeys/dead-beef")
+
+
 @pytest.mark.parametrize(
     "secret",
     [base64.b64encode(ED_RAW).decode(), base64.b64encode(ED_RAW[:32]).decode(), pem(ED)],

@@ -60,7 +60,7 @@ class _SignedIn:
 class Gateway:
     """One account at the gateway, entered with the first of several keys that reaches the pinned account."""
 
-    def __init__(self, wire: Wire, key_files: Sequence[Path], pin: Pin | None) -> None:
+    def __init__(self, wire: Wire, key_files: Sequence[Path], pin: Pin | None, key_name: str | None = None) -> None:
         self.wire = wire
         self.pin = pin
         self.owner: Owner | None = None
@@ -68,6 +68,7 @@ class Gateway:
         self.market_offset_ms = 0  # the venue's own clock less ours
         self._wall_offset_s = 0.0  # its HTTP clock less ours, for signatures
         self._key_files = tuple(dict.fromkeys(key_files))
+        self._key_name = key_name  # of a key file that is a bare PEM
         self._signed_in: _SignedIn | None = None
         self._lock = threading.Lock()
         self._instruments: dict[str, dict[str, Any]] = {}
@@ -83,7 +84,7 @@ class Gateway:
         strayed: list[str] = []
         for path in self._key_files:
             try:
-                key = read_key(path)
+                key = read_key(path, self._key_name)
                 self._sign_in(key, path)
             except (CredentialError, Said) as why:
                 refused.append(f"{path.name}: {why}")

@@ -34,19 +34,32 @@ class Key:
         return f"..{self.name[-4:]}"
 
 
-def read_key(path: Path) -> Key:
-    """The key in a CDP key file: ECDSA P-256 as PEM, or Ed25519 as base64. Raises CredentialError."""
+def read_key(path: Path, named: str | None = None) -> Key:
+    """The key in a CDP key file: JSON with ECDSA P-256 as PEM or Ed25519 as base64, or the bare PEM of `named`.
+
+    Raises CredentialError.
+    """
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
-            content = json.loads(file.read(_LARGEST))
-        name, secret = content.get("name") or content["id"], content["privateKey"]
+            text = file.read(_LARGEST)
+        name, secret = _name_and_secret(text, named)
         pem, algorithm = _as_pem(str(secret).replace("\\n", "\n").replace("\r", "").strip())
         return Key(str(name), pem, algorithm, bool(mode & 0o077))
     except OSError as why:
         raise CredentialError(f"key file {path} cannot be read: {why.strerror}") from why
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise CredentialError(f"key file {path} is not a CDP key file") from None
+
+
+def _name_and_secret(text: bytes, named: str | None) -> tuple[str, str]:
+    """What is in the file, as it stands in JSON; a bare PEM has no name of its own. Raises ValueError, KeyError."""
+    if text.lstrip().startswith(b"-----BEGIN"):
+        if named is None:
+            raise ValueError("a bare PEM without a name")
+        return named, text.decode()
+    content = json.loads(text)
+    return content.get("name") or content["id"], content["privateKey"]
 
 
 def make_token(key: Key, now_s: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,12 @@ from perpctl.model.order import Order, OrderRequest
 from perpctl.results import Json
 
 KEPT = 200
+BOT = logging.getLogger("perpctl.bot")
+_GRAVE = {
+    **dict.fromkeys(("ALERT", "DRIFT", "FOREIGN"), logging.ERROR),
+    **dict.fromkeys(("UNKNOWN", "FEED LOST", "NOT RECONCILED"), logging.WARNING),
+    **dict.fromkeys(("MODE", "FEED BACK"), logging.INFO),
+}
 Listener = Callable[["Entry"], None]
 
 
@@ -137,6 +144,11 @@ def _order(request: OrderRequest) -> str:
     at = "at market" if price is None else f"at {price:,}"
     how = "stop" if request.trigger_price is not None else "post-only" if request.post_only else "take"
     return f"{request.side.value} {plain(request.size)} {at} {how}"
+
+
+def to_log(entry: Entry) -> None:
+    """The entry as a line of the log: what needs somebody is an error, orders and fills are for debugging."""
+    BOT.log(_GRAVE.get(entry.word, logging.DEBUG), "%s  %s  %s", entry.word, entry.text, entry.reason)
 
 
 def as_json(entry: Entry, core: Core, env: str) -> dict[str, Json]:

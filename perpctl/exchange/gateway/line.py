@@ -11,6 +11,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from perpctl.clock import Clock
 from perpctl.errors import VenueUnreachable
+from perpctl.exchange import trace
 from perpctl.exchange.access import Access
 from perpctl.exchange.auth import JWT_LIFE_S, Signer, Tokens, date_offset, no_key
 from perpctl.exchange.budget import Budget, Duty, Pool
@@ -105,7 +106,7 @@ class Line:
         if self._signer is None:
             if self.access.key_file is None:
                 raise no_key()
-            self._signer = Signer(read_key(self.access.key_file), self.clock)
+            self._signer = Signer(read_key(self.access.key_file, self.access.key_name), self.clock)
         return {"grant_type": "coinbase_cdp", "token": self._signer.jwt()}
 
     async def renew(self) -> Grant:
@@ -176,7 +177,8 @@ class Line:
         return AsyncRetrying(
             retry=retry_if_exception(_worth_repeating),
             stop=_enough(policy),
-            wait=_pause(policy),
+            wait=_pause(policy.pause_s if self.access.first_pause_s is None else self.access.first_pause_s),
+            before_sleep=_told,
             sleep=self.clock.sleep,
             reraise=True,
         )
@@ -218,6 +220,12 @@ def _throttle(state: RetryCallState) -> RpcFailure | None:
     return why if isinstance(why, RpcFailure) and why.kind is Kind.THROTTLED else None
 
 
+def _told(state: RetryCallState) -> None:
+    why = state.outcome.exception() if state.outcome is not None else None
+    pause_s = state.next_action.sleep if state.next_action is not None else 0.0
+    trace.repeats(why, pause_s)
+
+
 def _enough(policy: Policy) -> Callable[[RetryCallState], bool]:
     def stop(state: RetryCallState) -> bool:
         limit = THROTTLED_RETRIES if _throttle(state) and policy.retries else policy.retries
@@ -226,11 +234,11 @@ def _enough(policy: Policy) -> Callable[[RetryCallState], bool]:
     return stop
 
 
-def _pause(policy: Policy) -> Callable[[RetryCallState], float]:
+def _pause(first_s: float) -> Callable[[RetryCallState], float]:
     def wait(state: RetryCallState) -> float:
         throttle = _throttle(state)
         if throttle is not None:
             return throttle.retry_after_s or _dice.uniform(0.5, 1.5)
-        return _dice.uniform(0, policy.pause_s * 2 ** (state.attempt_number - 1))
+        return _dice.uniform(0, first_s * 2 ** (state.attempt_number - 1))
 
     return wait

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from perpctl.exchange import trace
 from perpctl.exchange.gateway.errors import RpcFailure
 from perpctl.exchange.http import HttpReply, NoAnswer, NotSent
 from perpctl.exchange.transport import Transport, Wire, WireClosed
@@ -95,7 +96,9 @@ class HttpRpc:
         body = encode(call_id, call)
         if call.gate is not None and (reason := call.gate()) is not None:
             raise HeldBack(reason)
+        trace.asked("http", call.method, body)
         reply = await self._transport.post(f"{self._url}/{call.method}", body, headers, call.deadline_s)
+        trace.answered("http", call.method, reply.body, reply.status)
         self.on_date(reply.headers.get("date"))
         return _read_reply(reply, call_id)
 
@@ -177,8 +180,12 @@ class SocketRpc:
         self._waiting[call_id] = future
         try:
             async with asyncio.timeout(call.deadline_s):
+                trace.asked("websocket", call.method, frame)
+                trace.frame("->", frame)
                 await self._wire.send(frame)
-                return unwrap(await future, call_id)
+                answer = await future
+                trace.answered("websocket", call.method, answer)
+                return unwrap(answer, call_id)
         except TimeoutError:
             raise NoAnswer(f"no answer within {call.deadline_s:g} s") from None
         except WireClosed as why:
@@ -194,6 +201,7 @@ class SocketRpc:
         await self._wire.close()
 
     def _take(self, frame: bytes | str) -> None:
+        trace.frame("<-", frame)
         try:
             message = decode(frame)
         except NoAnswer as why:
