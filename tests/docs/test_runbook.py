@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shlex
@@ -52,8 +53,8 @@ LINES = tuple(lines_of(RUNBOOK))
 
 def words_of(line: Line) -> list[str]:
     """The words of a perpctl line, without what the shell takes."""
-    words = shlex.split(line.text.partition(">")[0])
-    return words[1:] if words[0] == "perpctl" else []
+    words = [*itertools.dropwhile(lambda word: re.match(r"[A-Z_]+=", word), shlex.split(line.text.partition(">")[0]))]
+    return words[1:] if words[:1] == ["perpctl"] else []
 
 
 @pytest.mark.parametrize("line", [line for line in LINES if words_of(line)], ids=lambda line: line.text)
