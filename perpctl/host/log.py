@@ -109,5 +109,6 @@ class _Words(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         at = self._clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        words = _SHAPES.sub("[hidden]", record.getMessage()).replace("\n", "\\n")
+        words = _SHAPES.sub("[hidden]", record.getMessage())
+        words = "".join(one if one.isprintable() else "?" for one in words)  # a venue's text moves no cursor
         return f"{at} {record.levelname} {record.name.removeprefix('perpctl.')} {words}"

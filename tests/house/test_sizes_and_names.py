@@ -84,8 +84,8 @@ def test_every_file_says_in_one_line_what_it_is() -> None:
     assert silent == []
 
 
-def test_nothing_but_the_renderer_and_the_front_door_writes_to_the_terminal() -> None:
-    drawing = {"render.py", "layout.py", "__main__.py", "cli.py"}
+def test_nothing_but_the_renderer_the_front_door_and_the_log_writes_to_the_terminal() -> None:
+    drawing = {"render.py", "layout.py", "__main__.py", "cli.py", "log.py"}
     calls = {
         f"{source.named(path)}:{node.lineno}"
         for path in source.files()
