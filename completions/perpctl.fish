@@ -300,7 +300,7 @@ complete -c perpctl -n '__fish_seen_subcommand_from paper; and __fish_seen_subco
 complete -c perpctl -n '__fish_seen_subcommand_from paper; and __fish_seen_subcommand_from status' -l output -s o -l format -x -a 'table json jsonl csv' -d 'table, json, jsonl or csv'
 complete -c perpctl -n '__fish_seen_subcommand_from paper; and __fish_seen_subcommand_from status' -l watch -r -F -d 'Ask again and redraw'
 complete -c perpctl -n '__fish_seen_subcommand_from paper; and __fish_seen_subcommand_from serve' -l port -r -F -d '0 takes a free one'
-complete -c perpctl -n '__fish_seen_subcommand_from paper; and __fish_seen_subcommand_from serve' -l feed -r -F -d 'synthetic, replay:FILE or venue'
+complete -c perpctl -n '__fish_seen_subcommand_from paper; and __fish_seen_subcommand_from serve' -l feed -r -F -d 'synthetic, replay:FILE (candles, or captured stream messages) or venue'
 complete -c perpctl -n '__fish_seen_subcommand_from paper; and __fish_seen_subcommand_from serve' -l speed -r -F -d 'Market seconds a second, or max'
 complete -c perpctl -n '__fish_seen_subcommand_from paper; and __fish_seen_subcommand_from serve' -l seed -r -F -d 'Of the synthetic market and of faults'
 complete -c perpctl -n '__fish_seen_subcommand_from paper; and __fish_seen_subcommand_from serve' -l tls -d 'With a certificate of its own'

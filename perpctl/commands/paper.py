@@ -29,7 +29,9 @@ def status() -> Ask:
 @app.serve("serve")
 def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
-    feed: Annotated[str, typer.Option(help="synthetic, replay:FILE or venue.")] = "synthetic",
+    feed: Annotated[
+        str, typer.Option(help="synthetic, replay:FILE (candles, or captured stream messages) or venue.")
+    ] = "synthetic",
     speed: Annotated[str, typer.Option(help="Market seconds a second, or max.")] = "1",
     seed: Annotated[int, typer.Option(help="Of the synthetic market and of faults.")] = 0,
     tls: Annotated[bool, typer.Option("--tls", help="With a certificate of its own.")] = False,

@@ -41,6 +41,7 @@ class Control:
             ("DELETE", "/fault", self._clear_faults),
             ("POST", "/price", self._price),
             ("POST", "/deposit", self._deposit),
+            ("POST", "/deleverage", self._deleverage),
             ("POST", "/state", self._state),
             ("POST", "/advance", self._advance),
             ("POST", "/announce", self._announce),
@@ -126,6 +127,14 @@ class Control:
         self.venue.exchange.deposit(account, amount, self.venue.exchange.now)
         self._settle()
         return {"account": account, "balance": self.venue.exchange.account(account).balance}
+
+    def _deleverage(self, wanted: Answer) -> Answer:
+        """An account's position shrinks by `amount` because somebody else's had to be closed."""
+        account, name = int(wanted.get("account", MAIN_ACCOUNT)), str(wanted["instrument_name"])
+        exchange = self.venue.exchange
+        exchange.deleverage(account, name, Decimal(str(wanted["amount"])), exchange.now)
+        self._settle()
+        return {"account": account, "position": exchange.position(account, name).size}
 
     def _state(self, wanted: Answer) -> Answer:
         """`maintenance`, or `instrument_name` with `state`, or `locked` and `position_locked`, or `credits`."""

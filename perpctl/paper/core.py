@@ -11,6 +11,7 @@ from typing import Any, Literal
 from msgspec import Struct, convert, to_builtins
 from msgspec.structs import replace
 
+from perpctl.paper.events import AccountLocked, Event, StateChanged
 from perpctl.paper.floor.account import (
     Account,
     account_view,
@@ -21,25 +22,22 @@ from perpctl.paper.floor.account import (
     requirements,
 )
 from perpctl.paper.floor.admission import check_amount
-from perpctl.paper.floor.book import Resting
 from perpctl.paper.floor.clock import keep_hours, pass_time
 from perpctl.paper.floor.ledger import check_transfer, deposit, transfer
-from perpctl.paper.floor.links import fire_triggers, follow_up, place_linked
-from perpctl.paper.floor.liquidation import watch_margin
-from perpctl.paper.floor.market import HOUR_MS, Market, new_market
-from perpctl.paper.floor.orders import cancel, edit, end, fill_resting, place
-from perpctl.paper.floor.refusal import refusal
-from perpctl.paper.floor.slots import recycle_slots, slot_for_order, slot_of
+from perpctl.paper.floor.links import place_linked
+from perpctl.paper.floor.liquidation import deleverage
+from perpctl.paper.floor.market import HOUR_MS, new_market
+from perpctl.paper.floor.orders import cancel, edit, end, place
+from perpctl.paper.floor.outside import follow, take_tick
+from perpctl.paper.floor.slots import slot_for_order, slot_of
 from perpctl.paper.floor.venue import Venue
+from perpctl.paper.terms.refusal import refusal
 from perpctl.paper.types import (
-    AccountLocked,
     AccountView,
     BookState,
     BookView,
     Candle,
-    Direction,
     Edit,
-    Event,
     ExchangeRules,
     FundingHour,
     LedgerRow,
@@ -47,16 +45,12 @@ from perpctl.paper.types import (
     NewOrder,
     Order,
     Position,
-    Print,
     Product,
     PublicTrade,
-    PublicTradePrinted,
     Requirements,
     SettlementRow,
-    StateChanged,
     Sweep,
     Tick,
-    TickerChanged,
     TickerView,
     Trade,
     TriggerRecord,
@@ -107,51 +101,7 @@ class Exchange:
 
     def on_tick(self, tick: Tick) -> None:
         """The outside market moved: time passes to tick.at_ms, resting orders may fill, triggers fire."""
-        venue, market = self._venue, self._venue.market(tick.product)
-        if tick.at_ms > venue.now:
-            pass_time(venue, tick.at_ms)
-        market.take_prices(tick, venue.rules)
-        matching = market.state == "open"
-        for seen in tick.prints:
-            self._print(market, seen, matching)
-        if matching:
-            self._run_into(market)
-            if market.triggers:
-                fire_triggers(venue, market)
-        if market.holders:
-            watch_margin(venue, market)
-        venue.book_changed(market)
-        venue.emit(TickerChanged(tick.product))
-
-    def _print(self, market: Market, seen: Print, matching: bool) -> None:
-        """An outside trade: what of it reaches our orders is theirs, the rest is printed."""
-        venue, sign, left = self._venue, 1 if seen.direction == "buy" else -1, seen.amount
-        if matching and market.book.makers(sign).resting:
-            for order_id, amount in market.book.printed(sign, seen.price, seen.amount):
-                own = market.book.find(-sign, order_id)
-                if own is not None:
-                    self._hit(market, own, min(amount, own.remaining), seen.direction)
-                    left -= amount
-        if left > 0:
-            trade = market.record_trade(venue.trade_id(), seen.direction, seen.price, left)
-            venue.emit(PublicTradePrinted(trade))
-
-    def _run_into(self, market: Market) -> None:
-        """The renewed outside crosses our resting orders."""
-        sides: tuple[tuple[int, Direction], ...] = ((1, "buy"), (-1, "sell"))
-        for sign, direction in sides:
-            while hit := market.book.next_crossed(sign):
-                self._hit(market, *hit, direction)
-
-    def _hit(self, market: Market, own: Resting, amount: Decimal, taker: Direction) -> None:
-        public = market.record_trade(self._venue.trade_id(), taker, own.price, amount)
-        fill_resting(self._venue, own, amount, public)
-        self._venue.emit(PublicTradePrinted(public))
-        self._follow()
-
-    def _follow(self) -> None:
-        follow_up(self._venue)
-        recycle_slots(self._venue)
+        take_tick(self._venue, tick)
 
     def advance(self, now: int) -> None:
         """Time passes without a tick."""
@@ -200,7 +150,7 @@ class Exchange:
             growing = [self._venue.orders[i] for i in account.live if not self._venue.orders[i].reduce_only]
             for order in growing:
                 end(self._venue, order, "position_locked")
-            self._follow()
+            follow(self._venue)
         self._venue.emit(AccountLocked(account_id, locked, position_locked))
 
     def transfer(self, source: int, destination: int, amount: Decimal, now: int) -> None:
@@ -231,6 +181,16 @@ class Exchange:
         account.sweep = sweep
         self._venue.account_changed(account)
 
+    def deleverage(self, account_id: int, product: str, amount: Decimal, now: int) -> None:
+        """Take part in somebody else's liquidation: `amount` of a position goes at the mark. Raises Rejected."""
+        pass_time(self._venue, now)
+        account, market = self._venue.account(account_id), self._venue.market(product)
+        check_amount(market, amount)
+        if amount > abs(account.size(product)):
+            raise refusal("invalid_amount")
+        deleverage(self._venue, account, market, amount)
+        follow(self._venue)
+
     def set_leverage(self, account_id: int, product: str, leverage: int | None, now: int) -> int | None:
         """Cap an account's leverage in a product; None resets. Returns the stored value. Raises Rejected."""
         pass_time(self._venue, now)
@@ -259,21 +219,21 @@ class Exchange:
         try:
             order, trades = (place_linked if new.linked_order_type else place)(self._venue, account, new)
         finally:
-            self._follow()
+            follow(self._venue)
         return Placed(self._venue.orders[order.order_id], tuple(trades))
 
     def edit(self, account_id: int, order_id: str, change: Edit, now: int, *, isolated: bool = False) -> Placed:
         """Change an open or untriggered order; shrinking at the same price keeps its place. Raises Rejected."""
         pass_time(self._venue, now)
         order, trades = edit(self._venue, self._owned(account_id, order_id, isolated), change)
-        self._follow()
+        follow(self._venue)
         return Placed(self._venue.orders[order.order_id], tuple(trades))
 
     def cancel(self, account_id: int, order_id: str, now: int, *, isolated: bool = False) -> Order:
         """Cancel one order. Raises Rejected (10004, 11044, 10029, 10041 ...)."""
         pass_time(self._venue, now)
         ended = cancel(self._venue, self._owned(account_id, order_id, isolated))
-        self._follow()
+        follow(self._venue)
         return ended
 
     def cancel_where(
@@ -293,7 +253,7 @@ class Exchange:
             if not latest.is_live or not wanted(latest) or not self._may_cancel(latest):
                 continue
             ended.append(cancel(self._venue, latest, reason))
-            self._follow()
+            follow(self._venue)
         return ended
 
     def _may_cancel(self, order: Order) -> bool:

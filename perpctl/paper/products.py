@@ -88,4 +88,9 @@ GATEWAY_RULES = ExchangeRules(
     max_slots=20,
     max_triggers=100,
     liquidation_share=D("0.2"),
+    # Liquidity providers come before deleveraging and the book (Deribit docs, LSP guide); the figures are ours.
+    provider_notional=D(25_000),
+    provider_spread=D("0.0005"),
+    transfer_fee=D("0.00025"),
+    counterparty_fee=D("0.00005"),
 )

@@ -26,11 +26,12 @@ from perpctl.paper import certificate
 from perpctl.paper.control import PATH as CONTROL_PATH
 from perpctl.paper.control import Control
 from perpctl.paper.faults import FaultPlane
+from perpctl.paper.feed.choice import feed_of
 from perpctl.paper.gateway.face import PRIVATE_SOCKET, RPC_PATH, STREAMS_SOCKET
 from perpctl.paper.gateway.wire import Endpoints
 from perpctl.paper.keys import MAIN_ACCOUNT, KeyRing
 from perpctl.paper.state import Directory, Record
-from perpctl.paper.venue import MAX_SPEED, Venue, feed_of
+from perpctl.paper.venue import MAX_SPEED, Venue
 from perpctl.paper.wire.sockets import Sockets
 
 SCHEMA = "perpctl.paper/1"

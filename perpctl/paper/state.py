@@ -21,19 +21,21 @@ import msgspec
 
 from perpctl.errors import HeldByAnother, StateDamaged
 from perpctl.paper.core import Exchange
-from perpctl.paper.types import (
+from perpctl.paper.events import (
     AccountChanged,
     AccountLocked,
     Event,
     Filled,
+    ForcedTransfer,
     LiquidationChanged,
-    Order,
     OrderChanged,
     PositionChanged,
-    Rejected,
 )
+from perpctl.paper.types import Order, Rejected
 
-_ABOUT_ACCOUNTS = OrderChanged | Filled | PositionChanged | AccountChanged | AccountLocked | LiquidationChanged
+_ABOUT_ACCOUNTS = (
+    OrderChanged | Filled | PositionChanged | AccountChanged | AccountLocked | ForcedTransfer | LiquidationChanged
+)
 _PASSIVE = ("on_tick", "advance")  # inputs that may be forgotten in a crash as long as nobody saw their effect
 _MOST_PENDING = 200_000
 SCHEMA = "perpctl.paper.state/1"
@@ -100,6 +102,7 @@ class KeptExchange(Exchange):
     lock_account = _noted("lock_account")
     transfer = _noted("transfer")
     deposit = _noted("deposit")
+    deleverage = _noted("deleverage")
     set_leverage = _noted("set_leverage")
     choose_margin = _noted("choose_margin")
     plan_sweep = _noted("plan_sweep")
@@ -364,6 +367,8 @@ def _ledger_rows(events: list[Event]) -> list[bytes]:
             told.append({"order": event.order})
         elif isinstance(event, Filled):
             told.append({"trade": event.trade})
+        elif isinstance(event, ForcedTransfer):
+            told.append({"forced": event})
     return [msgspec.json.encode(row) + b"\n" for row in told]
 
 

@@ -274,7 +274,7 @@ class LedgerRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     account_id: int
     username: str
     at_ms: int
-    type: str  # trade, settlement, deposit, transfer, correction
+    type: str  # trade, settlement, deposit, transfer, correction, LSP transfer, ADL commission ...
     currency: str
     change: Decimal
     cashflow: Decimal
@@ -282,6 +282,8 @@ class LedgerRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     equity: Decimal
     commission: Decimal
     info: str | None = None
+    other_account: int | None = None  # of a transfer
+    other_username: str | None = None
     product: str | None = None
     side: str | None = None  # open buy, close sell, long, short ...
     amount: Decimal | None = None
@@ -292,7 +294,7 @@ class LedgerRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     settlement_price: Decimal | None = None
     trade_id: str | None = None
     order_id: str | None = None
-    role: Literal["maker", "taker"] | None = None
+    role: Literal["maker", "taker", "source", "destination"] | None = None  # the latter two of forced transfers
     interest_pl: Decimal | None = None  # funding since the previous change of the position
     session_rpl: Decimal | None = None
     session_upl: Decimal | None = None
@@ -392,8 +394,19 @@ class Print(Struct, frozen=True):
     amount: Decimal
 
 
-class Tick(Struct, frozen=True):
-    """The outside market at a moment: what a feed yields."""
+class Ladder(Struct, frozen=True, array_like=True):
+    """Both sides of an outside book as somebody saw them, best first."""
+
+    bids: tuple[Level, ...]
+    asks: tuple[Level, ...]
+
+
+class Tick(Struct, frozen=True, omit_defaults=True):
+    """The outside market at a moment: what a feed yields. A side with amount 0 is empty.
+
+    Without a `ladder` the exchange makes one up behind the best prices. With `keeps_book` the outside book stands as it
+    was, what was taken out of it included: only prices and prints are news.
+    """
 
     product: str
     at_ms: int
@@ -404,66 +417,6 @@ class Tick(Struct, frozen=True):
     index: Decimal
     mark: Decimal
     prints: tuple[Print, ...] = ()
-
-
-class BookChanged(Struct, frozen=True):
-    product: str
-    prev_change_id: int
-    change_id: int
-
-
-class TickerChanged(Struct, frozen=True):
-    product: str
-
-
-class PublicTradePrinted(Struct, frozen=True):
-    trade: PublicTrade
-
-
-class OrderChanged(Struct, frozen=True):
-    account_id: int
-    order: Order
-
-
-class Filled(Struct, frozen=True):
-    account_id: int
-    trade: Trade
-
-
-class PositionChanged(Struct, frozen=True):
-    """Ask `Exchange.position` for the figures."""
-
-    account_id: int
-    product: str
-
-
-class AccountChanged(Struct, frozen=True):
-    """Balance or margin in use changed by an act (not by price): ask `Exchange.account`."""
-
-    account_id: int
-
-
-class AccountLocked(Struct, frozen=True):
-    account_id: int
-    locked: bool
-    position_locked: bool
-
-
-class StateChanged(Struct, frozen=True):
-    """`product` None: the platform (state open or maintenance)."""
-
-    product: str | None
-    state: str
-
-
-class LiquidationChanged(Struct, frozen=True):
-    account_id: int
-    state: Literal["liquidation_started", "liquidation_completed"]
-    maintenance_margin: Decimal
-    margin_balance: Decimal
-
-
-Event: TypeAlias = (
-    BookChanged | TickerChanged | PublicTradePrinted | OrderChanged | Filled | PositionChanged | AccountChanged
-    | AccountLocked | StateChanged | LiquidationChanged
-)  # fmt: skip
+    ladder: Ladder | None = None
+    keeps_book: bool = False
+    state: BookState | None = None  # the outside book's, when it has just changed

@@ -2,43 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import chain
-from pathlib import Path
 from time import perf_counter
 
 import msgspec
 
-from perpctl.errors import UsageError
 from perpctl.paper.core import Exchange
 from perpctl.paper.faults import FaultPlane
-from perpctl.paper.feed import ReplayFeed, SyntheticFeed
+from perpctl.paper.feed.choice import Feed, scaled
 from perpctl.paper.gateway.face import Gateway
-from perpctl.paper.gateway.outside import VENUE, OutsideFeed
 from perpctl.paper.gateway.session import GatewaySession, Host
 from perpctl.paper.keys import MAIN_ACCOUNT, Keys, MemoryKeys
 from perpctl.paper.products import GATEWAY_PRODUCTS, GATEWAY_RULES
 from perpctl.paper.state import KeptExchange, Record
-from perpctl.paper.types import Product, Tick
+from perpctl.paper.types import Tick
 from perpctl.paper.wire.reply import HttpReply
 
 USERNAME = "paper"
 MAX_SPEED = float("inf")
 SLICE_S = 0.02  # of processor time for market data before requests get a turn
-
-# (market ms, last prices) -> what follows; None when nothing is known yet
-FeedFrom = Callable[[int, dict[str, Decimal]], Iterator[Tick | None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Feed:
-    """Where the market comes from."""
-
-    ticks: FeedFrom
-    start_ms: int  # market time of a new exchange
-    is_live: bool = False  # market time is wall time, also after a pause
 
 
 @dataclass
@@ -165,7 +150,7 @@ class Venue:
         half = listed.tick
         size = Decimal(1000) * listed.min_amount
         tick = Tick(product, self.exchange.now, price - half, price + half, size, size, price, price)
-        self.exchange.on_tick(_on_grid(tick, listed.tick))
+        self.exchange.on_tick(scaled(tick, Decimal(1), listed.tick))
         self.gateway.publish()
         self.record.note_extra({"scale": {name: str(value) for name, value in self._scale.items()}})
 
@@ -173,18 +158,7 @@ class Venue:
         if tick.at_ms < self.exchange.now:  # a live market's clock is not quite ours
             tick = msgspec.structs.replace(tick, at_ms=self.exchange.now)
         scale = self._scale.get(tick.product)
-        if scale is None:
-            return tick
-        prints = tuple(msgspec.structs.replace(one, price=one.price * scale) for one in tick.prints)
-        moved = msgspec.structs.replace(
-            tick,
-            bid=tick.bid * scale,
-            ask=tick.ask * scale,
-            index=tick.index * scale,
-            mark=tick.mark * scale,
-            prints=prints,
-        )
-        return _on_grid(moved, self.exchange.product(tick.product).tick)
+        return tick if scale is None else scaled(tick, scale, self.exchange.product(tick.product).tick)
 
     def reset(self, wall_s: float) -> None:
         """Start anew: every account, order and fill is forgotten, keys stay."""
@@ -204,25 +178,6 @@ class Venue:
             session.lost()
         self.record.note_extra(self.gateway.memory())
         self.record.close(self.exchange)
-
-
-def _on_grid(tick: Tick, step: Decimal) -> Tick:
-    """The same tick with every price on the product's grid, and ask above bid."""
-
-    def grid(price: Decimal) -> Decimal:
-        return max(step, (price / step).to_integral_value() * step)
-
-    bid, ask = grid(tick.bid), grid(tick.ask)
-    prints = tuple(msgspec.structs.replace(one, price=grid(one.price)) for one in tick.prints)
-    cents = Decimal("0.01")
-    return msgspec.structs.replace(
-        tick,
-        bid=bid,
-        ask=max(ask, bid + step),
-        index=tick.index.quantize(cents),
-        mark=tick.mark.quantize(cents),
-        prints=prints,
-    )
 
 
 class MemoryVenue:
@@ -275,30 +230,3 @@ class MemoryVenue:
     def open(self, host: Host) -> GatewaySession:
         """A connection to one of the WebSocket hosts."""
         return self.gateway.open_session(host, self.wall_s)
-
-
-def feed_of(name: str, seed: int, wall_ms: int) -> Feed:
-    """The feed that synthetic, replay:FILE or venue names.
-
-    Raises UsageError for another word, FeedFileError for a file that cannot be played, VenueUnreachable.
-    """
-    kind, _, path = name.partition(":")
-    if kind == "synthetic" and not path:
-        return Feed(lambda now, prices: _synthetic(seed if now == wall_ms else seed + now, now, prices), wall_ms)
-    if kind == "replay" and path:
-        candles = ReplayFeed(Path(path), _product_of(Path(path)))
-        return Feed(lambda now, prices: (tick for tick in candles if tick.at_ms > now), candles.start_ms - 1)
-    if kind == "venue":
-        outside = OutsideFeed(GATEWAY_PRODUCTS, path or VENUE)
-        return Feed(lambda now, prices: iter(outside), wall_ms, is_live=True)
-    raise UsageError(f"the feed is synthetic, replay:FILE or venue, not {name!r}")
-
-
-def _synthetic(seed: int, now: int, prices: dict[str, Decimal]) -> Iterator[Tick]:
-    return iter(SyntheticFeed(seed, GATEWAY_PRODUCTS, now, prices=prices))
-
-
-def _product_of(path: Path) -> Product:
-    """The perpetual whose coin the file is named after; BTC when it names none."""
-    tradable = [product for product in GATEWAY_PRODUCTS if product.tradable]
-    return next((p for p in tradable if path.name.lower().startswith(p.base.lower())), tradable[0])

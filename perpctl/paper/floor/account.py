@@ -78,6 +78,7 @@ class Account(Struct):
     wallet: Decimal = ZERO
     day_margin: bool = False
     sweep: Sweep | None = None
+    provided: Decimal = ZERO  # of the running liquidation, taken over by liquidity providers: quote currency
 
     def size(self, product: str) -> Decimal:
         """The signed position, 0 without one."""

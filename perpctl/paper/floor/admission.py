@@ -4,8 +4,8 @@ from decimal import Decimal
 
 from perpctl.paper.floor.account import Account
 from perpctl.paper.floor.market import Market
-from perpctl.paper.floor.refusal import refusal
 from perpctl.paper.floor.venue import TRIGGER_TYPES, Venue
+from perpctl.paper.terms.refusal import refusal
 from perpctl.paper.types import Direction, NewOrder, Order, Rejected
 
 

@@ -68,10 +68,16 @@ class Book(Struct):
 
     def renew(self, tick: Tick) -> None:
         """Replace the outside ladder by that of the tick."""
+        if tick.keeps_book:
+            return
         self.seed = tick.at_ms
         self.change_id += 1
-        _renew_side(self.bids, tick.bid, tick.bid_amount)
-        _renew_side(self.asks, tick.ask, tick.ask_amount)
+        if tick.ladder is None:
+            _renew_side(self.bids, tick.bid, tick.bid_amount)
+            _renew_side(self.asks, tick.ask, tick.ask_amount)
+        else:
+            _show_side(self.bids, tick.ladder.bids)
+            _show_side(self.asks, tick.ladder.asks)
 
     def outside(self, side: Side) -> list[tuple[Decimal, Decimal]]:
         """The outside ladder of a side, made when first looked at: deterministic from the tick."""
@@ -258,6 +264,18 @@ def _renew_side(side: Side, best: Decimal, amount: Decimal) -> None:
             own.ahead = ZERO
         else:
             break
+
+
+def _show_side(side: Side, levels: tuple[Level, ...]) -> None:
+    """Take a side as it was seen. Where nobody is seen, nobody is ahead; beyond the last level nothing is known."""
+    side.levels = list(levels)
+    side.best, side.best_amount = levels[0] if levels else (ZERO, ZERO)
+    if not side.resting:
+        return
+    there = dict(levels)
+    for own in side.resting:
+        if not levels or not side.is_better(levels[-1][0], own.price):
+            own.ahead = min(own.ahead, there.get(own.price, ZERO))
 
 
 def _ladder(book: Book, side: Side) -> list[tuple[Decimal, Decimal]]:

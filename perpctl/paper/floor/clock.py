@@ -1,11 +1,12 @@
 """This file lets market time pass: funding hours, the daily settlement, the end of day orders."""
 
+from perpctl.paper.events import StateChanged
 from perpctl.paper.floor.account import Account
 from perpctl.paper.floor.ledger import settle_session, sweep
 from perpctl.paper.floor.market import DAY_MS, HOUR_MS
 from perpctl.paper.floor.orders import end
 from perpctl.paper.floor.venue import Venue
-from perpctl.paper.types import BookState, StateChanged
+from perpctl.paper.types import BookState
 
 
 def pass_time(venue: Venue, now: int) -> None:

@@ -5,8 +5,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from perpctl.paper.events import Filled, ForcedTransfer, PositionChanged
 from perpctl.paper.floor.account import (
     CENT,
+    MONEY,
     Account,
     Fee,
     Holding,
@@ -19,17 +21,9 @@ from perpctl.paper.floor.account import (
 )
 from perpctl.paper.floor.book import ZERO
 from perpctl.paper.floor.market import Market
-from perpctl.paper.floor.refusal import refusal
 from perpctl.paper.floor.venue import Venue
-from perpctl.paper.types import (
-    Filled,
-    LedgerRow,
-    Order,
-    PositionChanged,
-    PublicTrade,
-    SettlementRow,
-    Trade,
-)
+from perpctl.paper.terms.refusal import refusal
+from perpctl.paper.types import LedgerRow, Order, PublicTrade, SettlementRow, Trade
 
 
 def write_row(venue: Venue, account: Account, type: str, change: Decimal, **members: Any) -> LedgerRow:
@@ -69,7 +63,8 @@ def transfer(venue: Venue, source: Account, destination: Account, amount: Decima
         other = destination if account is source else source
         account.balance += change
         account.deposits += change
-        write_row(venue, account, "transfer", change, info=f"{other.username}")
+        other_members = {"other_account": other.account_id, "other_username": other.username}
+        write_row(venue, account, "transfer", change, **other_members)
         venue.account_changed(account)
 
 
@@ -181,6 +176,37 @@ def _trade(venue: Venue, order: Order, public: PublicTrade, parts: list[Part], l
         isolated=order.isolated,
         main_account_id=venue.accounts[order.account_id].main_id,
     )
+
+
+def force(venue: Venue, account: Account, market: Market, act: ForcedTransfer) -> None:
+    """Book a position's change that no order made, with its rows: the transfer, and what it costs."""
+    sign, role = (1 if act.direction == "buy" else -1), "destination" if act.taken else "source"
+    name = market.product.name
+    for part in book_fill(account, market, sign * act.amount, act.price, Fee(ZERO, ZERO)):
+        held = account.holdings[name]
+        members = {
+            "product": name,
+            "side": f"{part.side} {act.direction}",
+            "amount": part.amount,
+            "price": act.price,
+            "position": part.size_after,
+            "role": role,
+        }
+        figures = {
+            "interest_pl": part.funding,
+            "total_interest_pl": held.session_funding,
+            "session_rpl": held.session_realised + held.session_funding,
+        }
+        write_row(venue, account, f"{act.kind} transfer", ZERO, **members, **figures)
+        if act.commission:
+            share = (act.commission * part.amount / act.amount).quantize(MONEY)
+            account.fees += share
+            account.balance -= share
+            write_row(venue, account, f"{act.kind} commission", -share, **members, commission=share)
+    _track_holder(account, market)
+    venue.emit(act)
+    venue.emit(PositionChanged(account.account_id, name))
+    venue.account_changed(account)
 
 
 def _trade_row(venue: Venue, account: Account, market: Market, trade: Trade, part: Part) -> None:

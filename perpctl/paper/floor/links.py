@@ -5,12 +5,12 @@ from decimal import Decimal
 from msgspec.structs import replace
 
 from perpctl.paper.floor.account import Account
-from perpctl.paper.floor.admission import check_form, check_open, fires, missing
+from perpctl.paper.floor.admission import check_form, check_open, check_position_lock, fires, missing
 from perpctl.paper.floor.book import ZERO
 from perpctl.paper.floor.market import Market
-from perpctl.paper.floor.orders import end, execute, make_order, place, start_trailing
-from perpctl.paper.floor.refusal import refusal
+from perpctl.paper.floor.orders import arm, end, execute, make_order, place, start_trailing
 from perpctl.paper.floor.venue import TRIGGER_TYPES, Venue
+from perpctl.paper.terms.refusal import refusal
 from perpctl.paper.types import NewOrder, Order, OrderType, Rejected, Trade, TriggerRecord
 
 FIRED_TYPE: dict[str, OrderType] = {"stop_limit": "limit", "take_limit": "limit"}
@@ -46,10 +46,14 @@ def _fire(venue: Venue, order: Order) -> None:
         return
     fired = venue.close(replace(order, triggered=True), "triggered")
     follow_up(venue)  # its other goes before this one trades
+    made = _made_by(venue, fired, FIRED_TYPE.get(order.order_type, "market"))
+    for child_id in made.oto_order_ids:  # they wait for this one's fill now
+        venue.store(replace(venue.orders[child_id], primary_order_id=made.order_id))
     try:
-        made, _ = execute(venue, _made_by(venue, fired, FIRED_TYPE.get(order.order_type, "market")))
+        made, _ = execute(venue, made)
     except Rejected as refused:
         fired = venue.store(replace(fired, state="rejected"))
+        venue.follow(fired)
         account.trigger_history.append(TriggerRecord(venue.now, fired, None, f"rejected:{refused}"))
         return
     account.trigger_history.append(TriggerRecord(venue.now, fired, made.order_id, "triggered"))
@@ -90,7 +94,16 @@ def _made_by(venue: Venue, source: Order, type: OrderType) -> Order:
         origin=source.origin,
     )
     made = make_order(venue, venue.accounts[source.account_id], new)
-    return replace(made, triggered=True, trigger_order_id=source.order_id, oco_ref=source.oco_ref)
+    return replace(
+        made,
+        triggered=True,
+        trigger_order_id=source.order_id,
+        oco_ref=source.oco_ref,
+        linked_order_type=source.linked_order_type,
+        trigger_fill_condition=source.trigger_fill_condition,
+        oto_order_ids=source.oto_order_ids,
+        is_primary_otoco=source.is_primary_otoco,
+    )
 
 
 def place_linked(venue: Venue, account: Account, new: NewOrder) -> tuple[Order, list[Trade]]:
@@ -104,8 +117,9 @@ def place_linked(venue: Venue, account: Account, new: NewOrder) -> tuple[Order, 
         check_form(venue, market, each)
     if new.linked_order_type == "one_cancels_other":
         return _place_pair(venue, account, new, others[0])
-    if new.type in TRIGGER_TYPES:
-        raise refusal("unsupported_arg_combination")
+    waiting = sum(venue.orders[i].is_secondary_oto and venue.orders[i].state == "untriggered" for i in account.live)
+    if waiting + len(others) > venue.rules.max_secondaries:
+        raise refusal("no_more_oto_orders")
     return _place_primary(venue, account, new, others)
 
 
@@ -134,9 +148,11 @@ def _place_pair(venue: Venue, account: Account, new: NewOrder, other: NewOrder) 
 
 def _place_primary(venue: Venue, account: Account, new: NewOrder, others: list[NewOrder]) -> tuple[Order, list[Trade]]:
     primary = make_order(venue, account, new)
+    check_position_lock(account, primary)
     children = [_secondary(venue, account, other, primary) for other in others]
     ids = tuple(child.order_id for child in children)
-    placed, trades = execute(venue, replace(primary, oto_order_ids=ids, is_primary_otoco=len(ids) == 2))
+    primary = replace(primary, oto_order_ids=ids, is_primary_otoco=len(ids) == 2)
+    placed, trades = (arm(venue, primary), []) if new.type in TRIGGER_TYPES else execute(venue, primary)
     for child in children:
         venue.open(child)
     venue.follow(placed)
@@ -163,7 +179,8 @@ def follow_up(venue: Venue) -> None:
     """Let fills and ends act on the orders linked with them, until nothing is left to do."""
     while venue.follow_ups:
         order = venue.orders[venue.follow_ups.pop(0)]
-        for child_id in order.oto_order_ids:
+        # A trigger order that fired has handed its secondaries to the order it made.
+        for child_id in () if order.state == "triggered" else order.oto_order_ids:
             if venue.orders[child_id].is_live:
                 _act_on_secondary(venue, order, venue.orders[child_id])
         if order.oco_ref:

@@ -3,6 +3,7 @@
 from decimal import Decimal
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from perpctl.paper.floor.book import ZERO, Book
 from perpctl.paper.types import (
@@ -79,6 +80,7 @@ class Market(Struct):
     hour_bars: list[Bar] = []
     triggers: list[str] = []  # untriggered orders
     holders: list[int] = []  # accounts with a position
+    full_hours: Bar | None = None  # sums of the last day without the running hour, which `at_ms` names
 
     def take_prices(self, tick: Tick, rules: ExchangeRules) -> None:
         """Follow the outside market; funding up to now was accrued before."""
@@ -86,6 +88,8 @@ class Market(Struct):
             self.index, self.mark = tick.index, tick.mark
             if not rules.hourly_funding:
                 self.rate = funding_rate(tick.mark, tick.index, rules)
+        if not self.trades:
+            self.last = tick.bid or tick.mark
         self.book.renew(tick)
 
     def accrue(self, now: int, hourly: bool) -> None:
@@ -224,7 +228,7 @@ class Market(Struct):
     def ticker(self, open_interest: Decimal) -> TickerView:
         """The market at this moment; `open_interest` is ours, in base coin."""
         bid, ask = self.book.best_level(self.book.bids), self.book.best_level(self.book.asks)
-        day = [bar for bar in self.hour_bars[-25:] if bar.at_ms > self.at_ms - DAY_MS]
+        day = self._day()
         outside = OUTSIDE_INTEREST / self.product.start_price
         return TickerView(
             product=self.product.name,
@@ -244,12 +248,26 @@ class Market(Struct):
             current_funding=self.rate,
             funding_8h=self.funding_8h,
             interest_value=self.paid,
-            high=max((bar.high for bar in day), default=None),
-            low=min((bar.low for bar in day), default=None),
-            price_change=_percent(day[0].open, self.last) if day else None,
-            volume=sum((bar.volume for bar in day), ZERO),
-            volume_usd=sum((bar.cost for bar in day), ZERO),
+            high=day.high if day else None,
+            low=day.low if day else None,
+            price_change=_percent(day.open, self.last) if day else None,
+            volume=day.volume if day else ZERO,
+            volume_usd=day.cost if day else ZERO,
         )
+
+    def _day(self) -> Bar | None:
+        """The last 24 hours as one bar: full hours, and the running one. The full ones are summed once an hour."""
+        hour = self.at_ms // HOUR_MS * HOUR_MS
+        full = self.full_hours
+        if full is None or full.at_ms != hour:
+            full = self.full_hours = Bar(hour, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)
+            for bar in self.hour_bars[-25:]:
+                if self.at_ms - DAY_MS < bar.at_ms < hour:
+                    _merge(full, bar)
+        day = replace(full)
+        if self.hour_bars and self.hour_bars[-1].at_ms == hour:
+            _merge(day, self.hour_bars[-1])
+        return day if day.volume else None
 
 
 def new_market(product: Product, rules: ExchangeRules, now: int) -> Market:

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
+from perpctl.paper.events import PublicTradePrinted
 from perpctl.paper.floor.account import Account, shortfall
 from perpctl.paper.floor.admission import (
     check_amount,
@@ -18,18 +19,9 @@ from perpctl.paper.floor.admission import (
 from perpctl.paper.floor.book import ZERO, Resting
 from perpctl.paper.floor.ledger import cover, fill
 from perpctl.paper.floor.market import Market
-from perpctl.paper.floor.refusal import refusal
 from perpctl.paper.floor.venue import TRIGGER_TYPES, Venue
-from perpctl.paper.types import (
-    Edit,
-    NewOrder,
-    Order,
-    PublicTrade,
-    PublicTradePrinted,
-    Rejected,
-    Trade,
-    TriggerRecord,
-)
+from perpctl.paper.terms.refusal import refusal
+from perpctl.paper.types import Edit, NewOrder, Order, PublicTrade, Rejected, Trade, TriggerRecord
 
 AT_ONCE = ("immediate_or_cancel", "fill_or_kill")
 

@@ -6,8 +6,8 @@ from perpctl.paper.floor.account import Account, account_view, fee_of, initial_m
 from perpctl.paper.floor.admission import check_form, check_open
 from perpctl.paper.floor.book import ZERO
 from perpctl.paper.floor.ledger import settle_session, transfer
-from perpctl.paper.floor.refusal import refusal
 from perpctl.paper.floor.venue import Venue
+from perpctl.paper.terms.refusal import refusal
 from perpctl.paper.types import NewOrder
 
 

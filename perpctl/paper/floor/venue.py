@@ -8,19 +8,11 @@ from uuid import UUID
 from msgspec import Struct
 from msgspec.structs import replace
 
+from perpctl.paper.events import AccountChanged, BookChanged, Event, OrderChanged
 from perpctl.paper.floor.account import Account
 from perpctl.paper.floor.market import Market
-from perpctl.paper.floor.refusal import refusal
-from perpctl.paper.types import (
-    AccountChanged,
-    BookChanged,
-    Event,
-    ExchangeRules,
-    NewOrder,
-    Order,
-    OrderChanged,
-    OrderState,
-)
+from perpctl.paper.terms.refusal import refusal
+from perpctl.paper.types import ExchangeRules, NewOrder, Order, OrderState
 
 TRIGGER_TYPES = ("stop_limit", "stop_market", "take_limit", "take_market", "trailing_stop")
 

@@ -180,7 +180,7 @@ def get_transaction_log(call: Call) -> Any:
         if entry.currency == currency
         and within(entry.at_ms, start, end)
         and within(entry.id, None, before)
-        and (not query or query in f"{entry.type} {entry.side} {entry.product} {entry.info}".lower())
+        and (not query or query in f"{entry.type} {entry.side} {entry.product} {entry.other_username}".lower())
     ]
     more = found[count].id if len(found) > count else None
     return {"logs": [rows.transaction(entry) for entry in found[:count]], "continuation": more}

@@ -8,21 +8,22 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
 from typing import Any, Protocol
 
 from perpctl.paper.core import Exchange
-from perpctl.paper.gateway import rows
-from perpctl.paper.types import (
+from perpctl.paper.events import (
     AccountChanged,
     AccountLocked,
     BookChanged,
     Event,
     Filled,
+    ForcedTransfer,
     LiquidationChanged,
     OrderChanged,
     PositionChanged,
     PublicTradePrinted,
     StateChanged,
     TickerChanged,
-    TickerView,
 )
+from perpctl.paper.gateway import rows
+from perpctl.paper.types import TickerView
 
 INTERVALS = {"raw": 0.0, "100ms": 0.1, "agg2": 1.0}
 _WHOLE_BOOK = 10_000
@@ -356,6 +357,8 @@ class Warnings:
                 "timestamp": self.exchange.now,
             }
             self._rows.append(row)
+        elif isinstance(event, ForcedTransfer) and event.account_id in slots:
+            self._rows.append(rows.forced(event, self.exchange.rules.currency, self.exchange.now))
 
     def take(self) -> list[Any]:
         found, self._rows = self._rows, []

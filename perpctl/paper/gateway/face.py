@@ -12,13 +12,14 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from perpctl.paper.core import Exchange
+from perpctl.paper.events import Event
 from perpctl.paper.faults import FaultPlane, Verdict
 from perpctl.paper.gateway import account, orders, public, reads, rpc
 from perpctl.paper.gateway.access import HTTP_LIFE_S, Credits, Grant, TokenStore, pool_of, require_scope
 from perpctl.paper.gateway.rpc import Params, Request, RpcError
 from perpctl.paper.gateway.session import SESSION_METHODS, GatewaySession, Host
 from perpctl.paper.keys import Keys
-from perpctl.paper.types import Event, Rejected
+from perpctl.paper.types import Rejected
 from perpctl.paper.wire.reply import Forgetful, HttpReply, Keeper
 
 RPC_PATH = "/api/v2"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from perpctl.paper.events import ForcedTransfer
 from perpctl.paper.types import (
     AccountView,
     BookView,
@@ -375,6 +376,7 @@ def owner(view: AccountView) -> Row:
 
 def transaction(item: LedgerRow) -> Row:
     """A row of the transaction log. Members of a kind that a row has no use for are null, as in the docs."""
+    is_forced = item.role in ("source", "destination")
     row: Row = {
         "id": item.id,
         "user_seq": item.user_seq,
@@ -388,7 +390,7 @@ def transaction(item: LedgerRow) -> Row:
         "balance": money(item.balance),
         "equity": money(item.equity),
         "commission": None if item.type == "settlement" else money(item.commission),
-        "info": item.info,
+        "info": _info(item),
         "instrument_name": item.product,
         "side": item.side or "-",
         "price": item.price,
@@ -403,14 +405,44 @@ def transaction(item: LedgerRow) -> Row:
         "mark_price": item.mark_price,
         "index_price": item.index_price,
         "settlement_price": item.settlement_price,
-        "user_role": item.role,
-        "fee_role": item.role,
+        "role" if is_forced else "user_role": item.role,
+        "fee_role": None if is_forced else item.role,
         "profit_as_cashflow": False if item.type == "trade" else None,
         "session_rpl": None if item.session_rpl is None else money(item.session_rpl),
         "session_upl": None if item.session_upl is None else money(item.session_upl),
         "total_interest_pl": None if item.total_interest_pl is None else money(item.total_interest_pl),
     }
     return {**row, **_present(extra)}
+
+
+def _info(item: LedgerRow) -> Row | str | None:
+    """What a row of that type says beside its members: an object, a text or nothing, as in the docs."""
+    if item.type == "trade":
+        return "Source: api"
+    if item.type == "settlement":
+        return {"settlement_price": item.settlement_price, "floating_pl": item.session_upl and money(item.session_upl)}
+    if item.type == "transfer":
+        return {
+            "transfer_type": "subaccount",
+            "other_user_id": item.other_account,
+            "other_user": item.other_username,
+        }
+    return {"deposit_type": "wallet"} if item.type == "deposit" else None
+
+
+def forced(item: ForcedTransfer, currency: str, at_ms: int) -> Row:
+    """A forced transfer as the liquidation channels tell it."""
+    return {
+        "state": f"{item.kind.lower()}_transfer{'_received' if item.taken else ''}",
+        "user_id": item.account_id,
+        "instrument_name": item.product,
+        "direction": item.direction,
+        "amount": item.amount,
+        "price": item.price,
+        "currency": currency.lower(),
+        "commission": money(item.commission),
+        "timestamp": at_ms,
+    }
 
 
 def settlement(item: SettlementRow) -> Row:

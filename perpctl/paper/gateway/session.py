@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from perpctl.paper.events import Event
 from perpctl.paper.faults import Verdict
 from perpctl.paper.gateway import public, rpc
 from perpctl.paper.gateway.access import SOCKET_LIFE_S, Grant, pool_of, require_scope
 from perpctl.paper.gateway.channels import Stream, open_stream
 from perpctl.paper.gateway.rpc import Request, RpcError, invalid
-from perpctl.paper.types import Event
 from perpctl.paper.wire.reply import Close, Frame, Out
 
 if TYPE_CHECKING:

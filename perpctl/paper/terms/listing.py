@@ -75,6 +75,11 @@ class ExchangeRules(Struct, frozen=True):
     max_slots: int
     max_triggers: int
     liquidation_share: Decimal  # of a position, closed by each liquidation order
+    provider_notional: Decimal = ZERO  # what liquidity providers take over of a liquidation, in quote currency
+    provider_spread: Decimal = ZERO  # away from the mark, to their favour
+    transfer_fee: Decimal = ZERO  # of a forced transfer's value, paid by the liquidated side
+    counterparty_fee: Decimal = ZERO  # of an auto-deleveraging's value, paid by who has to take part in it
+    max_secondaries: int = 100  # orders waiting for their primary
     calendar: Calendar | None = None  # hours and margin windows; its bookings stand in for settlement_minute
     hourly_funding: bool = False  # a payment at each full hour for the position held then, not accrual by the moment
     stable_ids: bool = False  # order ids are UUIDs, and a trigger order keeps its own when it fires

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from perpctl.paper.types import Event
+from perpctl.paper.events import Event
 
 
 @dataclass(frozen=True, slots=True)

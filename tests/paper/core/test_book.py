@@ -2,9 +2,10 @@
 
 from decimal import Decimal
 
+from perpctl.paper.events import BookChanged, PublicTradePrinted
 from perpctl.paper.floor.book import delta
 from perpctl.paper.products import BTC
-from perpctl.paper.types import BookChanged, BookView, Print, PublicTradePrinted
+from perpctl.paper.types import BookView, Print
 from tests.paper.core.conftest import Floor
 
 D = Decimal

@@ -3,9 +3,9 @@
 from decimal import Decimal
 
 from perpctl.paper.core import Exchange
+from perpctl.paper.events import StateChanged
 from perpctl.paper.floor.market import funding_rate
 from perpctl.paper.products import BTC, GATEWAY_RULES
-from perpctl.paper.types import StateChanged
 from tests.paper.core.conftest import START_MS, Floor, refused
 
 D = Decimal

@@ -2,8 +2,8 @@
 
 from decimal import Decimal
 
+from perpctl.paper.events import LiquidationChanged
 from perpctl.paper.products import BTC
-from perpctl.paper.types import LiquidationChanged
 from tests.paper.core.conftest import Floor, refused
 
 D = Decimal

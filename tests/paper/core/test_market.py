@@ -48,4 +48,20 @@ def test_trade_sequence_has_no_gap_and_ticks_have_a_direction(floor: Floor) -> N
         traded(floor, price, "1", 1000)
     trades = floor.exchange.public_trades(BTC.name)
     assert [t.trade_seq for t in trades] == list(range(trades[0].trade_seq, trades[0].trade_seq + 5))
-    assert [t.tick_direction for t in trades] == [0, 0, 1, 2, 3]
+    assert [t.tick_direction for t in trades] == [1, 0, 1, 2, 3]  # the first has none before it to compare with
+
+
+def test_before_the_first_trade_the_last_price_is_the_market_s_not_the_list_s(floor: Floor) -> None:
+    floor.tick("83000.5")
+    assert floor.exchange.ticker(BTC.name).last_price == D("83000.5")
+
+
+def test_the_day_s_figures_forget_what_is_older_than_24_hours(floor: Floor) -> None:
+    traded(floor, "90000", "7", 1000)
+    for _ in range(30):
+        traded(floor, "84000", "1", 60 * MINUTE)
+    ticker = floor.exchange.ticker(BTC.name)
+    assert (ticker.high, ticker.volume, ticker.price_change) == (D(84000), D(24), 0)
+    floor.exchange.advance(floor.now + 25 * 60 * MINUTE)
+    assert floor.exchange.ticker(BTC.name).volume == 0
+    assert floor.exchange.ticker(BTC.name).high is None

@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from perpctl.paper.core import Exchange
+from perpctl.paper.events import BookChanged, Event, Filled, OrderChanged
 from perpctl.paper.products import BTC, ETH, GATEWAY_PRODUCTS, GATEWAY_RULES
-from perpctl.paper.types import BookChanged, Edit, Event, Filled, NewOrder, OrderChanged, Print, Rejected, Tick
+from perpctl.paper.types import Edit, NewOrder, Print, Rejected, Tick
 from tests.paper.core.conftest import START_MS
 
 D = Decimal

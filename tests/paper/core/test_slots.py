@@ -63,8 +63,10 @@ def test_a_slot_is_liquidated_alone(floor: Floor) -> None:
     floor.buy("0.5", isolated=True, allocated_margin="1000")
     floor.buy("0.1")
     for _ in range(30):
-        floor.tick("82500")
+        floor.tick("82000")
     assert [position.size for position in floor.exchange.positions(7, include_isolated=True)] == [D("0.1"), 0]
+    (slot,) = floor.exchange.slot_ids(7)
+    assert {"LSP transfer", "LSP commission", "trade"} <= {row.type for row in floor.exchange.ledger(slot)}
     assert not floor.exchange.account(7).liquidating
     floor.check()
 

@@ -2,8 +2,10 @@
 
 from decimal import Decimal
 
-from perpctl.paper.core import Placed
-from perpctl.paper.products import BTC
+from msgspec.structs import replace
+
+from perpctl.paper.core import Exchange, Placed
+from perpctl.paper.products import BTC, GATEWAY_PRODUCTS
 from perpctl.paper.types import Edit, NewOrder, Order, Print
 from tests.paper.core.conftest import Floor, refused
 
@@ -203,3 +205,58 @@ def test_incremental_releases_as_much_as_was_filled(floor: Floor) -> None:
     assert sum(order.amount for order in stops) == D("0.8")
     assert all(not order.order_id.startswith("OTO-") for order in floor.exchange.open_orders(7))
     floor.check()
+
+
+def stop_entry(floor: Floor, amount: str = "0.8") -> Placed:
+    """A breakout with both exits: nothing happens before its own trigger fires."""
+    return floor.buy(
+        amount,
+        type="stop_market",
+        trigger="mark_price",
+        trigger_price="84100",
+        linked_order_type="one_triggers_one_cancels_other",
+        otoco=(child("limit", "84900"), child("stop_market", trigger_price="83500")),
+    )
+
+
+def test_a_primary_that_is_a_trigger_hands_its_exits_to_the_order_it_makes(floor: Floor) -> None:
+    placed = stop_entry(floor)
+    assert placed.order.state == "untriggered"
+    floor.tick("84110", amounts=("5", "5"))
+    fired = floor.order(placed)
+    assert (fired.state, floor.size()) == ("triggered", D("0.8"))
+    exits = live(floor)
+    assert set(exits) == {"limit", "stop_market"}
+    (made,) = [o for o in floor.exchange.orders(7) if o.trigger_order_id == fired.order_id]
+    assert {order.primary_order_id for order in exits.values()} == {made.order_id}
+    floor.tick("83400", amounts=("5", "5"))
+    assert floor.size() == 0
+    assert live(floor) == {}
+    floor.check()
+
+
+def test_exits_of_a_trigger_primary_die_with_it_before_it_fires(floor: Floor) -> None:
+    placed = stop_entry(floor)
+    floor.exchange.cancel(7, placed.order.order_id, floor.now)
+    assert live(floor) == {}
+    ended = floor.exchange.order(7, placed.order.oto_order_ids[0])
+    assert ended.cancel_reason == "oto_primary_closed"
+
+
+def test_exits_of_a_trigger_primary_die_with_the_order_it_makes(floor: Floor) -> None:
+    placed = stop_entry(floor, amount="0.1")
+    floor.exchange.deposit(7, D(-99_990), floor.now)
+    floor.tick("84110")
+    assert floor.order(placed).state == "rejected"
+    assert floor.size() == 0
+    assert live(floor) == {}
+
+
+def test_secondaries_have_a_limit(floor: Floor) -> None:
+    rules = replace(floor.exchange.rules, max_secondaries=3)
+    floor.exchange = Exchange(GATEWAY_PRODUCTS, rules, floor.now)
+    floor.exchange.open_account(7, "desk", floor.now)
+    floor.tick("84000")
+    bracket(floor, "first_hit", "0.1")
+    assert refused(lambda: bracket(floor, "first_hit", "0.1")) == 13901
+    assert len(floor.exchange.open_orders(7)) == 3

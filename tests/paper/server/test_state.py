@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from perpctl.errors import HeldByAnother
-from perpctl.paper.feed import SyntheticFeed
+from perpctl.paper.feed.synthetic import SyntheticFeed
 from perpctl.paper.gateway.access import Grant
 from perpctl.paper.gateway.rpc import Params, Request, RpcError
 from perpctl.paper.keys import MAIN_ACCOUNT, MemoryKeys

@@ -15,7 +15,7 @@ CODES = {
     "not_open_order": 11044, "unsupported_arg_combination": 11047, "system_maintenance": 11051,
     "post_only_reject": 11054, "post_only_not_allowed": 11055, "account_locked": 11098,
     "too_many_subaccounts": 12001, "transfer_not_allowed": 12100, "user_not_found": 13007,
-    "timed_out": 13888,
+    "timed_out": 13888, "no_more_oto_orders": 13901,
     "insufficient_isolated_margin": 14033, "insufficient_cleared_balance": 14034, "invalid_params": -32602,
 }  # fmt: skip
 

@@ -9,7 +9,8 @@ import pytest
 
 from perpctl.errors import FeedFileError
 from perpctl.paper.core import Exchange
-from perpctl.paper.feed import HEADER, ReplayFeed, SyntheticFeed
+from perpctl.paper.feed.candles import HEADER, ReplayFeed
+from perpctl.paper.feed.synthetic import SyntheticFeed
 from perpctl.paper.products import BTC, GATEWAY_PRODUCTS, GATEWAY_RULES
 from perpctl.paper.types import Tick
 

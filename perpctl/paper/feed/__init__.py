@@ -1,0 +1,1 @@
+"""Where the outside market comes from."""
