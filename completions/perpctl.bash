@@ -15,9 +15,10 @@ _perpctl_after() {
         'positions close') echo '--slot --market --max-slippage --profile -p --output -o --format --dry-run --yes --reason' ;;
         'positions reduce') echo '--by --to --slot --market --max-slippage --profile -p --output -o --format --dry-run --yes --reason' ;;
         'positions close-all') echo '--market --max-slippage --profile -p --output -o --format --dry-run --yes --reason' ;;
-        'orders') echo 'list trace --profile -p --output -o --format --watch' ;;
+        'orders') echo 'list trace adopt --profile -p --output -o --format --watch' ;;
         'orders list') echo '--profile -p --output -o --format --watch' ;;
         'orders trace') echo '--profile -p --output -o --format --watch' ;;
+        'orders adopt') echo '--profile -p --output -o --format --dry-run --yes --reason' ;;
         'fills') echo 'list --hours --profile -p --output -o --format --watch' ;;
         'fills list') echo '--hours --profile -p --output -o --format --watch' ;;
         'stops') echo 'list verify place --profile -p --output -o --format --watch' ;;
@@ -77,7 +78,7 @@ _perpctl() {
         case "$word" in
             --abandon|--account|--algorithm|--as|--backup-key-file|--body|--by|--ca-file|--count|--days|--depth|--duration|--feed|--finish|--format|--hours|--http|--id|--idle-exit|--key-file|--kill-key-file|--kill-scope|--max-slippage|--method|--mode|--out|--output|--permissions|--plan|--port|--profile|--reason|--risk-level|--scope|--seconds|--seed|--slot|--source|--speed|--status|--strategy|--streams|--symbols|--timeout|--to|--watch|--ws|-o|-p) ((i++)) ;;
             -*) ;;
-            *) case "${at:+$at }$word" in 'kill'|'cancel-all'|'reduce-only'|'disable'|'resume'|'status'|'whoami'|'positions'|'positions list'|'positions explain'|'positions close'|'positions reduce'|'positions close-all'|'orders'|'orders list'|'orders trace'|'fills'|'fills list'|'stops'|'stops list'|'stops verify'|'stops place'|'account'|'account show'|'account pin'|'market'|'market status'|'market list'|'market book'|'funding'|'funding overview'|'funding rates'|'funding history'|'funding schedule'|'health'|'preflight'|'run'|'wait'|'wait flat'|'verify'|'verify startup'|'verify no-orders'|'verify sync'|'reconcile'|'state'|'state save'|'config'|'config show'|'config validate'|'config init'|'auth'|'auth test'|'auth expiry'|'auth refresh'|'ws'|'ws test'|'paper'|'paper status'|'paper serve'|'paper key'|'paper reset'|'paper price'|'paper fault'|'completion'|'completion show'|'enable') at="${at:+$at }$word" ;; esac ;;
+            *) case "${at:+$at }$word" in 'kill'|'cancel-all'|'reduce-only'|'disable'|'resume'|'status'|'whoami'|'positions'|'positions list'|'positions explain'|'positions close'|'positions reduce'|'positions close-all'|'orders'|'orders list'|'orders trace'|'orders adopt'|'fills'|'fills list'|'stops'|'stops list'|'stops verify'|'stops place'|'account'|'account show'|'account pin'|'market'|'market status'|'market list'|'market book'|'funding'|'funding overview'|'funding rates'|'funding history'|'funding schedule'|'health'|'preflight'|'run'|'wait'|'wait flat'|'verify'|'verify startup'|'verify no-orders'|'verify sync'|'reconcile'|'state'|'state save'|'config'|'config show'|'config validate'|'config init'|'auth'|'auth test'|'auth expiry'|'auth refresh'|'ws'|'ws test'|'paper'|'paper status'|'paper serve'|'paper key'|'paper reset'|'paper price'|'paper fault'|'completion'|'completion show'|'enable') at="${at:+$at }$word" ;; esac ;;
         esac
     done
     case "$prev" in

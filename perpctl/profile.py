@@ -71,6 +71,10 @@ class Profile:
     debug_websocket: bool = False
     rate_limit_backoff: str = "exponential"  # with full jitter; there is no other
     initial_retry_delay_s: float | None = None  # the longest first wait of a repeated read; None: by its class
+    foreign: str = "count"  # orders and positions that are not ours: "count" | "halt" | "ignore"
+    foreign_products: tuple[str, ...] = ()  # with "ignore": what others trade in this account
+    isolated_products: tuple[str, ...] = ()  # where isolated margin may be used
+    unattended_kill: bool = False  # whether the bot may start a kill when nobody is there
 
     @property
     def watch_floor_s(self) -> float:

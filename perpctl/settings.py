@@ -44,6 +44,7 @@ WITHOUT_EFFECT = {
 }
 _OF_THE_PROFILE_ALONE = {"env", "venue", "account", "endpoints", "exchange_command"}
 _CREDENTIALS = {"key_file", "key_name", "backup_key_file", "kill_key_file"}
+_LISTS = {"currencies", "symbols", "extra_latches", "foreign_products", "isolated_products"}
 _UNITS = {"usd", "pct", "bp", "s", "ms", "min", "equity", "port"}
 
 
@@ -88,6 +89,10 @@ class Settings(BaseSettings):
     symbols: tuple[str, ...] = ("BTC-PERP",)
     risk_level: Literal["conservative", "moderate", "aggressive"] | None = None
     limits: dict[str, str | int | Decimal] = Field(default_factory=dict)
+    foreign: Literal["count", "halt", "ignore"] = "count"
+    foreign_products: tuple[str, ...] = ()
+    isolated_products: tuple[str, ...] = ()
+    unattended_kill: bool = False
     trading_disabled_file: Path = Path("/tmp/TRADING_DISABLED")  # noqa: S108  the runbook's own path
     extra_latches: tuple[Path, ...] = ()
     bot_unit: str | None = None
@@ -148,6 +153,7 @@ def validate(name: str) -> Loaded:
     settings = _validated(found, origins)
     _limits(settings, origins)
     _kill(settings, origins)
+    _foreign(settings, origins)
     return Loaded(_profile(name, settings), origins)
 
 
@@ -184,7 +190,7 @@ def _variables(live: bool) -> Layer:
             raise _broken(f"{variable}: {key} is set in the profile's own table, not by a variable")
         if key in _CREDENTIALS and not live:
             continue
-        listed = key in ("currencies", "symbols", "extra_latches")
+        listed = key in _LISTS
         values[key] = text.split(",") if listed else text
         origins[key] = f"${variable}"
     return Layer(values, origins)
@@ -243,6 +249,17 @@ def _kill(settings: Settings, origins: Mapping[str, str]) -> None:
         if (held := getattr(settings.kill, key)) < least:
             place = origins.get(f"kill.{key}") or origins.get("kill", "settings")
             raise _broken(f"{place}: kill.{key} = {held:g} s is too short with live money", f"at least {least:g} s")
+
+
+def _foreign(settings: Settings, origins: Mapping[str, str]) -> None:
+    """What is ignored is named, and is nothing that we trade: one net position has no owner."""
+    place = origins.get("foreign_products") or origins.get("foreign", "settings")
+    if settings.foreign == "ignore" and not settings.foreign_products:
+        raise _broken(f'{place}: foreign = "ignore" needs foreign_products, the list of what others trade')
+    if settings.foreign != "ignore" and settings.foreign_products:
+        raise _broken(f'{place}: foreign_products goes with foreign = "ignore"')
+    if both := sorted(set(settings.foreign_products) & set(settings.symbols)):
+        raise _broken(f"{place}: {', '.join(both)} is traded by this profile and cannot be ignored")
 
 
 def _profile(name: str, settings: Settings) -> Profile:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from perpctl.commands.surface import Ask, Commands
+from perpctl.commands.surface import Ask, CarryOut, Commands
 
 app = Commands("What works at the venue, and what became of an order.", default="list")
 
@@ -25,3 +25,11 @@ def trace(order: Annotated[str, typer.Argument(metavar="ID", help="The venue's o
     from perpctl.questions import trace
 
     return lambda desk: trace.order(desk, order)
+
+
+@app.carry_out("adopt")
+def adopt(order: Annotated[str, typer.Argument(metavar="ID", help="The venue's order id.")]) -> CarryOut:
+    """Answer for an order, or its fills, that our journal does not know: the bot goes on, and it still counts."""
+    from perpctl.procedures import reconciling
+
+    return lambda desk: reconciling.adopted(desk, order)

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 from perpctl.engine import events as e
 from perpctl.engine.state.day import RiskDay
 from perpctl.engine.state.guard import Guard
-from perpctl.engine.state.losses import watch_losses
 from perpctl.engine.state.market_clock import MarketClock
 from perpctl.engine.state.product import Product
 from perpctl.engine.state.truth import compare, take_over
 from perpctl.engine.state.wishes import cancel_unwanted, messages_in, place_waiting, view_of
 from perpctl.engine.state.working import Orders, Stage, Working
+from perpctl.engine.watch.alarms import USER_SILENT, Alarm, clear_alarm, raise_alarm
+from perpctl.engine.watch.losses import watch_losses
+from perpctl.engine.watch.pace import watch_answers, watch_executions
+from perpctl.engine.watch.strangers import (
+    ForeignRule,
+    Strangers,
+    leave_order,
+    meet_fill,
+    meet_order,
+    owner_found,
+    watch_strangers,
+)
 from perpctl.exchange import port
 from perpctl.model.day import day_start_ms
 from perpctl.model.fill import Fill
@@ -42,6 +53,8 @@ class Rules:
 
     limits: Limits
     user_silent_s: float | None = 5.0
+    foreign: ForeignRule = field(default_factory=ForeignRule)
+    unattended_kill: bool = False
 
 
 class Core:
@@ -77,7 +90,9 @@ class Core:
             limits.stop_distance_pct, float(limits.stop_missing_s), limits.price_collar_pct, new_identity
         )
         self.asked: list[e.Effect] = []  # by the event at hand
-        self._breached: set[str] = set()
+        self.alarms: dict[str, Alarm] = {}  # that stand, by name
+        self.strangers = Strangers()
+        self._holds_risk = False  # the mode in force was asked for as one that never ends by itself
         self._steps: dict[type, Callable[[Any], None]] = {
             port.QuoteSeen: self._quote_seen,
             port.BookSeen: self._book_seen,
@@ -95,6 +110,7 @@ class Core:
             e.AccountRead: self._account_read,
             e.SpecificationRead: self._specification_read,
             e.Ticked: self._ticked,
+            e.OwnerFound: lambda event: owner_found(self, event),
             e.Reconciled: self._reconciled,
             e.ReconcileFailed: self._reconcile_failed,
         }
@@ -182,7 +198,7 @@ class Core:
         self.orders.drop(event.identity)
         self.note("VENUE NO", working.request.product_id, f"{outcome.reason} ({outcome.code})")
         if outcome.code in LOCKED:
-            self._enter_mode(Mode.HALTED, f"the venue locked the account: {outcome.reason}", risk=True)
+            raise_alarm(self, Alarm("locked", 4, f"the venue locked the account: {outcome.reason}", Mode.HALTED))
         self._refused(working)
 
     def _confirmed(self, outcome: port.Confirmed) -> None:
@@ -208,7 +224,7 @@ class Core:
             return
         self.note("REFUSED", working.request.product_id, f"{event.control}: {event.reason}")
         if event.control in HALTING:
-            self._enter_mode(Mode.HALTED, f"gate: {event.reason}", risk=True)
+            raise_alarm(self, Alarm(event.control, 3, f"gate: {event.reason}", Mode.HALTED))
         product = self.products[working.request.product_id]
         if working.is_stop and working.request.size != abs(product.position):
             self.look_after(product)  # the position moved on between wish and gate: at once, in its new size
@@ -257,19 +273,18 @@ class Core:
     def unexpected(self, order: Order) -> None:
         """An order that we do not follow: over, thought gone, or not ours."""
         if order.status.is_terminal:
-            self.orders.foreign.pop(order.order_id, None)
+            leave_order(self, order)
         elif order.identity in self.orders.finished:
             self._returned(order)
         else:
-            if order.order_id not in self.orders.foreign:
-                self.note("FOREIGN", order.product_id, f"order {order.order_id} is not this bot's: counted")
-            self.orders.foreign[order.order_id] = order
+            meet_order(self, order)
 
     def _returned(self, order: Order) -> None:
         """What was seen to end is only old news; what was merely thought gone is cancelled on sight."""
         if self.orders.finished[order.identity or ""]:
             return
-        self.note("ALERT", order.product_id, f"order {order.order_id} was thought gone and is live: cancelled")
+        text = f"order {order.order_id} was thought gone and is live: cancelled"
+        self.asked.append(e.Alert(3, "order returned", text, order.product_id))
         cancel = e.CancelStop if order.is_trigger else e.CancelEntry
         self.asked.append(cancel(order, "was thought gone"))
 
@@ -281,16 +296,11 @@ class Core:
         product.changed_at = self.now
         self.activity.executed(fill)
         if self.orders.count(fill.identity, fill.size, self.now) is None and not self.is_ours(fill.identity):
-            self._stranger_filled(fill)
+            meet_fill(self, fill)
         if change.trip is not None and change.trip < 0:
             self.activity.round_trip_lost(fill.at_ms)
+        watch_executions(self, fill.product_id)
         self.look_after(product)
-
-    def _stranger_filled(self, fill: Fill) -> None:
-        self.note("FOREIGN", fill.product_id, f"fill {fill.trade_id} of {fill.size} is not ours: counted")
-        if fill.liquidation:
-            self._enter_mode(Mode.HALTED, "the venue liquidated a position", risk=True)
-        self.asked.append(e.Reconcile("a fill that is not ours"))
 
     def _position_seen(self, position: Position) -> None:
         self.user_heard = self.now
@@ -336,9 +346,12 @@ class Core:
     def _ticked(self, event: e.Ticked) -> None:
         silent = self.rules.user_silent_s
         if silent is not None and self.now - self.user_heard > silent:
-            self.breach("user silent", Mode.REDUCE_ONLY, f"gate: user channel silent for {silent:g} s", risk=False)
+            reason = f"gate: user channel silent for {silent:g} s"
+            raise_alarm(self, Alarm(USER_SILENT, 3, reason, Mode.REDUCE_ONLY, risk=False))
         else:
-            self._heal("user silent")
+            clear_alarm(self, USER_SILENT)
+        watch_answers(self, event)
+        watch_strangers(self)
         for working in tuple(self.orders.ours.values()):
             self._chase(working)
         for product in self.products.values():
@@ -365,10 +378,17 @@ class Core:
         self.mode, self.mode_why, self.mode_since = event.mode, event.why, self.now
         self.note("MODE", None, f"{event.mode.value}: {event.why}")
         if event.mode is Mode.NORMAL:
-            self._breached.clear()
+            self._go_on()
             return
         self._clear(f"mode is {event.mode.value}")
         self.asked.append(e.ReadBackEntries(f"mode is {event.mode.value}"))
+
+    def _go_on(self) -> None:
+        """Back to normal: every line is watched anew, and what a human has answered for is not counted again."""
+        self._holds_risk = False
+        if any(alarm.mode is Mode.HALTED for alarm in self.alarms.values()):
+            self.activity.went_on()
+        self.alarms.clear()
 
     def _clear(self, reason: str) -> None:
         """Cancel every entry; those on their way are cancelled when they arrive."""
@@ -391,23 +411,12 @@ class Core:
             self._keep(product, self.guard.close(product, self.orders, now, reason))
         return self._taken()
 
-    def _enter_mode(self, mode: Mode, reason: str, *, risk: bool) -> None:
-        if self.mode is not mode and self.mode is not Mode.HALTED:
+    def enter_mode(self, mode: Mode, reason: str, *, risk: bool) -> None:
+        """Ask for a stricter mode, or for the same one to hold until a human ends it."""
+        stricter = self.mode is not mode and self.mode is not Mode.HALTED
+        if stricter or (self.mode is mode and risk and not self._holds_risk):
+            self._holds_risk = risk
             self.asked.append(e.EnterMode(mode, reason, risk))
-
-    def breach(self, name: str, mode: Mode | None, reason: str, *, risk: bool) -> None:
-        """Act once when a line is crossed, not at every look; without a mode it is only told."""
-        if name in self._breached:
-            return
-        self._breached.add(name)
-        self.note("ALERT", None, reason)
-        if mode is not None:
-            self._enter_mode(mode, reason, risk=risk)
-
-    def _heal(self, name: str) -> None:
-        if name in self._breached:
-            self._breached.discard(name)
-            self.asked.append(e.LeaveMode(name))
 
     def _account_read(self, event: e.AccountRead) -> None:
         if self.day.read(event.account, self.worth(worse=False), self.now):
@@ -420,7 +429,8 @@ class Core:
         if product is None or product.spec_changed or not product.rounds_otherwise(event.instrument):
             return
         product.spec_changed, product.waiting = True, ()
-        self.note("ALERT", product.product_id, "tick, size step or minimum changed: no entries until a new start")
+        text = "tick, size step or minimum changed: no entries until a new start"
+        self.asked.append(e.Alert(3, "specification", text, product.product_id))
         for working in self.orders.of(product.product_id, stops=False):
             if working.stage is Stage.RESTING:
                 self.cancel(working, "the specification changed")

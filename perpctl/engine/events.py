@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 from perpctl.exchange import port
 from perpctl.model.fill import Fill
@@ -71,7 +72,18 @@ class SpecificationRead:
 
 @dataclass(frozen=True, slots=True)
 class Ticked:
-    """Time has passed."""
+    """Time has passed; with what the venue's answers look like lately (None: too few of them)."""
+
+    order_success_pct: Decimal | None = None
+    latency_p95_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerFound:
+    """Our journal knows an order that we took for a stranger's."""
+
+    order_id: str
+    owner: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +115,7 @@ OwnEvent = (
     | AccountRead
     | SpecificationRead
     | Ticked
+    | OwnerFound
     | Reconciled
     | ReconcileFailed
 )
@@ -208,6 +221,30 @@ class ReadBackEntries:
 
 
 @dataclass(frozen=True, slots=True)
+class SeekOwner:
+    """Look into our journal for whose order this is."""
+
+    order_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Raise an alert: 1 information, 2 warning, 3 critical, 4 emergency."""
+
+    level: int
+    name: str
+    text: str
+    product_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StartKill:
+    """Start the emergency program, in a process of its own: nobody is awake."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """Tell the operator; `kind` is the word of the event on the screen."""
 
@@ -230,5 +267,8 @@ Effect = (
     | EnterMode
     | LeaveMode
     | ReadBackEntries
+    | SeekOwner
+    | Alert
+    | StartKill
     | Note
 )

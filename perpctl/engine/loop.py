@@ -12,10 +12,11 @@ from perpctl.clock import Clock, to_ms
 from perpctl.engine import events as e
 from perpctl.engine.closing import Ended, Wish, close_down
 from perpctl.engine.core import USER, Core
-from perpctl.engine.reading import books_agree, read_truth, settle_working
+from perpctl.engine.reading import books_agree, owner_of, read_truth, settle_working
 from perpctl.engine.sending import HTTP, SOCKET, Lease, Sender
 from perpctl.engine.state.day import day_name
 from perpctl.engine.state.meter import Meter
+from perpctl.engine.watch.alarms import HEALING
 from perpctl.errors import PerpctlError
 from perpctl.exchange import port
 from perpctl.model.day import DAY_MS
@@ -51,6 +52,7 @@ class Gear:
     clock: Clock
     symbols: tuple[str, ...]
     name: str  # who writes the latch when the gate decides
+    start_kill: Callable[[str], None] = lambda reason: None  # the emergency program; a simulation has none
 
     @property
     def intents(self) -> Intents:
@@ -173,6 +175,12 @@ class Bot:
                 self.enter_mode(mode, self.gear.name, reason, cause="gate", risk=risk)
             case e.LeaveMode(reason):
                 self._leave_mode(reason)
+            case e.SeekOwner(order_id):
+                self._seek_owner(order_id)
+            case e.Alert():
+                self._raise_alert(effect)
+            case e.StartKill(reason):
+                self.gear.start_kill(reason)
             case e.Note():
                 pass
 
@@ -186,6 +194,17 @@ class Bot:
                 self.spawn(self.read_account())
             case e.ReadBackEntries():
                 self.clear_entries()
+
+    def _seek_owner(self, order_id: str) -> None:
+        owner = owner_of(self.gear.projections, order_id)
+        if owner is not None:
+            self.dispatch(e.OwnerFound(order_id, owner))
+
+    def _raise_alert(self, alert: e.Alert) -> None:
+        """On the record, with its level; whoever watches the bot is told by the diary, the log and the metrics."""
+        self.meter.counts[f"alert.{alert.level}"] += 1
+        body = {"level": alert.level, "name": alert.name, "text": alert.text, "product_id": alert.product_id}
+        self.gear.projections.journal.append(Kind.ALERT_RAISED, body, market_ms=self.core.market_ms or None)
 
     @property
     def fenced(self) -> str | None:
@@ -219,7 +238,7 @@ class Bot:
 
     def _leave_mode(self, reason: str) -> None:
         state = self.gear.latch.read()
-        if state.cause != "gate" or state.who != self.gear.name or state.risk or reason not in _HEALS:
+        if state.cause != "gate" or state.who != self.gear.name or state.risk or reason not in HEALING:
             return
         at_ms = to_ms(self.gear.clock.now())
         normal = LatchState(LatchMode.NORMAL, self.gear.name, f"over: {state.why}", at_ms, "gate")
@@ -371,7 +390,8 @@ class Bot:
 
     async def _tick(self) -> None:
         self.look_at_latch()
-        self.dispatch(e.Ticked())
+        now = self.gear.clock.monotonic()
+        self.dispatch(e.Ticked(self.meter.order_success_pct(now), self.meter.latency_p95_ms(now)))
         if self.sender.session is not None and not self.core.dead_man and USER not in self.core.blocks:
             await self._arm(self.sender.session)
 
@@ -405,7 +425,6 @@ class Bot:
         self.meter.counts[_FEED[type(event)]] += 1
 
 
-_HEALS = frozenset({"user silent"})
 _FEED: dict[type, str] = {
     port.QuoteSeen: "ticker",
     port.BookSeen: "book",

@@ -12,6 +12,7 @@ from perpctl.exchange import port
 from perpctl.exchange.settle import settle
 from perpctl.model.position import Position
 from perpctl.store.projections import Projections, TrackedOrder
+from perpctl.store.records import ADOPTS, Kind
 
 TRIES = 5
 PATIENCE_S = 15.0
@@ -42,6 +43,16 @@ def books_agree(projections: Projections, truth: e.Reconciled) -> bool:
     """Whether the fills in our journal come to the very positions that the venue holds, every product and slot."""
     ours = {(tally.product_id, tally.slot): tally.size for tally in projections.positions() if tally.size}
     return ours == {key: size for key, size in _sizes(truth.positions).items() if size}
+
+
+def owner_of(projections: Projections, order_id: str) -> str | None:
+    """Who answers for an order, by our journal: an intent of ours, or a person who adopted it; None: nobody."""
+    if any(one.request is not None for one in projections.orders_of(order_id)):
+        return "an intent of ours"
+    for record in projections.journal.records(kinds=(Kind.OPERATOR_NOTED,)):
+        if record.body.get(ADOPTS) == order_id:
+            return f"adopted by {record.body['by']}"
+    return None
 
 
 async def settle_working(exchange: port.Exchange, working: Working, clock: Clock) -> port.Settled:

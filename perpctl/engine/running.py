@@ -25,7 +25,9 @@ from perpctl.engine.screen.terminal import LiveView, Pipe, is_live
 from perpctl.engine.screen.view import Frame
 from perpctl.engine.sending import may_send
 from perpctl.engine.strategy import algorithm_id, choose
+from perpctl.engine.watch.strangers import Foreign, ForeignRule
 from perpctl.errors import UsageError
+from perpctl.host.process import start_and_leave
 from perpctl.monitor.listener import Place, serving
 from perpctl.procedures.kills import refuse_beside_kill, remember_kills
 from perpctl.profile import Profile
@@ -78,7 +80,8 @@ async def run(desk: Desk, options: Options) -> int:
             _introduce(desk, lease, name, limits, options)
             try:
                 remember_kills(desk.projections(), desk.settings.state_dir)
-                bot = await open_bot(gear, Setup(Rules(limits), strategy, desk.identity_key()))
+                rules = await _rules(desk, gear, limits)
+                bot = await open_bot(gear, Setup(rules, strategy, desk.identity_key()))
                 frame = await _frame(desk, options, limits)
                 ended = await _keep_running(desk, bot, frame, options)
             finally:
@@ -148,7 +151,24 @@ async def _gear(desk: Desk, options: Options, lease: Held, name: str) -> Gear:
     latch = desk.latch()
     exchange = await desk.open_exchange(partial(may_send, latch, lease))
     symbols = options.symbols or desk.settings.symbols
-    return Gear(exchange, desk.projections(), latch, lease, desk.clock, symbols, name)
+    kill = partial(_start_kill, desk.settings)
+    return Gear(exchange, desk.projections(), latch, lease, desk.clock, symbols, name, kill)
+
+
+async def _rules(desk: Desk, gear: Gear, limits: Limits) -> Rules:
+    """Raises UsageError for a product that is traded and ignored at once."""
+    settings, market = desk.settings, gear.exchange
+    ignored = frozenset([(await market.instrument(name)).product_id for name in settings.foreign_products])
+    for symbol in gear.symbols:
+        if (await market.instrument(symbol)).product_id in ignored:
+            raise UsageError(
+                f"{symbol} is in foreign_products: what is ignored cannot be traded, one net position has no owner",
+                not_done="nothing was started",
+                next_commands=("perpctl config show --origin",),
+            )
+    return Rules(
+        limits, foreign=ForeignRule(Foreign(settings.foreign), ignored), unattended_kill=settings.unattended_kill
+    )
 
 
 def _introduce(desk: Desk, lease: Held, name: str, limits: Limits, options: Options) -> None:
@@ -232,6 +252,12 @@ def _tell_start(limits: Limits, frame: Frame) -> None:
 async def _stop_after(bot: Bot, seconds: float) -> None:
     await bot.gear.clock.sleep(seconds)
     bot.stop()
+
+
+def _start_kill(settings: Profile, reason: str) -> None:
+    """The emergency program, in a session of its own: it fences this bot, and outlives it."""
+    words = ("kill", "--profile", settings.profile, "--force", "--reason", reason)
+    start_and_leave([sys.executable, "-m", "perpctl", *words], settings.state_dir / "kill.log")
 
 
 async def _kill(profile: str) -> None:

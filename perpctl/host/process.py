@@ -50,6 +50,15 @@ def start_detached(command: Sequence[str], log: Path, ready_within_s: float) -> 
     return ready
 
 
+def start_and_leave(command: Sequence[str], log: Path) -> int:
+    """Start `command` in a session of its own and await nothing; all that it says goes to `log`. Its process id."""
+    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        return _spawn(command, log, out)
+    finally:
+        os.close(out)
+
+
 def is_running(pid: int) -> bool:
     """Whether a process of that id exists and has not ended."""
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from perpctl.desk import operator
 from perpctl.errors import UsageError, WorldChanged
 from perpctl.model.books.reconcile import (
     BookFill,
@@ -20,7 +21,7 @@ from perpctl.questions import reconcile
 from perpctl.questions.reconcile import Compared
 from perpctl.results import Answer, Confirm, Done, Json, Plan, Risk, Step, StepResult
 from perpctl.store.intents import Intents
-from perpctl.store.records import Correlation, Kind
+from perpctl.store.records import ADOPTS, Correlation, Kind
 
 if TYPE_CHECKING:
     from perpctl.desk import Desk
@@ -83,6 +84,35 @@ async def _journaled(desk: Desk, found: Compared, adopt: bool) -> StepResult:
         return StepResult(done, f"{words}; compared again: clean", (), facts)
     left = tuple(f"{one.subject} {one.key}: ours {one.ours}, venue {one.venue}" for one in again.differences)
     return StepResult(Done.PARTIAL, f"{words}; compared again: {len(left)} differences", left, facts)
+
+
+async def adopted(desk: Desk, order_id: str) -> Plan:
+    """A plan that puts on the record who answers for a stranger's order. Raises UsageError: the venue knows none."""
+    exchange = await desk.exchange()
+    found = next((one for one in await exchange.order("", order_id) if one.order_id == order_id), None)
+    if found is None:
+        raise UsageError(
+            f"the venue knows no order {order_id}",
+            not_done="nothing was journaled",
+            next_commands=(f"perpctl -p {desk.settings.profile} orders",),
+        )
+    known = any(one.request is not None for one in desk.projections().orders_of(order_id))
+    words = f"{found.side.value} {found.size} {found.product_id}, {found.status.value}, filled {found.filled}"
+
+    async def preview() -> str:
+        return f"{order_id} is ours by our journal" if known else f"answer for {order_id}: {words}"
+
+    async def perform() -> StepResult:
+        if known:
+            return StepResult(Done.NOTHING_TO_DO, f"{order_id} is ours by our journal")
+        desk.projections().see_order(found, "by id")
+        desk.journal().append(Kind.OPERATOR_NOTED, {ADOPTS: order_id, "text": words, "by": operator()})
+        return StepResult(Done.DONE, f"{order_id} adopted: {words}; it goes on counting in every limit")
+
+    step = Step("adopt", "adopt order", preview, perform)
+    confirm = Confirm.NONE if known else Confirm.YES
+    scope = await desk.scope()
+    return Plan("orders adopt", scope, Risk.NONE, confirm, order_id, (step,), reason_required=not known)
 
 
 def _book(desk: Desk, found: Compared, corrections: Iterable[Correction]) -> None:

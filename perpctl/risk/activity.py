@@ -94,6 +94,11 @@ class Activity:
         """A position came back to zero, or turned over, with a loss after fees."""
         self._losses.append(at_ms)
 
+    def went_on(self) -> None:
+        """A named human went on after a halt for executions or losses: they count anew from here."""
+        self._executions.clear()
+        self._losses.clear()
+
     def day_began(self) -> None:
         """A new risk day: orders count from zero again. Executions and losses run on."""
         self._orders_today = 0

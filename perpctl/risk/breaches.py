@@ -19,6 +19,7 @@ class Action(StrEnum):
 
     WARN = "warn"
     REDUCE_ONLY = "reduce_only"
+    PAGE = "page"  # reduce-only, and somebody is called: past the kill line, and the prices do not allow the kill
     HALT = "halt"
     KILL = "kill"
 
@@ -47,7 +48,8 @@ class LossWatch:
         """The watch after this evaluation (market time) and the breach, if any.
 
         `pnl_pct` is the day's, conservatively marked; `apart_pct` is how far mark and index are apart at most, over
-        the products held. Past the kill line with prices apart or unknown, or not for long enough, it is reduce-only.
+        the products held. Past the kill line with prices apart or unknown, or not for long enough, it is reduce-only
+        and a page.
         An unknown day's figure is no breach here: the gate lets no entry pass without it.
         """
         if pnl_pct is None:
@@ -65,7 +67,7 @@ class LossWatch:
             if long_enough and self.evaluations >= KILL_EVALUATIONS:
                 return Breach(Action.KILL, "day PnL", pnl_pct, kill, "past the kill line, mark and index agreeing")
             why = "past the kill line, not yet confirmed by mark and index for 5 s and 3 evaluations"
-            return Breach(Action.REDUCE_ONLY, "day PnL", pnl_pct, kill, why)
+            return Breach(Action.PAGE, "day PnL", pnl_pct, kill, why)
         if pnl_pct <= reduce:
             return Breach(Action.REDUCE_ONLY, "day PnL", pnl_pct, reduce, "past the reduce line")
         if pnl_pct <= warn:

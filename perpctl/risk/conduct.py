@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from perpctl.model.mode import Mode
 from perpctl.model.order import OrderRequest, Purpose, Side, TimeInForce
-from perpctl.risk.activity import EXECUTION_WINDOW_MS, LOSS_WINDOW_MS
+from perpctl.risk.activity import EXECUTION_WINDOW_MS, LOSS_WINDOW_MS, Recent
 from perpctl.risk.limits import Limits
 from perpctl.risk.verdict import Finding, Reason
 from perpctl.risk.view import Case
@@ -118,21 +118,31 @@ def bucket_load(messages_ms: tuple[int, ...], now_ms: int, limits: Limits) -> in
 def repeated_execution(case: Case) -> Finding:
     """13: executions on one side of a product in 5 minutes; at the limit only a named human goes on."""
     request, view = case.request, case.view
-    after = view.now_ms - EXECUTION_WINDOW_MS
-    count = 0
-    for one in view.recent.executions:
-        if one.at_ms > after and one.side is request.side and one.product_id == request.product_id:
-            count += 1
+    count = same_side_executions(view.recent, request.product_id, request.side, view.now_ms)
     limit = int(case.limits.same_side_executions)
     return count, limit, Reason.REPEATED_EXECUTION if count >= limit else None
 
 
+def same_side_executions(recent: Recent, product_id: str, side: Side, now_ms: int) -> int:
+    """Orders that executed on one side of a product in the last 5 minutes."""
+    after, count = now_ms - EXECUTION_WINDOW_MS, 0
+    for one in recent.executions:
+        if one.at_ms > after and one.side is side and one.product_id == product_id:
+            count += 1
+    return count
+
+
 def losing_streak(case: Case) -> Finding:
     """13: round trips that lost, in 60 minutes."""
-    after = case.view.now_ms - LOSS_WINDOW_MS
-    count = sum(at_ms > after for at_ms in case.view.recent.losses_ms)
+    count = losing_trips(case.view.recent, case.view.now_ms)
     limit = int(case.limits.losing_round_trips)
     return count, limit, Reason.LOSING_STREAK if count >= limit else None
+
+
+def losing_trips(recent: Recent, now_ms: int) -> int:
+    """Round trips that ended with a loss in the last 60 minutes."""
+    after = now_ms - LOSS_WINDOW_MS
+    return sum(at_ms > after for at_ms in recent.losses_ms)
 
 
 def entered_and_left(case: Case) -> Finding:

@@ -70,6 +70,9 @@ ABSENT_IN = {
 }
 
 
+ADOPTS = "adopts"  # member of an operator's note: the order of a stranger that he answers for
+
+
 class Kind(StrEnum):
     """Every kind of event that we remember."""
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -171,6 +172,27 @@ def test_a_log_level_is_read_in_either_case(level: str, monkeypatch: pytest.Monk
     assert profile.load(None).log_level == level.upper()
 
 
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ('foreign = "ignore"', "needs foreign_products"),
+        ('foreign_products = ["ETH-PERP"]', 'goes with foreign = "ignore"'),
+        ('foreign = "ignore"\nforeign_products = ["BTC-PERP"]', "BTC-PERP is traded by this profile"),
+        ('foreign = "adopt"', "foreign = 'adopt'"),
+    ],
+)
+def test_what_is_foreign_is_ignored_only_by_name(user_file: Path, rows: str, said: str) -> None:
+    user_file.write_text(LIVE.replace('env = "live"', f'env = "live"\n{rows}'))
+    with pytest.raises(SettingError, match=said):
+        profile.load("desk-a")
+
+
+def test_an_unattended_kill_is_off_until_it_is_set(user_file: Path) -> None:
+    assert profile.load("desk-a").unattended_kill is False
+    user_file.write_text(LIVE.replace('env = "live"', 'env = "live"\nunattended_kill = true'))
+    assert profile.load("desk-a").unattended_kill is True
+
+
 def test_a_variable_without_effect_is_named_with_the_reason(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONGC", "100:10:10")
     ran = cli("config", "validate")
@@ -203,8 +225,10 @@ def test_every_member_of_a_profile_survives_the_snapshot(tmp_path: Path) -> None
     venue = (Endpoints("h", "w", "s"), here, ("x", "y"))
     keys = (here, "n", there, here, there, Pin("1", None), "ours", {"hold_s": 1.5})
     trade = (("USDC", "EUR"), ("A", "B"), "moderate", {"a": "1"})
+    others: dict[str, Any] = {"foreign": "ignore", "foreign_products": ("E",), "isolated_products": ("F",)}
+    bot: dict[str, Any] = {"unattended_kill": True, "initial_retry_delay_s": 0.5, **others}
     full = Profile(
-        "p", "live", "us", tmp_path, *venue, *keys, *trade, here, (here, there), "unit", 1, "DEBUG", True, True
+        "p", "live", "us", tmp_path, *venue, *keys, *trade, here, (here, there), "unit", 1, "DEBUG", True, True, **bot
     )
     assert Profile.from_snapshot(full.to_snapshot()) == full
 

@@ -52,10 +52,10 @@ class Scripted:
 class Bench:
     """A running core in normal mode, flat, with a fresh account and an armed socket."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, **rules_: Any) -> None:
         numbers = itertools.count(1)
         self.strategy = Scripted()
-        rules = Rules(limits or level_limits(RiskLevel.CONSERVATIVE))
+        rules = Rules(limits or level_limits(RiskLevel.CONSERVATIVE), **rules_)
         self.core = Core(rules, [Product(INSTRUMENT, self.strategy)], lambda: f"{MINE}{next(numbers)}", is_mine)
         self.now = 100.0
         self.at_ms = NOW

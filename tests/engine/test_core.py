@@ -106,7 +106,7 @@ def test_an_order_proven_absent_that_appears_after_all_is_cancelled_on_sight(ben
     bench.tell(e.Settled(entry.identity, port.Absent("two empty readings")))
     effects = bench.tell(port.OrderSeen(as_order(entry)))
     assert only(effects, e.CancelEntry).order.identity == entry.identity
-    assert "ALERT" in [note.kind for note in of(effects, e.Note)]
+    assert only(effects, e.Alert).level == 3
 
 
 def test_old_news_of_an_order_that_was_seen_to_end_is_only_old_news(bench: Bench) -> None:
@@ -221,8 +221,8 @@ def test_a_liquidation_halts(bench: Bench) -> None:
 
 def test_a_foreign_order_is_told_once_and_counts(bench: Bench) -> None:
     stranger = as_order(placed(bench.wish(bid()))[0].request, order_id="x-1", identity="by-hand")
-    assert of(bench.tell(port.OrderSeen(stranger)), e.Note)
-    assert not of(bench.tell(port.OrderSeen(stranger)), e.Note)
+    assert only(bench.tell(port.OrderSeen(stranger)), e.Alert).level == 3
+    assert not of(bench.tell(port.OrderSeen(stranger)), e.Alert)
     assert "x-1" in bench.core.orders.foreign
     bench.tell(port.OrderSeen(replace(stranger, status=OrderStatus.CANCELLED)))
     assert not bench.core.orders.foreign

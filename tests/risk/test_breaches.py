@@ -35,7 +35,7 @@ def _number(text: str | None) -> D | None:
         ("-1.999", Action.WARN),
         ("-2", Action.REDUCE_ONLY),
         ("-2.999", Action.REDUCE_ONLY),
-        ("-3", Action.REDUCE_ONLY),
+        ("-3", Action.PAGE),
         (None, None),
     ],
 )
@@ -43,18 +43,18 @@ def test_one_look_at_the_day(pnl: str | None, action: Action | None) -> None:
     assert run((0, pnl, "0.1")) == [action]
 
 
-R, K = Action.REDUCE_ONLY, Action.KILL
+R, P, K = Action.REDUCE_ONLY, Action.PAGE, Action.KILL
 
 
 @pytest.mark.parametrize(
     ("name", "steps", "actions"),
     [
-        ("agreeing for 5 s and 3 looks", [(0, "-3"), (2500, "-3"), (5000, "-3")], [R, R, K]),
-        ("only two looks in 5 s", [(0, "-3"), (5000, "-3")], [R, R]),
-        ("three looks in 4.999 s", [(0, "-3"), (2000, "-3"), (4999, "-3")], [R, R, R]),
-        ("back above the line between", [(0, "-3"), (2500, "-2.9"), (5000, "-3"), (7500, "-3")], [R, R, R, R]),
-        ("unknown between", [(0, "-3"), (2500, None), (5000, "-3")], [R, None, R]),
-        ("worse than the line from the start", [(0, "-9"), (3000, "-9"), (6000, "-9")], [R, R, K]),
+        ("agreeing for 5 s and 3 looks", [(0, "-3"), (2500, "-3"), (5000, "-3")], [P, P, K]),
+        ("only two looks in 5 s", [(0, "-3"), (5000, "-3")], [P, P]),
+        ("three looks in 4.999 s", [(0, "-3"), (2000, "-3"), (4999, "-3")], [P, P, P]),
+        ("back above the line between", [(0, "-3"), (2500, "-2.9"), (5000, "-3"), (7500, "-3")], [P, R, P, P]),
+        ("unknown between", [(0, "-3"), (2500, None), (5000, "-3")], [P, None, P]),
+        ("worse than the line from the start", [(0, "-9"), (3000, "-9"), (6000, "-9")], [P, P, K]),
     ],
 )
 def test_the_kill_needs_5_seconds_and_3_evaluations(
@@ -65,12 +65,12 @@ def test_the_kill_needs_5_seconds_and_3_evaluations(
 
 @pytest.mark.parametrize("apart", ["0.51", None, "-0.51"])
 def test_with_mark_and_index_apart_it_stays_reduce_only(apart: str | None) -> None:
-    assert run(*[(at, "-9", apart) for at in range(0, 60_000, 1000)]) == [R] * 60
+    assert run(*[(at, "-9", apart) for at in range(0, 60_000, 1000)]) == [P] * 60
 
 
 def test_one_look_with_prices_apart_starts_the_wait_anew() -> None:
     looks = [(0, "0.1"), (3000, "0.6"), (6000, "0.1"), (8500, "0.1"), (11_000, "0.1")]
-    assert run(*[(at, "-4", apart) for at, apart in looks]) == [R, R, R, R, K]
+    assert run(*[(at, "-4", apart) for at, apart in looks]) == [P, P, P, P, K]
 
 
 def test_a_breach_names_value_and_line() -> None:

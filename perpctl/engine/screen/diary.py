@@ -22,9 +22,9 @@ from perpctl.results import Json
 KEPT = 200
 BOT = logging.getLogger("perpctl.bot")
 _GRAVE = {
-    **dict.fromkeys(("ALERT", "DRIFT", "FOREIGN"), logging.ERROR),
-    **dict.fromkeys(("UNKNOWN", "FEED LOST", "NOT RECONCILED"), logging.WARNING),
-    **dict.fromkeys(("MODE", "FEED BACK"), logging.INFO),
+    **dict.fromkeys(("ALERT", "DRIFT"), logging.ERROR),
+    **dict.fromkeys(("UNKNOWN", "FEED LOST", "NOT RECONCILED", "FOREIGN"), logging.WARNING),
+    **dict.fromkeys(("MODE", "FEED BACK", "ADOPTED", "BESIDE"), logging.INFO),
 }
 Listener = Callable[["Entry"], None]
 
@@ -79,6 +79,9 @@ class Diary:
         match effect:
             case e.PlaceEntry(request, reason) | e.PlaceStop(request, reason) | e.CloseNow(request, reason):
                 self._asked[request.identity] = (request, reason)
+            case e.Alert(level, name, text, product_id):
+                facts: dict[str, Json] = {"note": text, "level": level, "name": name}
+                self._add(Entry(self._clock.now(), "ALERT", f"level {level}: {text}", "", product_id, facts))
             case e.Note(kind, product_id, text) if kind not in ("REFUSED", "VENUE NO"):
                 self._add(Entry(self._clock.now(), kind, text, "", product_id, {"note": text}))
             case _:

@@ -180,5 +180,7 @@ def _gear(script: Script, feed: Feed, clock: VirtualClock, directory: Path, key:
 
 def _tell(bot: Bot, told: Told, event: e.Event, effects: Iterable[e.Effect]) -> None:
     for effect in effects:
-        if isinstance(effect, e.Note) and effect.kind in ("MODE", "ALERT", "DRIFT", "FOREIGN", "FEED LOST"):
+        if isinstance(effect, e.Note) and effect.kind in ("MODE", "DRIFT", "FOREIGN", "FEED LOST"):
             told(bot, effect)
+        elif isinstance(effect, e.Alert):
+            told(bot, e.Note("ALERT", effect.product_id, f"level {effect.level}: {effect.text}"))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from perpctl.engine import events as e
 from perpctl.engine.state.product import Product
 from perpctl.engine.state.working import Stage
+from perpctl.engine.watch.alarms import Alarm, raise_alarm
 from perpctl.model.mode import Mode
 from perpctl.model.money import ZERO
 from perpctl.model.order import Order, OrderRequest, Purpose, is_protective
@@ -70,7 +71,8 @@ def _compare_position(core: Core, product: Product, position: Position | None, t
         text = f"the venue holds {size}, our fills come to {product.position}: taken over, unexplained"
         core.note("DRIFT", product.product_id, text)
         product.held.adopt(size, position.entry_price if position is not None else None, ())
-        core.breach("drift", Mode.REDUCE_ONLY, "gate: a position differs and nothing explains it", risk=True)
+        reason = "gate: a position differs and nothing explains it"
+        raise_alarm(core, Alarm(f"drift {product.product_id}", 3, reason, Mode.REDUCE_ONLY))
         core.look_after(product)
     product.proven_at = core.now
 
@@ -81,7 +83,10 @@ def find(positions: Iterable[Position], product_id: str) -> Position | None:
 
 
 def _others(core: Core, positions: Iterable[Position]) -> tuple[Position, ...]:
-    return tuple(p for p in positions if p.slot is not None or p.product_id not in core.products)
+    """Whoever made them, they count, but for products that the profile leaves to others."""
+    ignored = core.rules.foreign.ignored
+    beside = (p for p in positions if p.slot is not None or p.product_id not in core.products)
+    return tuple(p for p in beside if p.product_id not in ignored)
 
 
 def _as_stop(order: Order) -> OrderRequest:

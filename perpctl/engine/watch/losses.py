@@ -5,12 +5,16 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from perpctl.engine import events as e
+from perpctl.engine.watch.alarms import Alarm, raise_alarm
 from perpctl.model.mode import Mode
 from perpctl.model.money import ZERO
 from perpctl.risk.breaches import Action, Breach, drawdown
 
 if TYPE_CHECKING:
     from perpctl.engine.core import Core
+
+REDUCES = frozenset({Action.REDUCE_ONLY, Action.PAGE, Action.KILL})
 
 
 def watch_losses(core: Core) -> None:
@@ -24,16 +28,28 @@ def watch_losses(core: Core) -> None:
 
 
 def _act_on(core: Core, breach: Breach) -> None:
-    """The kill itself is an operator's to switch on; short of it, reduce-only and the page."""
+    """Past the kill line somebody is called in any case; the kill only where the profile allows it unattended."""
     reason = f"gate: {breach.name} {breach.value:.2f} %, line {breach.limit:.2f} %: {breach.why}"
     if breach.action is Action.WARN:
-        core.breach(f"{breach.name} warn", None, reason, risk=True)
+        raise_alarm(core, Alarm(f"{breach.name} warn", 2, reason))
     elif breach.action is Action.HALT:
-        core.breach(breach.name, Mode.HALTED, reason, risk=True)
+        raise_alarm(core, Alarm(breach.name, 4, reason, Mode.HALTED))
+    if breach.action in REDUCES:
+        raise_alarm(core, Alarm(breach.name, 3, reason, Mode.REDUCE_ONLY))
+    if breach.action is Action.PAGE:
+        raise_alarm(core, Alarm(f"{breach.name} kill line", 4, reason))
+    elif breach.action is Action.KILL:
+        _kill(core, breach, reason)
+
+
+def _kill(core: Core, breach: Breach, reason: str) -> None:
+    if core.rules.unattended_kill:
+        if raise_alarm(core, Alarm(f"{breach.name} kill", 4, f"{reason}: killing, as the profile allows unattended")):
+            core.ask_for(e.StartKill(reason))
     else:
-        core.breach(breach.name, Mode.REDUCE_ONLY, reason, risk=True)
-        if breach.action is Action.KILL:
-            core.breach("kill line", None, reason, risk=True)
+        raise_alarm(
+            core, Alarm(f"{breach.name} kill", 4, f"{reason}: NOT killed, the profile does not allow it unattended")
+        )
 
 
 def _apart_pct(core: Core) -> Decimal | None:

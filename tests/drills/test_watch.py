@@ -1,0 +1,91 @@
+"""What the bot does on its own account, from a shell: strangers in the account, and a loss while nobody is there."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perpctl import profile
+from tests.conftest import Cli, tell
+from tests.drills.running import running
+from tests.drills.test_run import get_filled
+from tests.trading import at_the_desk, entry
+
+pytestmark = [pytest.mark.drill, pytest.mark.timeout(180)]
+
+
+def settle_on(text: str) -> None:
+    """The paper profile says so."""
+    config = Path(os.environ["PERPCTL_CONFIG_DIR"])
+    config.mkdir(parents=True, exist_ok=True)
+    (config / "config.toml").write_text(text)
+
+
+async def test_an_order_placed_by_a_stranger_is_told_and_its_adoption_reaches_the_running_bot(
+    paper: dict[str, Any], perpctl: Cli
+) -> None:
+    with running() as bot:
+        async with at_the_desk() as desk:
+            order = await entry(desk, size="0.01", name="by-hand")
+        alert = bot.until(lambda: bot.events("alert"))[0]
+        assert (alert["level"], order.order_id in alert["note"]) == (3, True)
+        assert perpctl("orders", "adopt", order.order_id, "--yes").code == 5  # without a reason nobody answers for it
+        adopted = perpctl("orders", "adopt", order.order_id, "--yes", "--reason", "placed it myself")
+        assert adopted.code == 0, adopted.err
+        assert order.order_id in bot.until(lambda: bot.events("adopted"))[0]["note"]
+        assert bot.http("GET", "/api/status")[1]["foreign_orders"] == 1
+        assert bot.http("GET", "/api/mode")[1]["mode"] == "normal"
+        assert perpctl("orders", "adopt", "USDC-0", "--yes", "--reason", "x").code == 2
+
+
+async def test_with_halt_a_strangers_order_halts_the_bot_and_takes_its_entries(
+    paper: dict[str, Any], perpctl: Cli
+) -> None:
+    settle_on('[profiles.paper]\nforeign = "halt"\n')
+    with running() as bot:
+        bot.until(lambda: bot.events("place"))
+        async with at_the_desk() as desk:
+            order = await entry(desk, size="0.01", name="by-hand")
+        state = bot.until(lambda: (found := bot.http("GET", "/api/mode")[1])["mode"] == "halted" and found)
+        assert (state["risk"], order.order_id in state["why"]) == (True, True)
+        bot.until(lambda: bot.http("GET", "/api/status")[1]["orders"] == [])
+        bot.stop()
+    left = perpctl("orders", "-o", "json").json["orders"]
+    assert [one["order_id"] for one in left] == [order.order_id]
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_past_the_kill_line_the_bot_kills_itself_where_the_profile_allows_it_and_else_only_calls(
+    allowed: bool, paper: dict[str, Any], perpctl: Cli
+) -> None:
+    word = "true" if allowed else "false"
+    kill = "[profiles.paper.kill]\nhold_s = 1\nhold_unproven_s = 3\nforeground_s = 20\n"
+    settle_on(f"[profiles.paper]\nunattended_kill = {word}\n{kill}")
+    with running() as bot:
+        get_filled(bot, paper)
+        tell(f"{paper['control']}/deposit", amount="-3500")
+        bot.until(lambda: [one for one in bot.events("alert") if one["name"] == "day PnL kill"], 40)
+        assert any(one["level"] == 4 for one in bot.events("alert"))
+        if allowed:
+            bot.process.wait(timeout=30)
+            assert bot.events("stopped")[0]["fenced_by"]
+        else:
+            state = bot.http("GET", "/api/mode")[1]
+            assert (state["mode"], state["risk"]) == ("reduce_only", True)
+            assert bot.position()["position"] != "0"
+    kills = list(profile.load("paper").state_dir.glob("kills/*.jsonl"))
+    if not allowed:
+        assert kills == []
+        return
+    ends = time.monotonic() + 60
+    while (ended := perpctl("kill", "-p", "paper", "--status", "-o", "json")).code == 3:
+        assert time.monotonic() < ends, ended.out
+        time.sleep(0.5)
+    assert ended.code == 0, ended.out
+    assert perpctl("positions", "-o", "json").json["positions"] == []
+    assert "day PnL" in json.dumps(ended.json)
