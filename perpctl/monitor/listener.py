@@ -108,6 +108,7 @@ def _config(api: LocalApi) -> uvicorn.Config:
         http=_Connection,
         ws="none",
         lifespan="off",
+        log_config=None,  # its own would close the handlers of everybody else
         log_level="critical",
         access_log=False,
         server_header=False,
