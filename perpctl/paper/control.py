@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from perpctl.errors import UsageError
+from perpctl.paper.core import Exchange
 from perpctl.paper.faults import KINDS, read_rule
 from perpctl.paper.keys import MAIN_ACCOUNT
 from perpctl.paper.types import BookState, Rejected
@@ -44,6 +45,8 @@ class Control:
             ("POST", "/deleverage", self._deleverage),
             ("POST", "/state", self._state),
             ("POST", "/advance", self._advance),
+            ("POST", "/switches", self._switches),
+            ("POST", "/app-order", self._app_order),
             ("POST", "/announce", self._announce),
             ("POST", "/expire-tokens", self._expire_tokens),
             ("POST", "/disconnect", self._disconnect),
@@ -76,7 +79,6 @@ class Control:
     def _status(self, wanted: Answer) -> Answer:
         exchange, gateway = self.venue.exchange, self.venue.gateway
         products = [product for product in exchange.products.values() if product.tradable]
-        accounts = {str(account): exchange.account(account) for account in exchange.account_ids()}
         return {
             "schema": "perpctl.paper.status/1",
             "market_time_ms": exchange.now,
@@ -86,20 +88,8 @@ class Control:
             "maintenance": exchange.maintenance,
             "connections": len(gateway.sessions),
             "marks": {product.name: exchange.ticker(product.name).mark_price for product in products},
-            "accounts": {
-                name: {
-                    "username": view.username,
-                    "balance": view.balance,
-                    "equity": view.equity,
-                    "open_orders": len(exchange.open_orders(view.account_id, include_isolated=True)),
-                    "positions": {
-                        held.product: held.size
-                        for held in exchange.positions(view.account_id, include_isolated=True)
-                        if held.size
-                    },
-                }
-                for name, view in accounts.items()
-            },
+            "accounts": _accounts(exchange),
+            "us": {"accounts": _accounts(self.venue.us.exchange), "switches": self.venue.us.face.switches},
             "faults": self.venue.faults.list(),
         }
 
@@ -113,7 +103,7 @@ class Control:
         return {"cleared": self.venue.faults.clear(int(wanted["id"]) if "id" in wanted else None)}
 
     def _price(self, wanted: Answer) -> Answer:
-        name, price = str(wanted["instrument_name"]), _number(wanted["price"])
+        name, price = self._followed(str(wanted["instrument_name"])), _number(wanted["price"])
         if not price.is_finite() or price <= 0:
             raise UsageError(f"{wanted['price']!r} is no price: it is a positive number")
         if name not in self.venue.exchange.products:
@@ -122,11 +112,26 @@ class Control:
         self.venue.set_price(name, price)
         return {"instrument_name": name, "mark_price": self.venue.exchange.ticker(name).mark_price}
 
+    def _followed(self, name: str) -> str:
+        """The product of the feed whose coin a US product is on: there is one feed, so its price moves both."""
+        listed = self.venue.us.exchange.products.get(name)
+        if listed is None:
+            return name
+        return next(p.name for p in self.venue.exchange.products.values() if p.tradable and p.base == listed.base)
+
+    def _exchange(self, wanted: Answer) -> Exchange:
+        """Which instance is meant: `venue` us or global, which is the default."""
+        venue = str(wanted.get("venue", "global"))
+        if venue not in ("us", "global"):
+            raise UsageError("venue is us or global")
+        return self.venue.us.exchange if venue == "us" else self.venue.exchange
+
     def _deposit(self, wanted: Answer) -> Answer:
         account, amount = int(wanted.get("account", MAIN_ACCOUNT)), Decimal(str(wanted["amount"]))
-        self.venue.exchange.deposit(account, amount, self.venue.exchange.now)
+        exchange = self._exchange(wanted)
+        exchange.deposit(account, amount, exchange.now)
         self._settle()
-        return {"account": account, "balance": self.venue.exchange.account(account).balance}
+        return {"account": account, "balance": exchange.account(account).balance}
 
     def _deleverage(self, wanted: Answer) -> Answer:
         """An account's position shrinks by `amount` because somebody else's had to be closed."""
@@ -138,7 +143,7 @@ class Control:
 
     def _state(self, wanted: Answer) -> Answer:
         """`maintenance`, or `instrument_name` with `state`, or `locked` and `position_locked`, or `credits`."""
-        exchange = self.venue.exchange
+        exchange = self._exchange(wanted)
         if "maintenance" in wanted:
             exchange.set_maintenance(bool(wanted["maintenance"]), exchange.now)
         if "instrument_name" in wanted:
@@ -154,9 +159,22 @@ class Control:
                 position_locked=bool(wanted.get("position_locked")),
             )
         if "credits" in wanted:
-            self.venue.gateway.credits.enabled = bool(wanted["credits"])
+            self.venue.gateway.credits.enabled = self.venue.us.face.limits.enabled = bool(wanted["credits"])
         self._settle()
         return {"market_time_ms": exchange.now}
+
+    def _switches(self, wanted: Answer) -> Answer:
+        """Members of the US face's switches: read lag, time to cancel, pending orders, proof token."""
+        switches = self.venue.us.face.switches
+        switches.change(wanted)
+        return {"switches": switches}
+
+    def _app_order(self, wanted: Answer) -> Answer:
+        """An order typed by hand in the simple app: in the same account, and hidden from a list unless asked for."""
+        account = int(wanted.pop("account", MAIN_ACCOUNT))
+        placed = self.venue.us.face.app_order(account, wanted, self.wall())
+        self._settle()
+        return placed
 
     def _advance(self, wanted: Answer) -> Answer:
         self.venue.skip(float(wanted["seconds"]), quiet=bool(wanted.get("quiet", False)))
@@ -187,8 +205,28 @@ class Control:
         return {"stopping": True}
 
     def _settle(self) -> None:
-        self.venue.gateway.publish()
+        self.venue.publish()
         self.venue.record.commit()
+        self.venue.us.record.commit()
+
+
+def _accounts(exchange: Exchange) -> Answer:
+    """Money, open orders and positions of every main account."""
+    views = [exchange.account(account) for account in exchange.account_ids()]
+    return {
+        str(view.account_id): {
+            "username": view.username,
+            "balance": view.balance,
+            "equity": view.equity,
+            "open_orders": len(exchange.open_orders(view.account_id, include_isolated=True)),
+            "positions": {
+                held.product: held.size
+                for held in exchange.positions(view.account_id, include_isolated=True)
+                if held.size
+            },
+        }
+        for view in views
+    }
 
 
 def _json(content: object, status: int) -> Response:

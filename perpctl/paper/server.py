@@ -23,12 +23,15 @@ from starlette.applications import Starlette
 from perpctl.clock import SystemClock, to_ms
 from perpctl.errors import HeldByAnother, PerpctlError, UsageError
 from perpctl.paper import certificate
+from perpctl.paper.advanced_trade.face import REST_PATH
+from perpctl.paper.advanced_trade.wire import MARKET_SOCKET, USER_SOCKET
+from perpctl.paper.advanced_trade.wire import Endpoints as UsEndpoints
 from perpctl.paper.control import PATH as CONTROL_PATH
 from perpctl.paper.control import Control
 from perpctl.paper.faults import FaultPlane
 from perpctl.paper.feed.choice import feed_of
 from perpctl.paper.gateway.face import PRIVATE_SOCKET, RPC_PATH, STREAMS_SOCKET
-from perpctl.paper.gateway.wire import Endpoints
+from perpctl.paper.gateway.wire import Endpoints as GatewayEndpoints
 from perpctl.paper.keys import MAIN_ACCOUNT, KeyRing
 from perpctl.paper.state import Directory, Record
 from perpctl.paper.venue import MAX_SPEED, Venue
@@ -82,7 +85,9 @@ class PaperServer:
         )
         self._sockets = Sockets(self.venue, self.wall, self._cut, self.wall())
         control = Control(self.venue, self.wall, self._stopping.set, self._sockets.used)
-        self._app = Starlette(routes=[*Endpoints(self._sockets).routes(), *control.routes()])
+        self._app = Starlette(
+            routes=[*GatewayEndpoints(self._sockets).routes(), *UsEndpoints(self._sockets).routes(), *control.routes()]
+        )
 
     def wall(self) -> float:
         """Wall seconds since the epoch: the clock that clients sign with, also after the machine slept."""
@@ -117,10 +122,11 @@ class PaperServer:
         while not self._stopping.is_set() and not serving.done():
             wall_s = self.wall()
             self.venue.advance(wall_s)
+            self.venue.us.face.tick(wall_s)
             self._sockets.tick()
-            self.venue.record.sync()
-            if wall_s >= checkpoint_due or self.venue.record.is_long:
-                self.venue.record.checkpoint(self.venue.exchange)
+            self.venue.sync()
+            if wall_s >= checkpoint_due or self.venue.is_long:
+                self.venue.checkpoint()
                 checkpoint_due = wall_s + CHECKPOINT_EVERY_S
             if self._is_idle_too_long(wall_s):
                 return
@@ -168,6 +174,9 @@ class PaperServer:
             "gateway_http": f"http{secure}://{at}{RPC_PATH}",
             "gateway_ws": f"ws{secure}://{at}{PRIVATE_SOCKET}",
             "gateway_streams": f"ws{secure}://{at}{STREAMS_SOCKET}",
+            "advanced_trade_rest": f"http{secure}://{at}{REST_PATH}",
+            "advanced_trade_ws": f"ws{secure}://{at}{MARKET_SOCKET}",
+            "advanced_trade_ws_user": f"ws{secure}://{at}{USER_SOCKET}",
             "control": f"http{secure}://{at}{CONTROL_PATH}",
             "ca_file": str(self._ca_file) if self._ca_file else None,
             "state_dir": str(self._options.state_dir),

@@ -209,7 +209,18 @@ class Record:
         self._generation = 0
         self._told = 0  # ledger rows written
         self._unsynced = False
+        self._beside: list[Record] = []
         self.extra: dict[str, Any] = {}  # what the face keeps; noted by `note_extra`
+
+    def beside(self, name: str) -> Record:
+        """The record of another exchange, in a directory below this one's."""
+        folder = self._folder / name
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as why:
+            raise StateDamaged(f"{folder} cannot be written: {why.strerror}") from why
+        self._beside.append(Record(folder))
+        return self._beside[-1]
 
     # -- coming up
 
@@ -350,7 +361,9 @@ class Record:
         self.release()
 
     def release(self) -> None:
-        """Let go of the files as they are."""
+        """Let go of the files as they are, those of the records beside this one too."""
+        for record in self._beside:
+            record.release()
         for file in (self._log, self._ledger):
             if file is not None:
                 file.close()
@@ -410,7 +423,8 @@ def forget(folder: Path) -> None:
     """Remove what a stopped exchange remembers; its keys and certificate stay. Raises HeldByAnother while one runs."""
     directory = Directory(folder)
     try:
-        for name in ("checkpoint.json", "ledger.jsonl", *(path.name for path in folder.glob("log-*.jsonl"))):
-            (folder / name).unlink(missing_ok=True)
+        for pattern in ("checkpoint.json", "ledger.jsonl", "log-*.jsonl"):
+            for path in (*folder.glob(pattern), *folder.glob(f"*/{pattern}")):
+                path.unlink(missing_ok=True)
     finally:
         directory.release()

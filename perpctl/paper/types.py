@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from perpctl.paper.terms.listing import ExchangeRules as ExchangeRules
 from perpctl.paper.terms.listing import Product as Product
+from perpctl.paper.terms.listing import Rates as Rates
 
 Direction: TypeAlias = Literal["buy", "sell"]
 OrderType: TypeAlias = Literal[

@@ -10,6 +10,7 @@ from time import perf_counter
 
 import msgspec
 
+from perpctl.paper.advanced_trade.instance import FOLDER, UsVenue
 from perpctl.paper.core import Exchange
 from perpctl.paper.faults import FaultPlane
 from perpctl.paper.feed.choice import Feed, scaled
@@ -18,7 +19,7 @@ from perpctl.paper.gateway.session import GatewaySession, Host
 from perpctl.paper.keys import MAIN_ACCOUNT, Keys, MemoryKeys
 from perpctl.paper.products import GATEWAY_PRODUCTS, GATEWAY_RULES
 from perpctl.paper.state import KeptExchange, Record
-from perpctl.paper.types import Tick
+from perpctl.paper.types import Print, Tick
 from perpctl.paper.wire.reply import HttpReply
 
 USERNAME = "paper"
@@ -38,6 +39,7 @@ class Venue:
     faults: FaultPlane = field(default_factory=FaultPlane)
     exchange: KeptExchange = field(init=False)
     gateway: Gateway = field(init=False)
+    us: UsVenue = field(init=False)
     feed_ended: bool = False
     _ticks: Iterator[Tick | None] = field(init=False)
     _next: Tick | None = None
@@ -50,10 +52,13 @@ class Venue:
         resumed = self.record.resume()
         self.exchange = resumed or self._new_exchange()
         self._open_face()
+        beside = self.record.beside(FOLDER)
+        self.us = UsVenue(beside, self.keys, self.exchange.now, self.seed, self.faults)
+        self.us.advance(self.exchange.now)
         if resumed is None:
             self._open_books()
         elif self.feed.is_live:
-            self.exchange.advance(max(self.exchange.now, self.feed.start_ms))
+            self._advance_all(max(self.exchange.now, self.feed.start_ms))
 
     def _new_exchange(self) -> KeptExchange:
         exchange = KeptExchange(GATEWAY_PRODUCTS, GATEWAY_RULES, self.feed.start_ms)
@@ -67,8 +72,38 @@ class Venue:
         while (tick := self._peek()) is not None and tick.product not in opened:
             self._next = None
             opened.add(tick.product)
-            self.exchange.on_tick(self._scaled(tick))
+            self._play(tick)
+        self.checkpoint()
+
+    def _play(self, tick: Tick) -> None:
+        """One tick of the feed, in every instance."""
+        seen = self._scaled(tick)
+        self.exchange.on_tick(seen)
+        self.us.on_tick(seen, self.exchange.product(tick.product).base)
+
+    def _advance_all(self, now: int) -> None:
+        self.exchange.advance(now)
+        self.us.advance(now)
+
+    def publish(self) -> None:
+        """Tell every connection what happened."""
+        self.gateway.publish()
+        self.us.publish()
+
+    def checkpoint(self) -> None:
+        """Write the whole state."""
         self.record.checkpoint(self.exchange)
+        self.us.record.checkpoint(self.us.exchange)
+
+    def sync(self) -> None:
+        """Bring what was committed through to the disk."""
+        self.record.sync()
+        self.us.record.sync()
+
+    @property
+    def is_long(self) -> bool:
+        """Whether a checkpoint is due by size."""
+        return self.record.is_long or self.us.record.is_long
 
     def _open_face(self) -> None:
         self.gateway = Gateway(self.exchange, self.keys, seed=self.seed, faults=self.faults, keeper=self.record)
@@ -102,8 +137,8 @@ class Venue:
         since_wall, since_market = self._anchor
         target = since_market + int((wall_s - since_wall) * 1000 * self.speed)
         if self._run_until(target) and target > self.exchange.now:
-            self.exchange.advance(target)
-            self.gateway.publish()
+            self._advance_all(target)
+            self.publish()
         elif self.exchange.now < target:
             self._anchor = (wall_s, self.exchange.now)  # too slow for this speed: do not pile up a debt
 
@@ -112,11 +147,11 @@ class Venue:
         target = self.exchange.now + int(seconds * 1000)
         while not quiet and not self._run_until(target):
             pass
-        self.exchange.advance(max(target, self.exchange.now))
+        self._advance_all(max(target, self.exchange.now))
         if quiet:
             self._next, self._ticks = None, self.feed.ticks(self.exchange.now, self._prices())
-        self.gateway.publish()
-        self.record.checkpoint(self.exchange)
+        self.publish()
+        self.checkpoint()
         self._anchor = None
 
     def _run_until(self, target: int | None) -> bool:
@@ -124,8 +159,8 @@ class Venue:
         ends = perf_counter() + SLICE_S
         while (tick := self._peek()) is not None and (target is None or tick.at_ms <= target):
             self._next = None
-            self.exchange.on_tick(self._scaled(tick))
-            self.gateway.publish()
+            self._play(tick)
+            self.publish()
             if perf_counter() > ends:
                 self.is_behind = True
                 return False
@@ -150,8 +185,11 @@ class Venue:
         half = listed.tick
         size = Decimal(1000) * listed.min_amount
         tick = Tick(product, self.exchange.now, price - half, price + half, size, size, price, price)
-        self.exchange.on_tick(scaled(tick, Decimal(1), listed.tick))
-        self.gateway.publish()
+        placed = scaled(tick, Decimal(1), listed.tick)
+        self.exchange.on_tick(placed)
+        seen = (Print("buy", placed.ask, listed.min_amount),)  # the band there follows what was traded last
+        self.us.on_tick(msgspec.structs.replace(placed, prints=seen), listed.base)
+        self.publish()
         self.record.note_extra({"scale": {name: str(value) for name, value in self._scale.items()}})
 
     def _scaled(self, tick: Tick) -> Tick:
@@ -168,6 +206,7 @@ class Venue:
         self.exchange = self._new_exchange()
         self._scale = {}
         self._open_face()
+        self.us.reset(self.exchange.now)
         self._anchor = (wall_s, self.exchange.now)
 
     # -- keeping
@@ -176,6 +215,7 @@ class Venue:
         """The clean end: connections drop as in a release of the venue, then everything is on disk."""
         for session in list(self.gateway.sessions):
             session.lost()
+        self.us.close()
         self.record.note_extra(self.gateway.memory())
         self.record.close(self.exchange)
 

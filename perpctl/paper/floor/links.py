@@ -68,7 +68,10 @@ def _fire_in_place(venue: Venue, order: Order) -> None:
         price = market.max_price if order.sign > 0 else market.min_price
     market.triggers.remove(order.order_id)
     account.live.remove(order.order_id)
+    # A bracket's own limit is kept beside the one that it leaves at.
+    first = order.price if order.is_bracket else order.trigger_reference_price
     fired = replace(order, state="open", triggered=True, price=price, updated_ms=venue.now)
+    fired = replace(fired, trigger_reference_price=first)
     try:
         execute(venue, venue.store(fired))
     except Rejected as refused:

@@ -1,0 +1,205 @@
+"""This file knows what may be seen of orders and when: reads lag behind writes, cancels are only requests."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from dataclasses import asdict, dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from perpctl.errors import UsageError
+from perpctl.paper.advanced_trade.orders.rows import Row, Seen
+from perpctl.paper.core import Exchange
+from perpctl.paper.events import Event, Filled, OrderChanged
+from perpctl.paper.keys import portfolio_of
+from perpctl.paper.types import Order, Product, Rejected, Trade
+
+ZERO = Decimal(0)
+MOST_LAG_S = 60.0
+
+
+@dataclass(slots=True)
+class Switches:
+    """What the venue may do to a client, settable while it runs. Seconds are wall time."""
+
+    lag_s: float = 0.0  # reads show an order, a change of it or a fill up to so much later
+    cancel_s: float = 0.02  # between a cancel's acceptance and its effect
+    pending_s: float = 0.0  # a new order is reported as `pending_as` for so long
+    pending_as: str = "PENDING"
+    proof_token: str = ""  # without it, lists of orders and fills are empty and ask for it
+    limit_ioc: bool = False  # whether sor_limit_ioc is taken
+
+    def change(self, wanted: dict[str, Any]) -> None:
+        """Set some. Raises UsageError for an unknown one or a value out of bounds."""
+        try:
+            new = msgspec.convert(asdict(self) | wanted, type(self), strict=False)
+        except msgspec.ValidationError as why:
+            raise UsageError(f"these switches cannot be read: {why}") from why
+        unknown = set(wanted) - set(asdict(self))
+        if unknown or new.pending_as not in ("PENDING", "QUEUED"):
+            raise UsageError(f"switches are {', '.join(asdict(self))}; pending_as is PENDING or QUEUED")
+        if not 0 <= new.lag_s <= MOST_LAG_S or new.cancel_s < 0 or new.pending_s < 0:
+            raise UsageError(f"seconds are not negative, and lag_s is at most {MOST_LAG_S:g}")
+        for name, value in asdict(new).items():
+            setattr(self, name, value)
+
+
+@dataclass
+class Sight:
+    """Orders and fills of one exchange as this face shows them."""
+
+    exchange: Exchange
+    seed: int
+    switches: Switches = field(default_factory=Switches)
+    edits: dict[str, list[Row]] = field(default_factory=dict)
+    _labels: dict[tuple[int, str], str] = field(default_factory=dict)
+    _trades: dict[str, list[tuple[float, Trade]]] = field(default_factory=lambda: defaultdict(list))
+    _versions: dict[str, list[tuple[float, Order]]] = field(default_factory=dict)
+    _cancels: dict[str, tuple[int, float]] = field(default_factory=dict)  # order id -> account, due wall s
+    _accepted: dict[str, float] = field(default_factory=dict)  # order id -> until when it is pending
+    _random: random.Random = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._random = random.Random(self.seed)  # noqa: S311 - repeatable lags, not secrets
+        for account in self.exchange.account_ids():
+            for order in [*self.exchange.orders(account)[::-1], *self.exchange.open_orders(account)[::-1]]:
+                self._note_label(order)
+            for trade in self.exchange.trades(account):
+                self._trades[trade.order_id].append((0.0, trade))
+
+    def see(self, events: list[Event], wall_s: float) -> None:
+        """Something happened."""
+        for event in events:
+            if isinstance(event, OrderChanged):
+                self._note_label(event.order)
+                if self.switches.lag_s:
+                    shown_s = wall_s + self._random.random() * self.switches.lag_s
+                    self._versions.setdefault(event.order.order_id, []).append((shown_s, event.order))
+            elif isinstance(event, Filled):
+                shown_s = wall_s + self._random.random() * self.switches.lag_s if self.switches.lag_s else 0.0
+                self._trades[event.trade.order_id].append((shown_s, event.trade))
+
+    def accepted(self, order_id: str, wall_s: float) -> None:
+        """A new order came in just now."""
+        if self.switches.pending_s:
+            self._accepted[order_id] = wall_s + self.switches.pending_s
+
+    def _note_label(self, order: Order) -> None:
+        if order.label:
+            self._labels.setdefault((order.account_id, order.label), order.order_id)
+
+    def by_label(self, account: int, label: str) -> Order | None:
+        """The first order that was ever given this client_order_id."""
+        order_id = self._labels.get((account, label))
+        return self._known(account, order_id) if order_id else None
+
+    def _known(self, account: int, order_id: str) -> Order | None:
+        try:
+            return self.exchange.order(account, order_id)
+        except Rejected:
+            return None
+
+    # -- cancels
+
+    def ask_cancel(self, account: int, order_id: str, wall_s: float) -> str | None:
+        """Accept the request to cancel; the reason when it is refused."""
+        order = self._known(account, order_id)
+        if order is None:
+            return "UNKNOWN_CANCEL_ORDER"
+        if order_id in self._cancels or order.state == "cancelled":
+            return "DUPLICATE_CANCEL_REQUEST"
+        if order.state == "filled":
+            return "ORDER_IS_FULLY_FILLED"
+        if not order.is_live:
+            return "INVALID_CANCEL_REQUEST"
+        if order.is_liquidation:
+            return "NOT_ALLOWED_TO_CANCEL"
+        if self.exchange.maintenance or self.exchange.ticker(order.product).state not in ("open", "locked"):
+            return "INVALID_CANCEL_FCM_TRADING_SESSION"
+        self._cancels[order_id] = (account, wall_s + self.switches.cancel_s)
+        return None
+
+    def carry_out(self, wall_s: float) -> bool:
+        """Cancel what is due; whether there was any."""
+        due = [(order_id, account) for order_id, (account, at_s) in self._cancels.items() if at_s <= wall_s]
+        for order_id, account in due:
+            del self._cancels[order_id]
+            try:
+                self.exchange.cancel(account, order_id, self.exchange.now)
+            except Rejected:
+                continue  # it filled first, or the session ended: that is what only a request means
+        return bool(due)
+
+    def is_pending_cancel(self, order_id: str) -> bool:
+        """Whether a cancel was accepted and has had no effect yet."""
+        return order_id in self._cancels
+
+    # -- reads
+
+    def orders(self, account: int, wall_s: float) -> list[Seen]:
+        """Every order that a read may show now, newest first."""
+        found = [*self.exchange.open_orders(account), *self.exchange.orders(account)]
+        found.sort(key=lambda order: (order.created_ms, order.order_id[-12:]), reverse=True)
+        return [seen for order in found if (seen := self._seen(order, wall_s)) is not None]
+
+    def order(self, account: int, order_id: str, wall_s: float) -> Seen | None:
+        """One order, None when there is none or no read may show it yet."""
+        order = self._known(account, order_id)
+        return self._seen(order, wall_s) if order is not None else None
+
+    def fills(self, account: int, wall_s: float) -> list[Trade]:
+        """Fills that a read may show now, newest first."""
+        shown = [
+            trade
+            for trades in self._trades.values()
+            for shown_s, trade in trades
+            if trade.account_id == account and shown_s <= wall_s
+        ]
+        return sorted(shown, key=lambda trade: (trade.at_ms, trade.trade_seq), reverse=True)
+
+    def newest(self, order: Order) -> Seen:
+        """An order without any lag, as the user channel tells of it."""
+        return self._with_details(order, float("inf"), float("-inf"))
+
+    def _seen(self, order: Order, wall_s: float) -> Seen | None:
+        versions = self._versions.get(order.order_id)
+        if versions is not None:
+            shown = [version for shown_s, version in versions if shown_s <= wall_s]
+            if not shown and versions[0][1].updated_ms == order.created_ms:
+                return None
+            if shown and shown[-1] is not versions[-1][1]:
+                order = shown[-1]
+            elif shown:
+                del self._versions[order.order_id]
+        return self._with_details(order, wall_s, wall_s)
+
+    def _with_details(self, order: Order, fills_until_s: float, wall_s: float) -> Seen:
+        product = self.exchange.product(order.product)
+        if self._accepted.get(order.order_id, 0.0) < wall_s:
+            self._accepted.pop(order.order_id, None)
+        return Seen(
+            order,
+            product,
+            tuple(trade for shown_s, trade in self._trades.get(order.order_id, ()) if shown_s <= fills_until_s),
+            portfolio_of(order.account_id),
+            pending_cancel=order.order_id in self._cancels,
+            waiting=self.switches.pending_as if order.order_id in self._accepted else "",
+            edits=tuple(self.edits.get(order.order_id, ())),
+            hold=_hold(order, product),
+        )
+
+    def memory(self) -> dict[str, Any]:
+        """What must outlive the process."""
+        return {"edits": self.edits}
+
+
+def _hold(order: Order, product: Product) -> Decimal:
+    """What a resting order binds at the dearer rates."""
+    rates = product.night_rates
+    if order.state != "open" or rates is None or order.price is None or order.is_bracket:
+        return ZERO
+    held = order.remaining * order.price * (rates.long if order.sign > 0 else rates.short)
+    return held.quantize(Decimal("0.01"), rounding="ROUND_CEILING")
