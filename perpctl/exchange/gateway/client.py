@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from perpctl.clock import Clock, to_ms
 from perpctl.errors import PerpctlError, VenueRefused, VenueUnreachable
 from perpctl.exchange.access import Access
+from perpctl.exchange.both import symbols
+from perpctl.exchange.both.market_time import MarketTime
 from perpctl.exchange.budget import Budget, Duty
 from perpctl.exchange.gateway import account as accounts
-from perpctl.exchange.gateway import history, orders, symbols, wire
+from perpctl.exchange.gateway import history, orders, wire
 from perpctl.exchange.gateway.errors import ORDER_NOT_FOUND, RpcFailure
 from perpctl.exchange.gateway.line import PAGE, QUICK, Line
-from perpctl.exchange.gateway.market_time import MarketTime
 from perpctl.exchange.gateway.rpc import Param
 from perpctl.exchange.http import NoAnswer, NotSent
 from perpctl.exchange.port import (

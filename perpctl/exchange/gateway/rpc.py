@@ -6,12 +6,14 @@ import asyncio
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, DecimalException
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from perpctl.exchange import trace
+from perpctl.exchange.both.document import clamp_retry_after as clamp_retry_after
+from perpctl.exchange.both.document import decode as decode
 from perpctl.exchange.gateway.errors import RpcFailure
 from perpctl.exchange.http import HttpReply, NoAnswer, NotSent
 from perpctl.exchange.transport import Transport, Wire, WireClosed
@@ -20,9 +22,7 @@ from perpctl.model.money import plain
 Param = None | bool | int | str | Decimal | Sequence[str]
 Gate = Callable[[], str | None]
 Notify = Callable[[dict[str, Any]], None]
-RETRY_AFTER_MIN_S, RETRY_AFTER_MAX_S = 1.0, 30.0
 
-_decode_json = msgspec.json.Decoder(float_hook=Decimal).decode
 _encode_json = msgspec.json.Encoder().encode
 
 
@@ -48,21 +48,6 @@ def encode(call_id: int, call: Call) -> bytes:
 
 def _exact(value: Param) -> object:
     return msgspec.Raw(plain(value).encode()) if isinstance(value, Decimal) else value
-
-
-def decode(frame: bytes | str) -> dict[str, Any]:
-    """The JSON object in a frame, its fractions as Decimal. Raises NoAnswer naming what came instead."""
-    head = frame[:64].lstrip()
-    if not head:
-        raise NoAnswer("the answer is empty")
-    try:
-        content = _decode_json(frame)
-    except (msgspec.DecodeError, DecimalException, RecursionError, ValueError) as why:
-        looks_html = head[:1] in (b"<", "<")
-        raise NoAnswer("the answer is a web page, not the API" if looks_html else f"not JSON: {why}") from None
-    if not isinstance(content, dict):
-        raise NoAnswer(f"the answer is JSON but no object: {type(content).__name__}")
-    return content
 
 
 def unwrap(answer: Mapping[str, Any], call_id: int) -> Any:
@@ -119,17 +104,6 @@ def _read_reply(reply: HttpReply, call_id: int) -> Any:
     if not 200 <= reply.status < 300:
         raise NoAnswer(f"HTTP {reply.status} around a result")
     return result
-
-
-def clamp_retry_after(header: object) -> float | None:
-    """Seconds to wait, between 1 and 30 whatever was asked for; None when it is no number of seconds."""
-    try:
-        seconds = float(str(header))
-    except ValueError:
-        return None
-    if seconds != seconds:
-        return None
-    return min(max(seconds, RETRY_AFTER_MIN_S), RETRY_AFTER_MAX_S)
 
 
 def _wish(detail: object) -> float | None:

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from perpctl.errors import PerpctlError, VenueUnreachable
+from perpctl.exchange.both.inbox import Inbox
 from perpctl.exchange.budget import Duty
 from perpctl.exchange.gateway import orders
 from perpctl.exchange.gateway.errors import Kind, RpcFailure, typed
-from perpctl.exchange.gateway.feed.inbox import Inbox
 from perpctl.exchange.gateway.feed.link import Link
 from perpctl.exchange.gateway.feed.market import MarketEnd
 from perpctl.exchange.gateway.feed.user import UserEnd

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any, cast
 
-from perpctl.exchange.http import NoAnswer
+from perpctl.exchange.both.document import Malformed as Malformed
+from perpctl.exchange.both.document import Row as Row
+from perpctl.exchange.both.document import need_number as need_number
+from perpctl.exchange.both.document import number as number
+from perpctl.exchange.both.document import row_of as row_of
+from perpctl.exchange.both.document import rows_of as rows_of
+from perpctl.exchange.both.document import text as text
+from perpctl.exchange.both.document import whole as whole
 from perpctl.exchange.port import Candle
 from perpctl.model.fill import Fill, FundingPayment
 from perpctl.model.instrument import Book, BookState, Instrument, Quote
 from perpctl.model.money import ZERO, parse_decimal
 from perpctl.model.order import Order, OrderStatus, OrderType, Side, TimeInForce
 from perpctl.model.position import Position
-
-Row = Mapping[str, Any]
 
 _STATES = {state.value: state for state in BookState} | {
     "delivered": BookState.INACTIVE,
@@ -26,64 +29,6 @@ _TIMES = {time.value: time for time in TimeInForce}
 _SIDES = {"buy": Side.BUY, "sell": Side.SELL}
 UNITS_TOLERANCE = Decimal("0.01")  # mark and notional of one row are not always of one instant
 UNKNOWN_SLOT = 0  # isolated, and the venue did not say where
-
-
-class Malformed(NoAnswer):
-    """The document cannot be trusted; the text names the member."""
-
-
-# --- members ---------------------------------------------------------------------------------------------------------
-
-
-def row_of(value: object, what: str) -> Row:
-    """An object, or Malformed."""
-    if not isinstance(value, dict):
-        raise Malformed(f"{what} is not an object")
-    return value
-
-
-def rows_of(value: object, what: str) -> Sequence[Row]:
-    """A list of objects, or Malformed: what is no list is never an empty one."""
-    if not isinstance(value, list):
-        raise Malformed(f"{what} is not a list")
-    return [row_of(item, what) for item in value]
-
-
-def number(row: Row, name: str) -> Decimal | None:
-    """An exact number, also from a numeric string; None when absent or null."""
-    value = row.get(name)
-    if value is None:
-        return None
-    try:
-        exact = parse_decimal(value)
-    except ValueError as why:
-        raise Malformed(f"{name}: {why}") from None
-    # 1E+5 is 100000: the same number, in the form that people and documents expect.
-    return Decimal(int(exact)) if cast(int, exact.as_tuple().exponent) > 0 else exact
-
-
-def need_number(row: Row, name: str) -> Decimal:
-    value = number(row, name)
-    if value is None:
-        raise Malformed(f"{name} is missing")
-    return value
-
-
-def whole(row: Row, name: str) -> int:
-    """A required integer of any size; a fraction of zero is dropped."""
-    if type(plain := row.get(name)) is int:
-        return plain
-    value = need_number(row, name)
-    if value != int(value):
-        raise Malformed(f"{name} is not a whole number: {value}")
-    return int(value)
-
-
-def text(row: Row, name: str) -> str:
-    value = row.get(name)
-    if not isinstance(value, str) or not value:
-        raise Malformed(f"{name} is missing or no text")
-    return value
 
 
 def _word(row: Row, name: str) -> str | None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, cast
 
+from perpctl.exchange.both.book_side import BookSide
 from perpctl.exchange.gateway import wire
 from perpctl.model.instrument import Book
-from perpctl.model.money import parse_decimal
+from perpctl.model.money import ZERO, parse_decimal
 
-Level = tuple[Decimal, Decimal]
 LIMIT = Decimal(10) ** 15
 
 
@@ -27,18 +26,18 @@ class Depth:
         self._change_id: int | None = None
         self._product_id = ""
         self._at_ms = 0
-        self._bids = _BookSide()
-        self._asks = _BookSide()
+        self._bids = BookSide()
+        self._asks = BookSide()
 
     def apply(self, row: wire.Row) -> None:
         """Take a message in. Raises Gap, and Malformed for what cannot be read."""
         if row.get("type") == "snapshot":
-            self._bids, self._asks = _BookSide(), _BookSide()
+            self._bids, self._asks = BookSide(), BookSide()
         elif self._change_id is None or row.get("prev_change_id") != self._change_id:
             known, self._change_id = self._change_id, None
             raise Gap(f"change {row.get('change_id')} follows {row.get('prev_change_id')}, we know {known}")
-        self._bids.change(_rows(row, "bids"))
-        self._asks.change(_rows(row, "asks"))
+        _change(self._bids, _rows(row, "bids"))
+        _change(self._asks, _rows(row, "asks"))
         self._change_id = wire.whole(row, "change_id")
         self._product_id = wire.text(row, "instrument_name")
         self._at_ms = wire.whole(row, "timestamp")
@@ -75,33 +74,9 @@ def _exact(value: Any) -> Decimal:
     return cast(Decimal, value)
 
 
-class _BookSide:
-    """Amounts by price, and the prices in order."""
-
-    def __init__(self) -> None:
-        self._amounts: dict[Decimal, Decimal] = {}
-        self._prices: list[Decimal] = []
-
-    def change(self, rows: Sequence[Any]) -> None:
-        try:
-            for action, price, amount in rows:
-                self._set(_exact(price), _exact(amount), gone=action == "delete")
-        except (ValueError, TypeError) as why:
-            raise wire.Malformed(f"a level of the book cannot be read: {why}") from None
-
-    def _set(self, price: Decimal, amount: Decimal, *, gone: bool) -> None:
-        known = price in self._amounts
-        if gone or not amount:
-            if known:
-                del self._amounts[price]
-                del self._prices[bisect_left(self._prices, price)]
-            return
-        if not known:
-            insort(self._prices, price)
-        self._amounts[price] = amount
-
-    def highest(self, count: int) -> tuple[Level, ...]:
-        return tuple((price, self._amounts[price]) for price in reversed(self._prices[-count:]))
-
-    def lowest(self, count: int) -> tuple[Level, ...]:
-        return tuple((price, self._amounts[price]) for price in self._prices[:count])
+def _change(side: BookSide, rows: Sequence[Any]) -> None:
+    try:
+        for action, price, amount in rows:
+            side.put(_exact(price), ZERO if action == "delete" else _exact(amount))
+    except (ValueError, TypeError) as why:
+        raise wire.Malformed(f"a level of the book cannot be read: {why}") from None

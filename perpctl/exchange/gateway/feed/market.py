@@ -8,11 +8,11 @@ from typing import Any
 
 from perpctl.clock import Clock
 from perpctl.errors import PerpctlError
+from perpctl.exchange.both.inbox import Inbox
 from perpctl.exchange.gateway import wire
 from perpctl.exchange.gateway.errors import RpcFailure
 from perpctl.exchange.gateway.feed.channels import SUBSCRIBE_S, book_of, is_book, product_in, subscribe, ticker_of, told
 from perpctl.exchange.gateway.feed.depth import Depth, Gap
-from perpctl.exchange.gateway.feed.inbox import Inbox
 from perpctl.exchange.gateway.rpc import Call, SocketRpc
 from perpctl.exchange.http import NoAnswer, NotSent
 from perpctl.exchange.port import Beat, BookSeen, FeedLost, FeedResumed, QuoteSeen, SessionEvent

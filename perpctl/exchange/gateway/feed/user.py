@@ -6,11 +6,11 @@ from typing import Any, Protocol
 
 from perpctl.clock import Clock
 from perpctl.errors import VenueUnreachable
+from perpctl.exchange.both.inbox import Inbox
 from perpctl.exchange.budget import Duty, Pool
 from perpctl.exchange.gateway import wire
 from perpctl.exchange.gateway.errors import RpcFailure
 from perpctl.exchange.gateway.feed.channels import USER, USER_CHANNELS, subscribe, told, user_events
-from perpctl.exchange.gateway.feed.inbox import Inbox
 from perpctl.exchange.gateway.line import Line
 from perpctl.exchange.gateway.rpc import Call, Param, SocketRpc
 from perpctl.exchange.port import Beat, FeedLost, FeedResumed, FillSeen, OrderSeen, SessionEvent

@@ -1,0 +1,36 @@
+"""This file keeps one side of an order book: amounts by price, and the prices in order."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from decimal import Decimal
+
+Level = tuple[Decimal, Decimal]
+
+
+class BookSide:
+    """Absolute amounts; an amount of zero takes its level away."""
+
+    def __init__(self) -> None:
+        self._amounts: dict[Decimal, Decimal] = {}
+        self._prices: list[Decimal] = []
+
+    def put(self, price: Decimal, amount: Decimal) -> None:
+        """What now stands at a price."""
+        known = price in self._amounts
+        if not amount:
+            if known:
+                del self._amounts[price]
+                del self._prices[bisect_left(self._prices, price)]
+            return
+        if not known:
+            insort(self._prices, price)
+        self._amounts[price] = amount
+
+    def highest(self, count: int) -> tuple[Level, ...]:
+        """The best levels of the bids."""
+        return tuple((price, self._amounts[price]) for price in reversed(self._prices[-count:]))
+
+    def lowest(self, count: int) -> tuple[Level, ...]:
+        """The best levels of the asks."""
+        return tuple((price, self._amounts[price]) for price in self._prices[:count])
