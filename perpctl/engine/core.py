@@ -55,6 +55,7 @@ class Rules:
     user_silent_s: float | None = 5.0
     foreign: ForeignRule = field(default_factory=ForeignRule)
     unattended_kill: bool = False
+    isolated: frozenset[str] = frozenset()  # products whose margin may be isolated
 
 
 class Core:

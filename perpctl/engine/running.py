@@ -166,9 +166,9 @@ async def _rules(desk: Desk, gear: Gear, limits: Limits) -> Rules:
                 not_done="nothing was started",
                 next_commands=("perpctl config show --origin",),
             )
-    return Rules(
-        limits, foreign=ForeignRule(Foreign(settings.foreign), ignored), unattended_kill=settings.unattended_kill
-    )
+    isolated = frozenset([(await market.instrument(name)).product_id for name in settings.isolated_products])
+    foreign = ForeignRule(Foreign(settings.foreign), ignored)
+    return Rules(limits, foreign=foreign, unattended_kill=settings.unattended_kill, isolated=isolated)
 
 
 def _introduce(desk: Desk, lease: Held, name: str, limits: Limits, options: Options) -> None:

@@ -83,6 +83,9 @@ class Purpose(StrEnum):
     TEST = "test"
 
 
+NEW_SLOT = 0  # isolated, in whichever slot the venue keeps for the product
+
+
 @dataclass(frozen=True, slots=True)
 class OrderRequest:
     """What we mean to send. `identity` goes out as `label` (global) or `client_order_id` (us)."""
@@ -99,8 +102,9 @@ class OrderRequest:
     trigger_price: Decimal | None = None
     trigger: str | None = None  # mark_price | index_price | last_price
     valid_until_ms: int | None = None  # market time
-    slot: int | None = None  # isolated slot, None: cross
+    slot: int | None = None  # isolated slot, None: cross; NEW_SLOT: the venue assigns one
     purpose: Purpose = Purpose.OPEN
+    allocated_margin: Decimal | None = None  # settlement currency that goes into the slot with an opening order
 
 
 @dataclass(frozen=True, slots=True)

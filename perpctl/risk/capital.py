@@ -15,7 +15,7 @@ from perpctl.model.exposure import (
     standard_rates,
 )
 from perpctl.model.money import ZERO
-from perpctl.model.order import Side, TimeInForce
+from perpctl.model.order import NEW_SLOT, Side, TimeInForce
 from perpctl.risk.verdict import Finding, Reason
 from perpctl.risk.view import Case
 
@@ -24,9 +24,10 @@ UNKNOWN_BLOCKS_MS = 15_000
 
 
 def position_proof(case: Case) -> Finding:
-    """8: every position was proven lately; the oldest proof counts."""
-    limit = case.view.ages.position.stale_ms
-    if case.holding is None:
+    """8: every position was proven lately; the oldest proof counts. A slot that is not there yet has none of its own."""
+    limit, request = case.view.ages.position.stale_ms, case.request
+    known = case.holding is not None or request.slot is not None
+    if not known or all(held.product_id != request.product_id for held in case.view.holdings):
         return None, limit, Reason.POSITION_UNPROVEN
     oldest = 0
     for held in case.view.holdings:
@@ -103,7 +104,9 @@ def margin_used(case: Case) -> Finding:
     account, limit = case.view.account, case.limits.max_margin_used_pct
     if account is None or account.equity <= 0 or case.reference is None:
         return None, limit, Reason.MARGIN_TOO_HIGH
-    added = initial_margin(case.request.size, case.reference, standard_rates(case.underlying))
+    added = case.request.allocated_margin  # it leaves the account whatever the position will need of it
+    if added is None:
+        added = initial_margin(case.request.size, case.reference, standard_rates(case.underlying))
     used = (account.initial_margin + added) / account.equity * HUNDRED
     return used, limit, Reason.MARGIN_TOO_HIGH if used > limit else None
 
@@ -119,11 +122,18 @@ def liquidation(case: Case) -> Finding:
 
 
 def _distance_when_filled(case: Case) -> Decimal | None:
-    """Of the cross position at its worst on this side; an isolated slot's own equity is not known here."""
-    request, account = case.request, case.view.account
+    """Of the cross position at its worst on this side, or of a new slot that stands on what is allocated to it.
+
+    What equity a slot has that exists already is not known here.
+    """
+    request, account, rates = case.request, case.view.account, standard_rates(case.underlying)
+    if request.slot == NEW_SLOT and request.allocated_margin is not None and case.reference is not None:
+        filled = request.size * request.side.sign
+        price = liquidation_price(filled, case.reference, request.allocated_margin, ZERO, rates)
+        return liquidation_distance_pct(case.reference, price)
     if request.slot is not None or account is None or case.reference is None:
         return None
-    reach, rates = case.after[request.product_id, None], standard_rates(case.underlying)
+    reach = case.after[request.product_id, None]
     size = reach.high if request.side is Side.BUY else reach.low
     own = maintenance_margin(reach.size, case.reference, rates)
     others = max(account.maintenance_margin - own, ZERO)

@@ -44,6 +44,14 @@ def symbol(case: Case) -> Finding:
     return product, None, None if product in case.view.allowed else Reason.SYMBOL_NOT_ALLOWED
 
 
+def isolated(case: Case) -> Finding:
+    """3: an entry on isolated margin needs the profile to name its product."""
+    if case.request.slot is None:
+        return "cross", None, None
+    product = case.request.product_id
+    return product, None, None if product in case.view.isolated else Reason.ISOLATED_OFF
+
+
 def reduce_only_truth(case: Case) -> Finding:
     """9: what claims to be an exit must be one."""
     held = None if case.holding is None else case.holding.size

@@ -33,6 +33,7 @@ class Reason(StrEnum):
     REDUCE_ONLY_MODE = "reduce_only_mode", "in reduce_only an order may only shrink the position"
     NO_LEASE = "no_lease", "the lease is not held or ran out"
     SYMBOL_NOT_ALLOWED = "symbol_not_allowed", "the product is not on this profile's list"
+    ISOLATED_OFF = "isolated_off", "isolated margin is off for this product: the profile does not name it"
     NO_INSTRUMENT = "no_instrument", "the product's specification was not read"
     BOOK_NOT_OPEN = "book_not_open", "the venue's book is not open for entries"
     NO_PRICE = "no_price", "there is no reference price for this product"

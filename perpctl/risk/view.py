@@ -29,6 +29,7 @@ class GateInput:
     kill_in_progress: bool = False
     lease_left_ms: int | None  # None: not held
     allowed: frozenset[str]  # product ids
+    isolated: frozenset[str] = frozenset()  # of these, where isolated margin may be used
     instrument: Instrument | None
     spec_unchanged: bool
     quote: Quote | None

@@ -21,7 +21,6 @@ from perpctl.errors import VenueUnreachable
 from perpctl.exchange.access import Access
 from perpctl.exchange.budget import Duty
 from perpctl.exchange.gateway.client import Gateway, open_gateway
-from perpctl.exchange.gateway.orders import order_params
 from perpctl.exchange.port import (
     Absent,
     BookSeen,
@@ -40,7 +39,7 @@ from perpctl.exchange.port import (
 from perpctl.exchange.settle import settle
 from perpctl.model.instrument import Quote
 from perpctl.model.money import price_down
-from perpctl.model.order import Order, OrderRequest, OrderStatus, OrderType, Side
+from perpctl.model.order import NEW_SLOT, Order, OrderRequest, OrderStatus, OrderType, Side
 
 pytestmark = [pytest.mark.drill, pytest.mark.timeout(60)]
 BTC = "BTC_USDC-PERPETUAL"
@@ -193,13 +192,16 @@ async def test_an_order_off_the_tick_or_beyond_the_funds_is_refused(gateway: Gat
     assert await gateway.open_orders() == ()
 
 
+def isolated(order: OrderRequest, margin: str | None = "500") -> OrderRequest:
+    """The same order in a slot of its own, with its margin."""
+    return replace(order, slot=NEW_SLOT, allocated_margin=None if margin is None else Decimal(margin))
+
+
 async def test_an_isolated_order_is_listed_and_cancelled_by_its_slot(gateway: Gateway) -> None:
-    order = far(await gateway.quote(BTC))
-    params = order_params(order, await gateway.valid_until_ms(order))
-    isolated = {"isolated": True, "allocated_margin": Decimal(500)}
-    await gateway._line.act("private/buy", {**params, **isolated}, 5.0, Duty.EXIT)
+    placed = confirmed(await gateway.place(isolated(far(await gateway.quote(BTC)))))
     (listed,) = await gateway.open_orders()
-    assert listed.slot is not None
+    assert listed.slot == placed.slot
+    assert listed.slot not in (None, NEW_SLOT)
     assert await gateway.order("far") == (listed,) == await gateway.order("", listed.order_id)
     (outcome,) = await gateway.cancel([listed])
     assert confirmed(outcome).status is OrderStatus.CANCELLED
@@ -208,16 +210,41 @@ async def test_an_isolated_order_is_listed_and_cancelled_by_its_slot(gateway: Ga
 
 async def test_an_isolated_position_is_seen_counted_closed_and_its_trades_are_ours(gateway: Gateway) -> None:
     since_ms = await gateway.time_ms()
-    order = at_market("slot")
-    params = order_params(order, await gateway.valid_until_ms(order))
-    isolated = {"isolated": True, "allocated_margin": Decimal(500)}
-    await gateway._line.act("private/buy", {**params, **isolated}, 5.0, Duty.EXIT)
+    before = (await gateway.account()).balance
+    confirmed(await gateway.place(isolated(at_market("slot"))))
     (position,) = await gateway.positions()
     assert position.slot is not None
     assert (position.size, position.units_agree) == (Decimal("0.01"), True)
-    assert (await gateway.account()).slots_in_use == 1
+    account = await gateway.account()
+    assert account.slots_in_use == 1
+    assert account.balance < before
     assert {fill.identity for fill in await gateway.fills(since_ms)} == {"slot"}
+    reduce = replace(at_market("half", Side.SELL), slot=position.slot, reduce_only=True, size=Decimal("0.004"))
+    assert confirmed(await gateway.place(reduce)).slot == position.slot
+    (position,) = await gateway.positions()
+    assert position.size == Decimal("0.006")
     confirmed(await gateway.close(position, None))
+    assert await gateway.positions() == ()
+
+
+async def test_an_isolated_order_over_the_socket_goes_to_its_slot_too(gateway: Gateway) -> None:
+    async with gateway.session(["BTC-PERP"]) as session:
+        placed = confirmed(await session.place(isolated(far(await gateway.quote(BTC)))))
+        assert placed.slot not in (None, NEW_SLOT)
+        assert confirmed(await session.cancel(placed)).status is OrderStatus.CANCELLED
+
+
+async def test_too_little_margin_is_refused_with_what_would_do_and_none_is_never_sent(gateway: Gateway) -> None:
+    order = at_market("poor")
+    refused = await gateway.place(isolated(order, "1"))
+    assert isinstance(refused, Refused)
+    assert (refused.code, refused.sent) == (14033, True)
+    assert "allocated_margin at least" in refused.reason
+    for wrong in (isolated(order, None), replace(order, allocated_margin=Decimal(500))):
+        refused = await gateway.place(wrong)
+        assert isinstance(refused, Refused)
+        assert not refused.sent
+        assert "margin" in refused.reason
     assert await gateway.positions() == ()
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from perpctl.model.exposure import UnknownOrder
 from perpctl.model.instrument import BookState
 from perpctl.model.mode import Mode
-from perpctl.model.order import OrderRequest, OrderType, Purpose, Side, TimeInForce
+from perpctl.model.order import NEW_SLOT, OrderRequest, OrderType, Purpose, Side, TimeInForce
 from perpctl.risk.activity import Execution, Recent, SentOrder
 from perpctl.risk.gate import RULES, decide
 from perpctl.risk.limits import KEYS, Limits, with_overrides
@@ -31,6 +31,20 @@ def executions(count: int, age_ms: int, side: Side = Side.BUY) -> tuple[Executio
 
 def unknown(age_ms: int, side: Side = Side.BUY, size: str = "0.01", **change: Any) -> UnknownOrder:
     return UnknownOrder(request(side, size, identity="id-unknown", **change), NOW - age_ms)
+
+
+def in_slot(size: str = "0.01", margin: str = "600") -> OrderRequest:
+    return request(size=size, slot=NEW_SLOT, allocated_margin=D(margin))
+
+
+def test_an_isolated_order_passes_where_the_profile_names_its_product() -> None:
+    decision = decide(in_slot(), world(isolated=frozenset({BTC})), LIMITS)
+    assert decision.allowed, decision.first_refusal
+
+
+def test_an_exit_from_a_slot_passes_wherever_it_came_from() -> None:
+    held = world(holdings=(holding(), holding("0.1", slot=3)))
+    assert decide(close("0.1", slot=3), held, LIMITS).allowed
 
 
 def test_a_small_bid_passes_in_a_healthy_world_and_every_control_was_evaluated() -> None:
@@ -58,6 +72,29 @@ PLANTED: list[tuple[str, OrderRequest, dict[str, Any], int, Reason]] = [
     ("lease not held", request(), {"lease_left_ms": None}, 2, Reason.NO_LEASE),
     ("lease ran out", request(), {"lease_left_ms": 0}, 2, Reason.NO_LEASE),
     ("product not listed", request(), {"allowed": frozenset({ETH})}, 3, Reason.SYMBOL_NOT_ALLOWED),
+    ("isolated, and not named", in_slot(), {}, 3, Reason.ISOLATED_OFF),
+    ("isolated, and another named", in_slot(), {"isolated": frozenset({ETH})}, 3, Reason.ISOLATED_OFF),
+    (
+        "isolated, and the cross position leaves no room",
+        in_slot("0.05"),
+        {"isolated": frozenset({BTC}), "holdings": (holding("0.58"),)},
+        8,
+        Reason.POSITION_TOO_LARGE,
+    ),
+    (
+        "isolated with a quarter of equity as margin",
+        in_slot(margin="25001"),
+        {"isolated": frozenset({BTC})},
+        8,
+        Reason.MARGIN_TOO_HIGH,
+    ),
+    (
+        "isolated with margin that a third of the price uses up",
+        in_slot(margin="280"),
+        {"isolated": frozenset({BTC})},
+        8,
+        Reason.LIQUIDATION_NEAR,
+    ),
     ("no quote", request(), {"quote": None}, 4, Reason.NO_PRICE),
     (
         "quote of another product",

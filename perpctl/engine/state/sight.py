@@ -41,6 +41,7 @@ def look(core: Core, request: OrderRequest, permission: Permission, meter: Meter
         kill_in_progress=permission.kill_in_progress,
         lease_left_ms=permission.lease_left_ms,
         allowed=frozenset(core.products),
+        isolated=core.rules.isolated,
         instrument=product.instrument if product is not None else None,
         spec_unchanged=product is not None and not product.spec_changed,
         quote=quote,

@@ -55,9 +55,13 @@ class RpcFailure(Exception):
 
     @property
     def reason(self) -> str:
-        """The venue's own words, with the parameter it complains about."""
-        if isinstance(self.detail, dict) and "reason" in self.detail:
-            return f"{self.message}: {self.detail.get('param', '')} {self.detail['reason']}".strip()
+        """The venue's own words, with the parameter it complains about, or the margin that it would take."""
+        detail = self.detail if isinstance(self.detail, dict) else {}
+        if "reason" in detail:
+            return f"{self.message}: {detail.get('param', '')} {detail['reason']}".strip()
+        if "required_minimum" in detail:
+            least, better = detail["required_minimum"], detail.get("suggested_amount", "?")
+            return f"{self.message}: allocated_margin at least {least}, better {better}"
         return self.message
 
 

@@ -11,7 +11,7 @@ from perpctl.exchange.gateway.errors import NOT_OPEN, ORDER_NOT_FOUND, Kind, Rpc
 from perpctl.exchange.gateway.rpc import Gate, Param
 from perpctl.exchange.http import NoAnswer, NotSent
 from perpctl.exchange.port import Confirmed, MaySend, Outcome, Refused, Unknown
-from perpctl.model.order import TRIGGER_TYPES, Order, OrderRequest, OrderType, Purpose, Side, TimeInForce
+from perpctl.model.order import NEW_SLOT, TRIGGER_TYPES, Order, OrderRequest, OrderType, Purpose, Side, TimeInForce
 
 CREATE_S = 5.0  # total deadlines
 CANCEL_S = 3.0
@@ -52,6 +52,10 @@ def unsendable(request: OrderRequest) -> str | None:
         return f"an order of type {request.type.value} needs a price"
     if request.type in TRIGGER_TYPES and request.trigger_price is None:
         return f"an order of type {request.type.value} needs a trigger price"
+    if request.allocated_margin is not None and (request.slot is None or request.reduce_only):
+        return "margin is allocated with an isolated order that opens, and with no other"
+    if request.slot == NEW_SLOT and not request.reduce_only and request.allocated_margin is None:
+        return "an isolated order that opens brings its margin along: allocated_margin"
     if request.post_only and (request.type is not OrderType.LIMIT or request.time_in_force is not TimeInForce.GTC):
         return "post-only is for limit orders that stay until cancelled"
     return None
@@ -78,6 +82,8 @@ def order_params(request: OrderRequest, valid_until_ms: int) -> dict[str, Param]
         params["trigger"] = request.trigger or "mark_price"
     if request.slot is not None:
         params["isolated"] = True
+    if request.allocated_margin is not None:
+        params["allocated_margin"] = request.allocated_margin
     return params
 
 

@@ -16,7 +16,7 @@ from perpctl.exchange.port import Candle
 from perpctl.model.fill import Fill, FundingPayment
 from perpctl.model.instrument import Book, BookState, Instrument, Quote
 from perpctl.model.money import ZERO, parse_decimal
-from perpctl.model.order import Order, OrderStatus, OrderType, Side, TimeInForce
+from perpctl.model.order import NEW_SLOT, Order, OrderStatus, OrderType, Side, TimeInForce
 from perpctl.model.position import Position
 
 _STATES = {state.value: state for state in BookState} | {
@@ -28,7 +28,7 @@ _STATUSES = {status.value: status for status in OrderStatus}
 _TIMES = {time.value: time for time in TimeInForce}
 _SIDES = {"buy": Side.BUY, "sell": Side.SELL}
 UNITS_TOLERANCE = Decimal("0.01")  # mark and notional of one row are not always of one instant
-UNKNOWN_SLOT = 0  # isolated, and the venue did not say where
+UNKNOWN_SLOT = NEW_SLOT  # isolated, and the venue did not say where
 
 
 def _word(row: Row, name: str) -> str | None:
