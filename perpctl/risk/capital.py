@@ -24,7 +24,7 @@ UNKNOWN_BLOCKS_MS = 15_000
 
 
 def position_proof(case: Case) -> Finding:
-    """8: every position was proven lately; the oldest proof counts. A slot that is not there yet has none of its own."""
+    """8: every position was proven lately; the oldest proof counts. A slot not there yet has none."""
     limit, request = case.view.ages.position.stale_ms, case.request
     known = case.holding is not None or request.slot is not None
     if not known or all(held.product_id != request.product_id for held in case.view.holdings):
