@@ -86,7 +86,7 @@ class Control:
             "speed": None if self.venue.speed == float("inf") else self.venue.speed,
             "feed_ended": self.venue.feed_ended,
             "maintenance": exchange.maintenance,
-            "connections": len(gateway.sessions),
+            "connections": len(gateway.sessions) + len(self.venue.us.face.sessions),
             "marks": {product.name: exchange.ticker(product.name).mark_price for product in products},
             "accounts": _accounts(exchange),
             "us": {"accounts": _accounts(self.venue.us.exchange), "switches": self.venue.us.face.switches},
@@ -191,10 +191,11 @@ class Control:
         return {"expired": True}
 
     def _disconnect(self, wanted: Answer) -> Answer:
-        sessions = list(self.venue.gateway.sessions)
-        for session in sessions:
-            session.cut()
-        return {"disconnected": len(sessions)}
+        ends = [session.cut for session in self.venue.gateway.sessions]
+        ends += [session.cut for session in self.venue.us.face.sessions]
+        for cut in ends:
+            cut()
+        return {"disconnected": len(ends)}
 
     def _reset(self, wanted: Answer) -> Answer:
         self.venue.reset(self.wall())

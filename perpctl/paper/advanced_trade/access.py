@@ -12,6 +12,7 @@ PRIVATE_A_SECOND = 30  # per user (older Advanced Trade docs)
 PUBLIC_A_SECOND = 10  # per address
 AN_HOUR = 10_000  # per key (Coinbase App policy)
 HOUR_S = 3600.0
+CONNECTIONS_A_SECOND = MESSAGES_A_SECOND = 8  # WebSocket, per address; messages without a JWT
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,21 +74,35 @@ class Limits:
         self.enabled = True
         self._spent: dict[str, _Spent] = {}
 
+    def connects(self, peer: str, wall_s: float) -> bool:
+        """Whether one more WebSocket of that address may open in this second."""
+        return self._in_second(f"connections {peer}", wall_s) <= CONNECTIONS_A_SECOND
+
+    def hears(self, peer: str, wall_s: float) -> bool:
+        """Whether one more unauthenticated message of that address is heard in this second."""
+        return self._in_second(f"messages {peer}", wall_s) <= MESSAGES_A_SECOND
+
+    def _in_second(self, owner: str, wall_s: float) -> int:
+        if not self.enabled:
+            return 0
+        spent = self._spent.setdefault(owner, _Spent())
+        if wall_s >= spent.second_ends_s:
+            spent.second_ends_s, spent.in_second = wall_s + 1.0, 0
+        spent.in_second += 1
+        return spent.in_second
+
     def spend(self, owner: str, is_private: bool, wall_s: float) -> dict[str, str]:
         """Count one request; returns the headers that say what is left. Raises ApiError 429."""
         if not self.enabled:
             return {}
         most = PRIVATE_A_SECOND if is_private else PUBLIC_A_SECOND
-        spent = self._spent.setdefault(owner, _Spent())
-        if wall_s >= spent.second_ends_s:
-            spent.second_ends_s, spent.in_second = wall_s + 1.0, 0
+        in_second, spent = self._in_second(owner, wall_s), self._spent[owner]
         if wall_s >= spent.hour_ends_s:
             spent.hour_ends_s, spent.in_hour = wall_s + HOUR_S, 0
-        spent.in_second += 1
         spent.in_hour += 1
-        if spent.in_second > most or (is_private and spent.in_hour > AN_HOUR):
+        if in_second > most or (is_private and spent.in_hour > AN_HOUR):
             raise TooMany(_headers(most, 0, spent.second_ends_s - wall_s))
-        return _headers(most, most - spent.in_second, spent.second_ends_s - wall_s)
+        return _headers(most, most - in_second, spent.second_ends_s - wall_s)
 
 
 class TooMany(ApiError):

@@ -9,15 +9,16 @@ from typing import Any
 
 from perpctl.paper.advanced_trade import market, money
 from perpctl.paper.advanced_trade.access import Caller, Limits, TooMany, identify, require
+from perpctl.paper.advanced_trade.feed.session import FeedSession
 from perpctl.paper.advanced_trade.orders import entry, history
 from perpctl.paper.advanced_trade.orders.rows import Row
 from perpctl.paper.advanced_trade.orders.sight import Sight, Switches
 from perpctl.paper.advanced_trade.reading import ApiError, HttpWait, Query, Schema, encode, read_body, unauthorized
 from perpctl.paper.core import Exchange
-from perpctl.paper.events import Event
+from perpctl.paper.events import Event, OrderChanged
 from perpctl.paper.faults import FaultPlane, Verdict
 from perpctl.paper.keys import Keys, RegisteredKey
-from perpctl.paper.types import Rejected
+from perpctl.paper.types import Order, Rejected
 from perpctl.paper.wire.reply import Forgetful, HttpReply, Keeper
 
 REST_PATH = "/api/v3/brokerage"
@@ -138,6 +139,7 @@ class AdvancedTrade:
         self.keeper = keeper or Forgetful()
         self.limits = Limits()
         self.sight = Sight(exchange, seed)
+        self.sessions: list[FeedSession] = []
         self._wall_s = 0.0
 
     @property
@@ -198,12 +200,12 @@ class AdvancedTrade:
             if verdict.expired_token:
                 raise unauthorized()
             require(scope, caller)
-            self._open_account(caller.account)
+            self.open_account(caller.account)
         if verdict.error is not None:
             raise ApiError(500, "INTERNAL", verdict.error[1])
         return Call(self, words, Query.of(query), body, wall_s, caller), act, limits
 
-    def _open_account(self, account: int) -> None:
+    def open_account(self, account: int) -> None:
         """The portfolio that a key was made for is opened when it first calls."""
         if account not in self.exchange.account_ids():
             self.exchange.open_account(account, f"paper{account}", self.exchange.now)
@@ -219,11 +221,22 @@ class AdvancedTrade:
             self.keeper.commit()
 
     def tick(self, wall_s: float) -> None:
-        """Time passed: cancels that were accepted take effect."""
+        """Time passed: cancels that were accepted take effect, orders that were pending are in the book."""
         self._wall_s = wall_s
         if self.sight.carry_out(wall_s):
             self.publish()
             self.keeper.commit()
+        self.retell(self.sight.opened(wall_s))
+
+    def retell(self, orders: list[Order]) -> None:
+        """What only this face knows of orders has changed: the user channel says so."""
+        events: list[Event] = [OrderChanged(order.account_id, order) for order in orders]
+        for session in self.sessions if events else ():
+            session.on_events(events, self._wall_s)
+
+    def open_session(self, wall_s: float, peer: str = "127.0.0.1") -> FeedSession:
+        """A connection to either WebSocket host."""
+        return FeedSession(self, wall_s, peer)
 
     def publish(self) -> None:
         """Hand what happened in the exchange to whoever shows it."""
@@ -231,6 +244,8 @@ class AdvancedTrade:
         if events:
             self.keeper.seen(events)
             self.sight.see(events, self._wall_s)
+            for session in list(self.sessions):
+                session.on_events(events, self._wall_s)
 
     def app_order(self, account: int, body: Row, wall_s: float) -> Row:
         """An order that the owner typed in the simple app, with its answer."""

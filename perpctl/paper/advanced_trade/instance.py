@@ -57,7 +57,9 @@ class UsVenue:
         self.face.publish()
 
     def reset(self, start_ms: int) -> None:
-        """Start anew."""
+        """Start anew; connections end."""
+        for session in list(self.face.sessions):
+            session.cut()
         self.record.extra = {}
         self.start_ms = start_ms
         self.exchange = self._new_exchange()
@@ -65,5 +67,7 @@ class UsVenue:
 
     def close(self) -> None:
         """The clean end."""
+        for session in list(self.face.sessions):
+            session.lost()
         self.record.note_extra(self.face.memory())
         self.record.close(self.exchange)

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from perpctl.paper.advanced_trade.listing import contracts, display_name, moment, text
 from perpctl.paper.advanced_trade.orders.rows import position_row
 from perpctl.paper.advanced_trade.reading import TEXT, ApiError, invalid, not_found, number
+from perpctl.paper.core import Exchange
 from perpctl.paper.keys import MAIN_ACCOUNT, portfolio_of
 from perpctl.paper.terms.calendar import Calendar
 from perpctl.paper.types import AccountView, Position, Product, Rejected, Requirements, Sweep
 
 if TYPE_CHECKING:
-    from perpctl.paper.advanced_trade.face import AdvancedTrade, Call
+    from perpctl.paper.advanced_trade.face import Call
 
 Row = dict[str, Any]
 ZERO, CENT = Decimal(0), Decimal("0.01")
@@ -99,7 +100,7 @@ def portfolio_breakdown(call: Call) -> Row:
     """Spot numbers are JSON numbers here, as documented."""
     if call.words["id"] != call.portfolio:
         raise ApiError(403, "PERMISSION_DENIED", "portfolio is not available to this key")
-    view, purse = call.exchange.account(call.account), purse_of(call.face, call.account)
+    view, purse = call.exchange.account(call.account), purse_of(call)
     held = [one for one in call.exchange.positions(call.account) if one.size]
     wallet = _wallet(call, "USD", view.wallet)
     return {
@@ -170,7 +171,7 @@ def transaction_summary(call: Call) -> Row:
     trades = [trade for trade in call.exchange.trades(call.account) if trade.at_ms > call.now - 30 * 86_400_000]
     volume = float(sum((trade.amount * trade.price for trade in trades), ZERO))
     fees = float(sum((trade.fee for trade in trades), ZERO))
-    purse = purse_of(call.face, call.account)
+    purse = purse_of(call)
     return {
         "total_volume": volume,
         "total_fees": fees,
@@ -197,8 +198,7 @@ def transaction_summary(call: Call) -> Row:
 class Purse:
     """An account's money in the FCM's words. cash + unrealised + funding not yet booked = equity, exactly."""
 
-    def __init__(self, face: AdvancedTrade, account: int) -> None:
-        exchange = face.exchange
+    def __init__(self, exchange: Exchange, account: int) -> None:
         calendar = exchange.rules.calendar
         assert calendar is not None, "this face is of a venue with hours"
         self.calendar: Calendar = calendar
@@ -236,9 +236,9 @@ class Purse:
         return text(((self.view.equity - threshold) / threshold * 100).quantize(CENT)) if threshold else "1000"
 
 
-def purse_of(face: AdvancedTrade, account: int) -> Purse:
-    """The account's money."""
-    return Purse(face, account)
+def purse_of(call: Call) -> Purse:
+    """The caller's money."""
+    return Purse(call.exchange, call.account)
 
 
 def summary(purse: Purse) -> Row:
@@ -278,7 +278,7 @@ def measure(purse: Purse, window: str, needs: Requirements, buffer_name: str) ->
 
 
 def balance_summary(call: Call) -> Row:
-    purse = purse_of(call.face, call.account)
+    purse = purse_of(call)
     money = {name: {"value": value, "currency": "USD", "cbrn": ""} for name, value in summary(purse).items()}
     return {
         "balance_summary": {
@@ -291,7 +291,7 @@ def balance_summary(call: Call) -> Row:
 
 
 def positions(call: Call) -> Row:
-    purse = purse_of(call.face, call.account)
+    purse = purse_of(call)
     held = [one for one in call.exchange.positions(call.account) if one.size]
     return {"positions": [_cfm_row(call, one, purse) for one in held]}
 
@@ -301,7 +301,7 @@ def position(call: Call) -> Row:
     name = call.words["id"]
     if name not in call.exchange.products or not call.exchange.position(call.account, name).size:
         raise ApiError(404, "NOT_FOUND", f"position for {name} was not found")
-    return {"position": _cfm_row(call, call.exchange.position(call.account, name), purse_of(call.face, call.account))}
+    return {"position": _cfm_row(call, call.exchange.position(call.account, name), purse_of(call))}
 
 
 def _cfm_row(call: Call, held: Position, purse: Purse) -> Row:
@@ -333,7 +333,7 @@ def schedule_sweep(call: Call) -> Row:
     amount = number(asked) if asked else None
     if asked and (amount is None or amount < 0):
         raise invalid("usd_amount is not a valid amount")
-    due = purse_of(call.face, call.account).calendar.session(call.now)[1]
+    due = purse_of(call).calendar.session(call.now)[1]
     planned = Sweep(str(uuid.uuid5(uuid.NAMESPACE_URL, f"sweep {call.account} {call.now}")), amount or None, due)
     try:
         call.exchange.plan_sweep(call.account, planned, call.now)
@@ -364,7 +364,7 @@ def set_margin_setting(call: Call) -> Row:
 
 def current_margin_window(call: Call) -> Row:
     call.query.word("margin_profile_type", ("MARGIN_PROFILE_TYPE_UNSPECIFIED", *PROFILES))
-    calendar = purse_of(call.face, call.account).calendar
+    calendar = purse_of(call).calendar
     window = calendar.window(call.now)
     return {
         "margin_window": {

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.websockets import WebSocket
 
 from perpctl.paper.advanced_trade.face import REST_PATH
 from perpctl.paper.wire.reply import HttpReply
@@ -18,13 +19,25 @@ USER_SOCKET = "/advanced-trade-ws-user"
 
 @dataclass
 class Endpoints:
-    """The REST host of the face over one venue."""
+    """The REST host and the two WebSocket hosts of the face over one venue."""
 
     sockets: Sockets
 
     def routes(self) -> list[BaseRoute]:
         """Its paths."""
-        return [Route(REST_PATH + "/{path:path}", self._http, methods=["GET", "POST", "PUT", "DELETE"])]
+        return [
+            Route(REST_PATH + "/{path:path}", self._http, methods=["GET", "POST", "PUT", "DELETE"]),
+            WebSocketRoute(MARKET_SOCKET, self._socket),
+            WebSocketRoute(USER_SOCKET, self._socket),
+        ]
+
+    async def _socket(self, socket: WebSocket) -> None:
+        face = self.sockets.venue.us.face
+        peer = socket.client.host if socket.client else "unknown"
+        if not face.limits.connects(peer, self.sockets.wall()):
+            await socket.send_denial_response(Response("Too many requests", status_code=429))
+            return
+        await self.sockets.serve(socket, face.open_session)
 
     async def _http(self, request: Request) -> Response:
         hold_s = self.sockets.venue.faults.hold(f"{request.method} {request.url.path}")

@@ -11,12 +11,13 @@ from typing import Any
 from urllib.parse import urlencode
 
 from perpctl.paper.advanced_trade.face import REST_PATH, AdvancedTrade
+from perpctl.paper.advanced_trade.feed.session import FeedSession
 from perpctl.paper.core import Exchange
 from perpctl.paper.faults import FaultPlane
-from perpctl.paper.keys import MAIN_ACCOUNT, MemoryKeys
+from perpctl.paper.keys import MAIN_ACCOUNT, Algorithm, MemoryKeys
 from perpctl.paper.terms.us import BIP, US_PRODUCTS, US_RULES
 from perpctl.paper.types import Print, Tick
-from perpctl.paper.wire.reply import HttpReply
+from perpctl.paper.wire.reply import Close, Frame, HttpReply, Out
 from tests.paper.gateway.trader import sign
 
 D = Decimal
@@ -154,6 +155,15 @@ class Trader:
         self.exchange.advance(at(text))
         self.face.publish()
 
+    def other_key(self, *permissions: str, account: int = 2, algorithm: Algorithm = "es256") -> dict[str, Any]:
+        """A key of another portfolio, or with other permissions."""
+        made = datetime(2026, 9, 1, tzinfo=UTC)
+        return self.keys.add(algorithm, permissions or ("view", "trade"), account, made)
+
+    def open(self) -> Socket:
+        """A connection to one of the WebSocket hosts."""
+        return Socket(self.face.open_session(self.wall_s), self)
+
     def position(self) -> int:
         """Contracts held in BIP, signed."""
         return int(self.exchange.position(MAIN_ACCOUNT, BIP_ID).size / BIP.contract_size)
@@ -170,3 +180,52 @@ def new_trader(start: str = START, *, permissions: tuple[str, ...] = ("view", "t
     trader = Trader(face, keys, key)
     trader.market("84000")
     return trader
+
+
+@dataclass
+class Socket:
+    """One connection, and all that came out of it."""
+
+    session: FeedSession
+    trader: Trader
+    frames: list[Any] = field(default_factory=list)
+    closes: list[Close] = field(default_factory=list)
+
+    def send(self, content: Any) -> None:
+        text = content if isinstance(content, str) else json.dumps(content)
+        self.take(self.session.receive(text, self.trader.wall_s))
+
+    def subscribe(self, channel: str, *ids: str, kind: str = "subscribe", signed: bool = False, **spoilt: Any) -> None:
+        """Subscribe, with a fresh JWT when `signed` or when its claims are spoilt."""
+        request: dict[str, Any] = {"type": kind, "channel": channel, "product_ids": list(ids)}
+        if signed or spoilt:
+            request["jwt"] = sign(self.trader.key, self.trader.wall_s, **spoilt)
+        self.send(request)
+
+    def wait(self, seconds: float, *, step: float = 0.1) -> None:
+        """Wall time passes in steps as a server's does."""
+        for _ in range(round(seconds / step)):
+            self.trader.ahead_s += step
+            self.take(self.session.tick(self.trader.wall_s))
+
+    def take(self, out: list[Out] | None = None) -> None:
+        """Keep what came out; without an argument, what waits."""
+        for item in self.session.drain() if out is None else out:
+            if isinstance(item, Frame):
+                self.frames.append(json.loads(item.body))
+            else:
+                self.closes.append(item)
+
+    def heard(self, channel: str) -> list[Any]:
+        """The messages of a channel so far."""
+        self.take()
+        return [frame for frame in self.frames if frame.get("channel") == channel]
+
+    def events(self, channel: str) -> list[Any]:
+        """The events of a channel so far."""
+        return [event for frame in self.heard(channel) for event in frame["events"]]
+
+    @property
+    def errors(self) -> list[str]:
+        self.take()
+        return [frame["message"] for frame in self.frames if frame.get("type") == "error"]

@@ -107,7 +107,7 @@ def _enter(call: Call, wish: Wish, echo: Row) -> Row:
         placed = call.exchange.place(call.account, wish.new_order(product), call.now)
     except Rejected as no:
         return _refused(from_core(no), echo)
-    call.face.sight.accepted(placed.order.order_id, call.wall_s)
+    call.face.sight.accepted(placed.order, call.wall_s)
     return _created(placed.order, product, echo)
 
 
@@ -188,7 +188,10 @@ def batch_cancel(call: Call) -> Row:
         raise HttpWait(SILENT_S)
     if len(ids) > MOST_CANCELS:
         raise ApiError(400, "InvalidArgument", f"Too many orderIDs entered, limit is {MOST_CANCELS}")
-    return {"results": [_cancel_row(call, order_id) for order_id in ids]}
+    rows = [_cancel_row(call, order_id) for order_id in ids]
+    queued = [call.face.sight.cancelling(call.account, row["order_id"]) for row in rows if row["success"]]
+    call.face.retell([order for order in queued if order is not None])
+    return {"results": rows}
 
 
 def _cancel_row(call: Call, order_id: str) -> Row:

@@ -59,7 +59,7 @@ class Sight:
     _trades: dict[str, list[tuple[float, Trade]]] = field(default_factory=lambda: defaultdict(list))
     _versions: dict[str, list[tuple[float, Order]]] = field(default_factory=dict)
     _cancels: dict[str, tuple[int, float]] = field(default_factory=dict)  # order id -> account, due wall s
-    _accepted: dict[str, float] = field(default_factory=dict)  # order id -> until when it is pending
+    _accepted: dict[str, tuple[int, float]] = field(default_factory=dict)  # order id -> account, pending until
     _random: random.Random = field(init=False)
 
     def __post_init__(self) -> None:
@@ -82,10 +82,18 @@ class Sight:
                 shown_s = wall_s + self._random.random() * self.switches.lag_s if self.switches.lag_s else 0.0
                 self._trades[event.trade.order_id].append((shown_s, event.trade))
 
-    def accepted(self, order_id: str, wall_s: float) -> None:
+    def accepted(self, order: Order, wall_s: float) -> None:
         """A new order came in just now."""
         if self.switches.pending_s:
-            self._accepted[order_id] = wall_s + self.switches.pending_s
+            self._accepted[order.order_id] = (order.account_id, wall_s + self.switches.pending_s)
+
+    def opened(self, wall_s: float) -> list[Order]:
+        """Orders that are no longer pending since this was last asked."""
+        over = [(order_id, account) for order_id, (account, until_s) in self._accepted.items() if until_s <= wall_s]
+        for order_id, _ in over:
+            del self._accepted[order_id]
+        known = [self._known(account, order_id) for order_id, account in over]
+        return [order for order in known if order is not None and order.is_live]
 
     def _note_label(self, order: Order) -> None:
         if order.label:
@@ -122,6 +130,10 @@ class Sight:
         self._cancels[order_id] = (account, wall_s + self.switches.cancel_s)
         return None
 
+    def cancelling(self, account: int, order_id: str) -> Order | None:
+        """The order, when a cancel of it was accepted and has had no effect yet."""
+        return self._known(account, order_id) if order_id in self._cancels else None
+
     def carry_out(self, wall_s: float) -> bool:
         """Cancel what is due; whether there was any."""
         due = [(order_id, account) for order_id, (account, at_s) in self._cancels.items() if at_s <= wall_s]
@@ -132,10 +144,6 @@ class Sight:
             except Rejected:
                 continue  # it filled first, or the session ended: that is what only a request means
         return bool(due)
-
-    def is_pending_cancel(self, order_id: str) -> bool:
-        """Whether a cancel was accepted and has had no effect yet."""
-        return order_id in self._cancels
 
     # -- reads
 
@@ -162,7 +170,7 @@ class Sight:
 
     def newest(self, order: Order) -> Seen:
         """An order without any lag, as the user channel tells of it."""
-        return self._with_details(order, float("inf"), float("-inf"))
+        return self._with_details(order, float("inf"))
 
     def _seen(self, order: Order, wall_s: float) -> Seen | None:
         versions = self._versions.get(order.order_id)
@@ -174,12 +182,10 @@ class Sight:
                 order = shown[-1]
             elif shown:
                 del self._versions[order.order_id]
-        return self._with_details(order, wall_s, wall_s)
+        return self._with_details(order, wall_s)
 
-    def _with_details(self, order: Order, fills_until_s: float, wall_s: float) -> Seen:
+    def _with_details(self, order: Order, fills_until_s: float) -> Seen:
         product = self.exchange.product(order.product)
-        if self._accepted.get(order.order_id, 0.0) < wall_s:
-            self._accepted.pop(order.order_id, None)
         return Seen(
             order,
             product,
