@@ -102,8 +102,9 @@ def test_what_was_acknowledged_survives_sigkill_every_time(tmp_path: Path) -> No
             known = account(exchange)
             exchange.kill()
     told = [json.loads(line) for line in (tmp_path / "ledger.jsonl").read_text().splitlines()]
-    fills = [row["trade"]["trade_id"] for row in told if "trade" in row]
-    assert len(fills) == len(set(fills)) == 4
+    fills = [row["trade"] for row in told if "trade" in row]
+    assert len(fills) == len({row["trade_id"] for row in fills})
+    assert len({row["order_id"] for row in fills}) == 4  # of one or more fills each: the best level may be thin
 
 
 def test_a_torn_last_line_is_forgiven_and_a_torn_middle_is_not(tmp_path: Path) -> None:
