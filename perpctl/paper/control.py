@@ -142,7 +142,7 @@ class Control:
         return {"account": account, "position": exchange.position(account, name).size}
 
     def _state(self, wanted: Answer) -> Answer:
-        """`maintenance`, or `instrument_name` with `state`, or `locked` and `position_locked`, or `credits`."""
+        """`maintenance`, or `instrument_name` with `state`, or `locked`, `position_locked`, `credits`, `strangers`."""
         exchange = self._exchange(wanted)
         if "maintenance" in wanted:
             exchange.set_maintenance(bool(wanted["maintenance"]), exchange.now)
@@ -158,6 +158,8 @@ class Control:
                 locked=bool(wanted.get("locked")),
                 position_locked=bool(wanted.get("position_locked")),
             )
+        if "strangers" in wanted:
+            self.venue.gateway.let_strangers_in(bool(wanted["strangers"]))
         if "credits" in wanted:
             self.venue.gateway.credits.enabled = self.venue.us.face.limits.enabled = bool(wanted["credits"])
         self._settle()

@@ -17,6 +17,7 @@ from perpctl.paper.floor.account import (
     account_view,
     check_identity,
     fee_of,
+    initial_margin,
     order_margins,
     position_view,
     requirements,
@@ -386,6 +387,13 @@ class Exchange:
             min_price=market.min_price,
             max_price=market.max_price,
         )
+
+    def order_margin(self, order: Order) -> Decimal:
+        """What one resting order binds by itself."""
+        if order.state != "open" or order.reduce_only:
+            return Decimal(0)
+        account, market = self._venue.account(order.account_id), self._venue.market(order.product)
+        return initial_margin(account, market, order.sign * order.remaining)
 
     def check_identity(self, account_id: int) -> None:
         """Raise AssertionError unless deposits + realised + unrealised - fees + funding == equity, exactly."""

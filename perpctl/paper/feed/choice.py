@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from perpctl.errors import UsageError
 from perpctl.paper.feed.candles import ReplayFeed
 from perpctl.paper.feed.capture import CapturedFeed, is_capture
+from perpctl.paper.feed.outside import VENUE, OutsideFeed
 from perpctl.paper.feed.synthetic import SyntheticFeed
-from perpctl.paper.gateway.outside import VENUE, OutsideFeed
 from perpctl.paper.products import GATEWAY_PRODUCTS
 from perpctl.paper.types import Ladder, Level, Product, Tick
 

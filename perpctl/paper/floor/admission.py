@@ -40,6 +40,9 @@ def check_form(venue: Venue, market: Market, new: NewOrder) -> None:
     if len(new.label) > venue.rules.longest_label:
         raise refusal("invalid_params", None, {"param": "label", "reason": "too long"})
     check_amount(market, new.amount)
+    shown = new.display_amount
+    if shown is not None and (shown <= 0 or shown % market.product.contract_size or shown > (new.amount or shown)):
+        raise refusal("invalid_max_show_amount")
     if new.type in ("limit", "stop_limit", "take_limit"):
         check_price(market, new.price)
     if new.type == "limit" and new.price is not None:

@@ -5,39 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
-from typing import Any, Protocol
+from typing import Any
 
 from perpctl.paper.core import Exchange
 from perpctl.paper.events import (
-    AccountChanged,
-    AccountLocked,
     BookChanged,
     Event,
-    Filled,
-    ForcedTransfer,
-    LiquidationChanged,
-    OrderChanged,
-    PositionChanged,
     PublicTradePrinted,
     StateChanged,
     TickerChanged,
 )
 from perpctl.paper.gateway import rows
+from perpctl.paper.gateway.own_channels import user_stream
+from perpctl.paper.gateway.streams import INTERVALS, Silent, Stream, chooser
 from perpctl.paper.types import TickerView
 
-INTERVALS = {"raw": 0.0, "100ms": 0.1, "agg2": 1.0}
 _WHOLE_BOOK = 10_000
 _DEPTHS = (1, 10, 20)
-
-
-class Stream(Protocol):
-    """One subscribed channel: it sees events, and says when asked what is worth telling."""
-
-    def see(self, event: Event) -> None:
-        """Take note of something that happened."""
-
-    def take(self) -> list[Any]:
-        """The payloads due since the last call."""
 
 
 @dataclass
@@ -248,123 +232,6 @@ class States:
         return list(found)
 
 
-@dataclass
-class Silent:
-    """A channel that is granted and has nothing to tell here."""
-
-    def see(self, event: Event) -> None:
-        """Nothing."""
-
-    def take(self) -> list[Any]:
-        return []
-
-
-@dataclass
-class Mine:
-    """Orders, trades and positions of an account, or of its isolated slots."""
-
-    exchange: Exchange
-    account: int
-    isolated: bool
-    part: str  # orders, trades, changes
-    raw: bool
-    wanted: Callable[[str], bool]
-    _seen: dict[str, dict[str, list[Any]]] = field(default_factory=dict)  # product -> part -> rows
-
-    def see(self, event: Event) -> None:
-        if not isinstance(event, OrderChanged | Filled | PositionChanged) or not self._is_mine(event.account_id):
-            return
-        product = (
-            event.order.product
-            if isinstance(event, OrderChanged)
-            else event.trade.product
-            if isinstance(event, Filled)
-            else event.product
-        )
-        if self.wanted(product):
-            parts = self._seen.setdefault(product, {"orders": [], "trades": [], "positions": []})
-            self._note(event, product, parts)
-
-    def _note(self, event: OrderChanged | Filled | PositionChanged, product: str, parts: dict[str, list[Any]]) -> None:
-        size = self.exchange.product(product).contract_size
-        if isinstance(event, OrderChanged):
-            parts["orders"].append(rows.order(event.order, size))
-        elif isinstance(event, Filled):
-            parts["trades"].append(rows.user_trade(event.trade, size))
-        else:
-            shown = rows.position(self.exchange.position(event.account_id, product), self.account)
-            parts["positions"] = [row for row in parts["positions"] if row["user_id"] != event.account_id] + [shown]
-
-    def _is_mine(self, account_id: int) -> bool:
-        if self.isolated:
-            return account_id in self.exchange.slot_ids(self.account)
-        return account_id == self.account
-
-    def take(self) -> list[Any]:
-        seen, self._seen = self._seen, {}
-        if self.part == "changes":
-            return [{"instrument_name": product, **parts} for product, parts in seen.items()]
-        found = [row for parts in seen.values() for row in parts[self.part]]
-        if self.part == "orders" and self.raw:
-            return found  # one order a message; every other form is a list
-        return [found] if found else []
-
-
-@dataclass
-class Purse:
-    """Money and margin, when they changed."""
-
-    exchange: Exchange
-    account: int
-    isolated: bool
-    _last: dict[int, dict[str, Any]] = field(default_factory=dict)
-    _stale: bool = True
-
-    def see(self, event: Event) -> None:
-        if isinstance(event, AccountChanged | PositionChanged | TickerChanged):
-            self._stale = True
-
-    def take(self) -> list[Any]:
-        if not self._stale:
-            return []
-        self._stale = False
-        accounts = self.exchange.slot_ids(self.account) if self.isolated else [self.account]
-        pictures = {account: rows.portfolio(self.exchange.account(account)) for account in accounts}
-        changed = [picture for account, picture in pictures.items() if self._last.get(account) != picture]
-        self._last = pictures
-        return changed
-
-
-@dataclass
-class Warnings:
-    """Locks and liquidations of an account."""
-
-    exchange: Exchange
-    account: int
-    isolated: bool
-    _rows: list[dict[str, Any]] = field(default_factory=list)
-
-    def see(self, event: Event) -> None:
-        if isinstance(event, AccountLocked) and not self.isolated and event.account_id == self.account:
-            self._rows.append({"currency": "ALL", "locked": event.locked})
-        slots = self.exchange.slot_ids(self.account) if self.isolated else []
-        if isinstance(event, LiquidationChanged) and event.account_id in slots:
-            row = {
-                "state": event.state,
-                "user_id": event.account_id,
-                "maintenance_margin": rows.money(event.maintenance_margin),
-                "margin_balance": rows.money(event.margin_balance),
-                "timestamp": self.exchange.now,
-            }
-            self._rows.append(row)
-        elif isinstance(event, ForcedTransfer) and event.account_id in slots:
-            self._rows.append(rows.forced(event, self.exchange.rules.currency, self.exchange.now))
-
-    def take(self) -> list[Any]:
-        found, self._rows = self._rows, []
-        return list(found)
-
-
 def open_stream(exchange: Exchange, channel: str, account: int | None) -> tuple[Stream, float] | None:
     """(the stream, seconds between messages) of a channel, or None when there is no such channel.
 
@@ -372,29 +239,10 @@ def open_stream(exchange: Exchange, channel: str, account: int | None) -> tuple[
     """
     words = channel.split(".")
     if words[0] == "user":
-        return None if account is None else _user_stream(exchange, words[1:], account)
+        return None if account is None else user_stream(exchange, words[1:], account)
     if account is not None and words[-1] != "raw":
         return None
     return _market_stream(exchange, words)
-
-
-def _user_stream(exchange: Exchange, words: list[str], account: int) -> tuple[Stream, float] | None:
-    isolated = words[:1] == ["isolated"]
-    words = words[1:] if isolated else words
-    currencies = (exchange.rules.currency.lower(), "any")
-    match words:
-        case ["lock"] if not isolated:
-            return Warnings(exchange, account, False), 0.0
-        case ["liquidation"] if isolated:
-            return Warnings(exchange, account, True), 0.0
-        case ["portfolio", currency] if currency.lower() in currencies:
-            return Purse(exchange, account, isolated), 1.0
-        case ["orders" | "trades" | "changes" as part, *which, interval] if interval in INTERVALS:
-            wanted = _chooser(exchange, which)
-            if wanted is None or (isolated and len(which) != 2):
-                return None
-            return Mine(exchange, account, isolated, part, interval == "raw", wanted), INTERVALS[interval]
-    return None
 
 
 def _market_stream(exchange: Exchange, words: list[str]) -> tuple[Stream, float] | None:
@@ -412,7 +260,7 @@ def _market_stream(exchange: Exchange, words: list[str]) -> tuple[Stream, float]
             return Book(exchange, name), every
         case ["book", name, group, depth, _] if every is not None and name in exchange.products:
             return _grouped_book(exchange, name, group, depth, every)
-        case ["trades", *which, _] if every is not None and (wanted := _chooser(exchange, which)):
+        case ["trades", *which, _] if every is not None and (wanted := chooser(exchange, which)):
             return Tape(exchange, wanted), every
         case ["chart", "trades", name, resolution] if name in exchange.products:
             minutes = {"1D": 1440}.get(resolution) or (int(resolution) if resolution.isdecimal() else 0)
@@ -421,7 +269,7 @@ def _market_stream(exchange: Exchange, words: list[str]) -> tuple[Stream, float]
             names = [p.name for p in exchange.products.values() if p.price_index == index]
             return (Snapshots(exchange, names[0], _index_of(index)), 0.0) if names else None
         case ["instrument", "state", kind, currency]:
-            chosen = _chooser(exchange, [kind, currency])
+            chosen = chooser(exchange, [kind, currency])
             return (States(exchange, chosen), 0.0) if chosen else None
         case ["platform_state"]:
             return States(exchange, lambda product: True, platform=True), 0.0
@@ -438,22 +286,6 @@ def _grouped_book(exchange: Exchange, name: str, group: str, depth: str, every: 
     except InvalidOperation:
         return None
     return (GroupedBook(exchange, name, step, int(depth)), every) if step is None or step > 0 else None
-
-
-def _chooser(exchange: Exchange, which: list[str]) -> Callable[[str], bool] | None:
-    """Which products a channel speaks of: {instrument} or {kind}.{currency}; None when it makes no sense."""
-    match which:
-        case [name] if name in exchange.products:
-            return lambda product: product == name
-        case [kind, currency]:
-            settle = currency.upper()
-            known = {product.settle for product in exchange.products.values()} | {"ANY"}
-            if kind not in ("future", "spot", "any") or settle not in known:
-                return None
-            return lambda product: (
-                kind in ("any", exchange.product(product).kind) and settle in ("ANY", exchange.product(product).settle)
-            )
-    return None
 
 
 def _perpetual(view: TickerView) -> dict[str, Any]:

@@ -14,8 +14,10 @@ import msgspec
 from perpctl.paper.core import Exchange
 from perpctl.paper.events import Event
 from perpctl.paper.faults import FaultPlane, Verdict
-from perpctl.paper.gateway import account, orders, public, reads, rpc
+from perpctl.paper.gateway import rpc
 from perpctl.paper.gateway.access import HTTP_LIFE_S, Credits, Grant, TokenStore, pool_of, require_scope
+from perpctl.paper.gateway.methods import account, orders, public, reads, statistics
+from perpctl.paper.gateway.queue import EngineQueue, Waiting
 from perpctl.paper.gateway.rpc import Params, Request, RpcError
 from perpctl.paper.gateway.session import SESSION_METHODS, GatewaySession, Host
 from perpctl.paper.keys import Keys
@@ -59,44 +61,31 @@ Method = Callable[[Call], Any]
 # Which methods only a socket offers, and which of the real gateway's this exchange lacks (Deribit docs, method list).
 SOCKET_ONLY = SESSION_METHODS - {"public/test", "public/auth"}
 LACKING = frozenset(
-    (
-        "private/get_order_margin_by_ids",
-        "private/get_max_order_size",
-        "private/get_subaccounts_details",
-        "private/change_margin_model",
-        "private/pme/simulate",
-        "private/simulate_portfolio",
-        "private/create_combo",
-        "private/get_leg_prices",
-        "private/create_block_rfq",
-        "private/get_block_rfqs",
-        "private/accept_block_rfq",
-        "private/execute_block_trade",
-        "private/verify_block_trade",
-        "public/get_combos",
-        "public/get_combo_ids",
-        "public/get_combo_details",
-        "public/get_expirations",
-        "public/get_index_chart_data",
-        "public/get_supported_index_names",
-        "public/get_order_book_by_instrument_id",
-        "public/get_book_summary_by_currency",
-        "public/get_book_summary_by_instrument",
-        "public/get_last_trades_by_currency",
-        "public/get_last_trades_by_currency_and_time",
-        "public/get_last_settlements_by_currency",
-        "public/get_last_settlements_by_instrument",
-        "public/get_funding_chart_data",
-        "public/get_mark_price_history",
-        "public/get_trade_volumes",
-        "public/get_delivery_prices",
-        "public/get_historical_volatility",
-        "public/get_volatility_index_data",
-        "private/cancel_all_by_currency_pair",
+    f"private/{name}"
+    for name in (
+        "pme/simulate", "simulate_portfolio", "create_combo", "get_leg_prices",
+        "accept_block_rfq", "add_block_rfq_quote", "cancel_all_block_rfq_quotes", "cancel_block_rfq",
+        "cancel_block_rfq_quote", "cancel_block_rfq_trigger", "create_block_rfq", "edit_block_rfq_quote",
+        "get_block_rfq_makers", "get_block_rfq_quotes", "get_block_rfq_user_info", "get_block_rfqs",
+        "approve_block_trade", "execute_block_trade", "get_block_trade", "get_block_trade_requests", "get_block_trades",
+        "invalidate_block_trade_signature", "reject_block_trade", "simulate_block_trade", "verify_block_trade",
+        "get_broker_trade_requests", "get_broker_trades",
     )
-)
+) | frozenset(
+    f"public/{name}"
+    for name in (
+        "get_block_rfq_trades", "get_combo_details", "get_combo_ids", "get_combos", "get_historical_volatility",
+        "get_last_settlements_by_currency", "get_last_settlements_by_instrument", "get_volatility_index_data",
+    )
+)  # fmt: skip
 
-METHODS: dict[str, Method] = {**public.METHODS, **orders.METHODS, **reads.METHODS, **account.METHODS}
+METHODS: dict[str, Method] = {
+    **public.METHODS,
+    **statistics.METHODS,
+    **orders.METHODS,
+    **reads.METHODS,
+    **account.METHODS,
+}
 
 
 class Gateway:
@@ -116,6 +105,8 @@ class Gateway:
         self.faults = faults or FaultPlane(seed)
         self.tokens = TokenStore(keys, seed)
         self.credits = Credits()
+        self.queue = EngineQueue()
+        self.serves_strangers = True  # public methods without a token; the venue may switch them off under stress
         self.keeper = keeper or Forgetful()
         self.sessions: list[GatewaySession] = []
         self.armed_accounts: set[int] = set()  # new sockets of these start with cancel-on-disconnect armed
@@ -127,7 +118,15 @@ class Gateway:
     # -- HTTP
 
     def handle_http(
-        self, method: str, target: str, headers: dict[str, str], body: bytes, wall_s: float, peer: str = "127.0.0.1"
+        self,
+        method: str,
+        target: str,
+        headers: dict[str, str],
+        body: bytes,
+        wall_s: float,
+        peer: str = "127.0.0.1",
+        *,
+        waited: Waiting | None = None,
     ) -> HttpReply:
         """Answer `POST /api/v2[/method]` or `GET /api/v2/method?query`; header names in lower case."""
         if self.faults.outage:
@@ -137,6 +136,10 @@ class Gateway:
         try:
             request = _read_http(method, target, headers, body)
             request_id = request.id
+            if waited is not None:
+                self.queue.leave(waited)
+            else:
+                self._arrive(request, headers, wall_s)
             verdict = self.faults.judge(request.method)
             if verdict.drop_before:
                 return HttpReply(0, b"", cut=True)
@@ -147,6 +150,24 @@ class Gateway:
         except RpcError as error:
             status, message = error.http_status, rpc.failure(request_id, error, wall_s)
         return _reply(status, rpc.encode(message), wall_s, verdict)
+
+    def hold_http(
+        self, method: str, target: str, headers: dict[str, str], body: bytes, wall_s: float
+    ) -> Waiting | None:
+        """Let a request that a fault holds back wait before the engine; None when it is none of the engine's."""
+        with suppress(RpcError):
+            request = _read_http(method, target, headers, body)
+            owner = self._arrive(request, headers, wall_s)
+            return None if owner is None else self.queue.enter(owner, request)
+        return None
+
+    def _arrive(self, request: Request, headers: dict[str, str], wall_s: float) -> int | None:
+        """Whose request came in, after it did to the queue what it does; None when nobody signed it."""
+        with suppress(RpcError):
+            owner = self.tokens.check(headers.get("authorization", ""), wall_s).account
+            self.queue.arrive(owner, request)
+            return owner
+        return None
 
     def _serve_http(self, request: Request, authorization: str, wall_s: float, peer: str, verdict: Verdict) -> Any:
         name = request.method
@@ -187,6 +208,8 @@ class Gateway:
         self.credits.spend(owner, pool_of(name, request.params.has("currency")), wall_s)
         if grant is not None and name.startswith("private/"):
             require_scope(name, grant)
+        if grant is None and not self.serves_strangers and name not in public.DURING_MAINTENANCE:
+            raise RpcError("unauthenticated_public_requests_temporarily_disabled")
         if name in LACKING:
             raise RpcError("not_implemented")
         if name not in METHODS:
@@ -221,7 +244,14 @@ class Gateway:
         row = {"id": stamp, "title": title, "body": body, "important": important, "publication_timestamp": stamp}
         self.announcements.append(row)
         for session in self.sessions:
-            session.announce({**row, "action": "new"})
+            session.tell("announcements", {**row, "action": "new"})
+
+    def let_strangers_in(self, served: bool) -> None:
+        """Switch public calls without a token on or off, and say so."""
+        self.serves_strangers = served
+        for session in self.sessions:
+            content = {"allow_unauthenticated_public_requests": served}
+            session.tell("platform_state.public_methods_state", content)
 
     # -- cancel-on-disconnect
 
@@ -278,15 +308,16 @@ class Gateway:
         try:
             grant = self.tokens.grant(params.need_word("token"), life_s, wall_s)
         except RpcError:
-            self._note_login(peer, "failed", wall_s)
+            self._note_login(peer, "failed", wall_s, None)
             raise
-        self._note_login(peer, "success", wall_s)
+        self._note_login(peer, "success", wall_s, grant.account)
         if grant.account not in self.exchange.account_ids():
             self.exchange.open_account(grant.account, f"paper{grant.account}", self.exchange.now)
             self.publish()
         return grant
 
-    def _note_login(self, peer: str, outcome: str, wall_s: float) -> None:
+    def _note_login(self, peer: str, outcome: str, wall_s: float, account: int | None) -> None:
+        """Whose login failed is not known, so everybody is told of it."""
         row = {
             "id": len(self.access_log) + 1,
             "ip": peer,
@@ -297,6 +328,9 @@ class Gateway:
             "log": outcome,
         }
         self.access_log.append(row)
+        for session in self.sessions:
+            if account is None or session.account == account:
+                session.tell("user.access_log", {name: value for name, value in row.items() if name != "result"})
 
 
 def _read_http(method: str, target: str, headers: dict[str, str], body: bytes) -> Request:

@@ -21,6 +21,12 @@ CODES = {
     "too_many_requests": 10028,
     "not_owner_of_order": 10029,
     "must_be_websocket_request": 10030,
+    "non_integer_contract_amount": 10027,
+    "matching_engine_queue_full": 10047,
+    "unauthenticated_public_requests_temporarily_disabled": 11056,
+    "login_over_limit": 12003,
+    "request_cancelled_by_user": 13666,
+    "replaced": 13777,
     "not_implemented": 10033,
     "settlement_in_progress": 10041,
     "locked_by_admin": 10019,
@@ -49,7 +55,7 @@ CODES = {
     "Parse error": -32700,
 }
 
-_HTTP_STATUS = {10000: 401, 13004: 401, 13009: 401, 13021: 403, 10028: 429, 11051: 503, 13028: 503}
+_HTTP_STATUS = {10000: 401, 13004: 401, 13009: 401, 13021: 403, 10028: 429, 12003: 429, 11051: 503, 13028: 503}
 
 
 class RpcError(Exception):
@@ -209,6 +215,16 @@ class Params:
 
     def need_whole(self, name: str, low: int = 0) -> int:
         return self._need(name, self.whole(name, low))
+
+    def trade_number(self, name: str) -> int | None:
+        """The number inside a trade id such as USDC-63764222; None when absent."""
+        text = self.word(name)
+        if text is None:
+            return None
+        number = text.rpartition("-")[2]
+        if not number.isdecimal():
+            raise invalid(name, "not a trade id")
+        return int(number)
 
     def flag(self, name: str, default: bool = False) -> bool:
         value = self._take(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,10 +12,13 @@ import msgspec
 
 from perpctl.paper.events import Event
 from perpctl.paper.faults import Verdict
-from perpctl.paper.gateway import public, rpc
+from perpctl.paper.gateway import rpc
 from perpctl.paper.gateway.access import SOCKET_LIFE_S, Grant, pool_of, require_scope
-from perpctl.paper.gateway.channels import Stream, open_stream
+from perpctl.paper.gateway.channels import open_stream
+from perpctl.paper.gateway.methods import public
+from perpctl.paper.gateway.queue import Waiting
 from perpctl.paper.gateway.rpc import Request, RpcError, invalid
+from perpctl.paper.gateway.streams import Stream
 from perpctl.paper.wire.reply import Close, Frame, Out
 
 if TYPE_CHECKING:
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
 
 IDLE_S = 30.0  # a socket that sends no message for so long is closed; protocol pings do not count
 TEST_GRACE_S = 5.0  # to answer a test_request
+MOST_SESSIONS = 16  # of one key (Deribit docs, connection management); that the 17th is the one refused is our reading
 Host = Literal["private", "streams"]
 
 
@@ -56,7 +61,7 @@ class GatewaySession:
     origin: str = field(default_factory=lambda: uuid.uuid4().hex)
     _outbox: list[Out] = field(default_factory=list)
     _subscriptions: dict[str, _Subscription] = field(default_factory=dict)
-    _held: list[tuple[float, bytes]] = field(default_factory=list)  # (due, frame) that a fault keeps back
+    _held: list[tuple[float, Request, Waiting | None]] = field(default_factory=list)  # (due, what a fault keeps back)
     _late: list[bytes] = field(default_factory=list)  # notifications that go after the next one
     _heartbeat: _Heartbeat | None = None
     _last_message_s: float = 0.0
@@ -81,11 +86,20 @@ class GatewaySession:
             self._send(rpc.failure(msgspec.UNSET, error, wall_s))
             return self.drain()
         wait_s = self.gateway.faults.hold(request.method)
+        if self.grant is not None:
+            self.gateway.queue.arrive(self.grant.account, request)
         if wait_s > 0:
-            self._held.append((wall_s + wait_s, frame if isinstance(frame, bytes) else frame.encode()))
+            self._hold(request, wall_s + wait_s, wall_s)
         else:
             self._serve(request, wall_s)
         return self.drain()
+
+    def _hold(self, request: Request, due_s: float, wall_s: float) -> None:
+        waiting = self.gateway.queue.enter(self.grant.account, request) if self.grant is not None else None
+        if waiting is not None and waiting.refusal is not None:
+            self._send(rpc.failure(request.id, waiting.refusal, wall_s))
+        else:
+            self._held.append((due_s, request, waiting))
 
     def tick(self, wall_s: float) -> list[Out]:
         """Time passed: heartbeats, idle and expired connections, held frames, channels that are due."""
@@ -99,10 +113,10 @@ class GatewaySession:
             self._beat(self._heartbeat, wall_s)
         if self.grant is not None and self.grant.expires_s <= wall_s:
             self._log_out()
-        for due, frame in [held for held in self._held if held[0] <= wall_s]:
-            self._held.remove((due, frame))
+        for held in [held for held in self._held if held[0] <= wall_s]:
+            self._held.remove(held)
             if not self.closed:
-                self._serve(rpc.read_request(frame), wall_s)
+                self._serve_held(held[1], held[2], wall_s)
         self._flush(wall_s)
         return self.drain()
 
@@ -140,10 +154,10 @@ class GatewaySession:
             if subscription.every_s == 0.0:
                 self._tell(channel, subscription)
 
-    def announce(self, row: dict[str, Any]) -> None:
-        """A platform announcement was made."""
-        if "announcements" in self._subscriptions:
-            self._notify("announcements", row)
+    def tell(self, channel: str, content: dict[str, Any]) -> None:
+        """Something happened that is the platform's, not the exchange's: an announcement, a login."""
+        if channel in self._subscriptions:
+            self._notify(channel, content)
 
     # -- requests
 
@@ -165,6 +179,15 @@ class GatewaySession:
         if verdict.drop_after:
             self.cut()
         self._flush(wall_s)
+
+    def _serve_held(self, request: Request, waiting: Waiting | None, wall_s: float) -> None:
+        try:
+            if waiting is not None:
+                self.gateway.queue.leave(waiting)
+        except RpcError as refusal:
+            self._send(rpc.failure(request.id, refusal, wall_s))
+        else:
+            self._serve(request, wall_s)
 
     def _result(self, request: Request, wall_s: float, verdict: Verdict) -> Any:
         name = request.method
@@ -189,6 +212,9 @@ class GatewaySession:
     def _auth(self, params: rpc.Params, wall_s: float) -> Any:
         grant = self.gateway.sign_in(params, SOCKET_LIFE_S, wall_s, self.peer)
         first = self.account is None
+        others = sum(one.grant is not None and one.grant.key_name == grant.key_name for one in self.gateway.sessions)
+        if self.grant is None and others >= MOST_SESSIONS:
+            raise RpcError("login_over_limit")
         self.grant, self.account = grant, grant.account
         if first and grant.account in self.gateway.armed_accounts:
             self._arm(True)
@@ -346,6 +372,10 @@ class GatewaySession:
             return
         self.closed = True
         self.gateway.sessions.remove(self)
+        for _, _, waiting in self._held:
+            with suppress(RpcError):
+                if waiting is not None:
+                    self.gateway.queue.leave(waiting)
         if self.cancels_on_disconnect and self.account is not None:
             if fire:
                 self.gateway.cancel_orders_of(self.origin, self.account)

@@ -34,13 +34,19 @@ class Endpoints:
         ]
 
     async def _http(self, request: Request) -> Response:
-        hold_s = self.sockets.venue.faults.hold(await _name(request))
-        return await self.sockets.answer(request, hold_s, self._answer)
-
-    def _answer(self, request: Request, body: bytes, wall_s: float, peer: str) -> HttpReply:
+        gateway, waited = self.sockets.venue.gateway, None
+        hold_s = gateway.faults.hold(await _name(request))
         target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        gateway = self.sockets.venue.gateway
-        return gateway.handle_http(request.method, target, dict(request.headers), body, wall_s, peer)
+        headers = dict(request.headers)
+        if hold_s:
+            waited = gateway.hold_http(request.method, target, headers, await request.body(), self.sockets.wall())
+            hold_s = 0.0 if waited is not None and waited.refusal is not None else hold_s
+
+        def answer(request: Request, body: bytes, wall_s: float, peer: str) -> HttpReply:
+            now = self.sockets.venue.gateway  # another one after a reset meanwhile
+            return now.handle_http(request.method, target, headers, body, wall_s, peer, waited=waited)
+
+        return await self.sockets.answer(request, hold_s, answer)
 
     async def _private(self, socket: WebSocket) -> None:
         await self._serve(socket, "private")

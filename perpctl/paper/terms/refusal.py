@@ -9,7 +9,7 @@ CODES = {
     "already_closed": 10010, "book_closed": 10012,
     "invalid_or_unsupported_instrument": 10020, "invalid_amount": 10021, "invalid_price": 10023,
     "not_owner_of_order": 10029, "settlement_in_progress": 10041, "price_wrong_tick": 10043,
-    "trigger_price_wrong_tick": 10044, "can_not_cancel_liquidation_order": 10045,
+    "invalid_max_show_amount": 10036, "trigger_price_wrong_tick": 10044, "can_not_cancel_liquidation_order": 10045,
     "can_not_edit_liquidation_order": 10046, "disabled_while_position_lock": 10072,
     "other_reject": 11030, "no_more_triggers": 11035, "invalid_trigger_price": 11036,
     "not_open_order": 11044, "unsupported_arg_combination": 11047, "system_maintenance": 11051,

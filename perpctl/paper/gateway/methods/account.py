@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from perpctl.paper.gateway import rows
+from perpctl.paper.gateway import ledger_rows, rows
 from perpctl.paper.gateway.access import limits
-from perpctl.paper.gateway.orders import in_currency
-from perpctl.paper.gateway.public import KINDS, named, within
-from perpctl.paper.gateway.reads import account_of
-from perpctl.paper.gateway.rpc import invalid
+from perpctl.paper.gateway.methods.orders import in_currency
+from perpctl.paper.gateway.methods.public import KINDS, named, within
+from perpctl.paper.gateway.methods.reads import account_of
+from perpctl.paper.gateway.rpc import RpcError, invalid
 from perpctl.paper.types import AccountView, Position, SettlementRow
 
 if TYPE_CHECKING:
     from perpctl.paper.gateway.face import Call
 
+MARGIN_MODELS = ("cross_pm", "cross_sm", "segregated_pm", "segregated_sm")
 _SUMMED = (
     "balance",
     "equity",
@@ -141,6 +142,60 @@ def set_leverage(call: Call) -> Any:
     return call.exchange.set_leverage(call.account, product.name, leverage, call.now)
 
 
+def get_order_margin_by_ids(call: Call) -> Any:
+    """What each order binds alone; reduce-only and waiting orders bind nothing."""
+    isolated = call.params.flag("isolated")
+    found = [call.exchange.order(call.account, one, isolated=isolated) for one in call.params.words("ids")]
+    return [
+        {
+            "order_id": order.order_id,
+            "initial_margin": rows.money(call.exchange.order_margin(order)),
+            "initial_margin_currency": call.exchange.product(order.product).settle,
+        }
+        for order in found
+    ]
+
+
+def get_max_order_size(call: Call) -> Any:
+    """Notionals in quote currency: what the funds allow at a leverage and a price, and what the position does."""
+    product, params, account = named(call), call.params, account_of(call)
+    view = call.exchange.ticker(product.name)
+    leverage = params.whole("leverage", 1, product.max_leverage) or product.max_leverage
+    stored = call.exchange.leverage(account, product.name)
+    fee = params.number("taker_fee_rate") or product.taker_fee
+    price = params.number("price") or view.mark_price
+    free = call.exchange.account(account).available_funds
+    size = call.exchange.position(account, product.name).size
+    rate = max(product.initial_rate, Decimal(1) / min(leverage, stored or leverage))
+    fresh = free / (rate + fee)
+    held = abs(size) * price
+    buys, sells = (held, Decimal(0)) if size < 0 else (Decimal(0), held)
+    return {
+        "max_tradable_amount": {"buy_notional": rows.money(fresh + buys), "sell_notional": rows.money(fresh + sells)},
+        "max_tradable_amount_reduce_only": {"buy_notional": rows.money(buys), "sell_notional": rows.money(sells)},
+        "buy_price": price,
+        "sell_price": price,
+    }
+
+
+def change_margin_model(call: Call) -> Any:
+    """Standard cross margin is the only model here: to it is no change, to another is not possible."""
+    if call.params.need_word("margin_model", MARGIN_MODELS) != "cross_sm":
+        raise RpcError("not_implemented")
+    call.params.flag("dry_run")
+    view = call.exchange.account(call.params.whole("user_id") or call.account)
+    state = {
+        "maintenance_margin_rate": _share(view.maintenance_margin, view.equity),
+        "initial_margin_rate": _share(view.initial_margin, view.equity),
+        "available_balance": rows.money(view.available_funds),
+    }
+    return [{"currency": view.currency.lower(), "old_state": state, "new_state": state}]
+
+
+def _share(part: Decimal, whole: Decimal) -> Decimal:
+    return rows.money(part / whole) if whole > 0 else Decimal(0)
+
+
 def get_risk_profile(call: Call) -> Any:
     account_of(call)
     return {"portfolio_margining_allowed": False, "short_option_allowed": False, "max_leverage": None}
@@ -183,7 +238,7 @@ def get_transaction_log(call: Call) -> Any:
         and (not query or query in f"{entry.type} {entry.side} {entry.product} {entry.other_username}".lower())
     ]
     more = found[count].id if len(found) > count else None
-    return {"logs": [rows.transaction(entry) for entry in found[:count]], "continuation": more}
+    return {"logs": [ledger_rows.transaction(entry) for entry in found[:count]], "continuation": more}
 
 
 def get_settlement_history_by_currency(call: Call) -> Any:
@@ -207,7 +262,7 @@ def _settlements(call: Call, wanted: Callable[[SettlementRow], bool]) -> Any:
 
     found = [row for row in reversed(call.exchange.settlements(call.account)) if chosen(row)]
     more = str(start + count) if len(found) > start + count else None
-    return {"settlements": [rows.settlement(row) for row in found[start : start + count]], "continuation": more}
+    return {"settlements": [ledger_rows.settlement(row) for row in found[start : start + count]], "continuation": more}
 
 
 def get_subaccounts(call: Call) -> Any:
@@ -215,6 +270,32 @@ def get_subaccounts(call: Call) -> Any:
     include, with_portfolio = call.params.flag("include_isolated"), call.params.flag("with_portfolio")
     ids = [call.account, *(call.exchange.slot_ids(call.account) if include else ())]
     return [_subaccount(call.exchange.account(account), with_portfolio) for account in ids]
+
+
+def get_subaccounts_details(call: Call) -> Any:
+    """Positions of the account and of its slots, with their open orders when asked."""
+    currency, with_orders = call.params.need_word("currency"), call.params.flag("with_open_orders")
+    return [
+        {
+            "uid": account,
+            "positions": [
+                rows.position(held, call.account)
+                for held in call.exchange.positions(account)
+                if in_currency(call, held.product, currency)
+            ],
+            **({"open_orders": _orders_of(call, account, currency)} if with_orders else {}),
+        }
+        for account in (call.account, *call.exchange.slot_ids(call.account))
+    ]
+
+
+def _orders_of(call: Call, account: int, currency: str) -> list[dict[str, Any]]:
+    found = call.exchange.open_orders(account)
+    return [
+        rows.order(order, call.exchange.product(order.product).contract_size)
+        for order in found
+        if in_currency(call, order.product, currency)
+    ]
 
 
 def submit_transfer_between_subaccounts(call: Call) -> Any:
@@ -293,6 +374,9 @@ METHODS = {
         get_margins,
         get_leverage,
         set_leverage,
+        get_order_margin_by_ids,
+        get_max_order_size,
+        change_margin_model,
         get_risk_profile,
         get_pme_params,
         get_trading_limits,
@@ -301,6 +385,7 @@ METHODS = {
         get_settlement_history_by_currency,
         get_settlement_history_by_instrument,
         get_subaccounts,
+        get_subaccounts_details,
         submit_transfer_between_subaccounts,
     )
 }

@@ -108,7 +108,7 @@ def _last_trades(call: Call, start: int | None, end: int | None) -> Any:
 def get_tradingview_chart_data(call: Call) -> Any:
     product, params = named(call), call.params
     minutes = _RESOLUTIONS[params.need_word("resolution", tuple(_RESOLUTIONS))]
-    start, end = params.need_whole("start_timestamp"), params.need_whole("end_timestamp")
+    start, end = params.need_whole("start_timestamp"), min(call.now, params.need_whole("end_timestamp"))
     if (end - start) // (minutes * 60_000) > 5000:
         start = end - 5000 * minutes * 60_000
     return chart(call.exchange.candles(product.name, start, end, minutes))

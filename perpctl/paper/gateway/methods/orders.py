@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from perpctl.paper.core import Placed
 from perpctl.paper.gateway import rows
-from perpctl.paper.gateway.public import KINDS, named
+from perpctl.paper.gateway.methods.public import KINDS, named
 from perpctl.paper.gateway.rpc import Params, RpcError, invalid
 from perpctl.paper.types import (
     Direction,
@@ -136,6 +136,8 @@ def _amount(params: Params, product: Product) -> Decimal | None:
     amount, contracts = params.number("amount"), params.number("contracts")
     if contracts is None:
         return amount
+    if contracts % 1:
+        raise RpcError("non_integer_contract_amount")
     if amount is not None and amount != contracts * product.contract_size:
         raise invalid("contracts", "amount and contracts do not agree")
     return contracts * product.contract_size
@@ -212,6 +214,18 @@ def cancel_all_by_kind_or_type(call: Call) -> Any:
 
     def wanted(order: Order) -> bool:
         return chosen(order) and any(in_currency(call, order.product, currency) for currency in currencies)
+
+    return _mass_cancel(call, wanted, reaches_slots=False)
+
+
+def cancel_all_by_currency_pair(call: Call) -> Any:
+    """Has no include_isolated either."""
+    pair, chosen = call.params.need_word("currency_pair"), narrowed(call)
+    if pair not in {product.price_index for product in call.exchange.products.values()}:
+        raise invalid("currency_pair", "unknown currency pair")
+
+    def wanted(order: Order) -> bool:
+        return chosen(order) and call.exchange.product(order.product).price_index == pair
 
     return _mass_cancel(call, wanted, reaches_slots=False)
 
@@ -304,6 +318,7 @@ METHODS = {
         cancel_all,
         cancel_all_by_currency,
         cancel_all_by_kind_or_type,
+        cancel_all_by_currency_pair,
         cancel_all_by_instrument,
         close_position,
     )

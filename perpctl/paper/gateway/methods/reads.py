@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from perpctl.paper.gateway import rows
-from perpctl.paper.gateway.orders import in_currency, narrowed
-from perpctl.paper.gateway.public import KINDS, named, paged, within
+from perpctl.paper.gateway import ledger_rows, rows
+from perpctl.paper.gateway.methods.orders import in_currency, narrowed
+from perpctl.paper.gateway.methods.public import KINDS, named, paged, within
 from perpctl.paper.gateway.rpc import invalid
 from perpctl.paper.types import Order, Trade
 
@@ -123,7 +123,7 @@ def get_trigger_order_history(call: Call) -> Any:
         if in_currency(call, record.order.product, currency) and instrument in (None, record.order.product)
     ]
     more = len(found) > start + count
-    page = [rows.trigger_record(record) for record in found[start : start + count]]
+    page = [ledger_rows.trigger_record(record) for record in found[start : start + count]]
     return {"entries": page, **({"continuation": str(start + count)} if more else {})}
 
 
@@ -138,7 +138,7 @@ def get_user_trades_by_currency_and_time(call: Call) -> Any:
 
 def _trades_by_currency(call: Call, start: int | None, end: int | None) -> Any:
     currency, kind = call.params.need_word("currency"), call.params.word("kind", KINDS) or "any"
-    first, last = _number_of(call, "start_id"), _number_of(call, "end_id")
+    first, last = call.params.trade_number("start_id"), call.params.trade_number("end_id")
 
     def wanted(trade: Trade) -> bool:
         return (
@@ -187,17 +187,6 @@ def get_user_trades_by_order(call: Call) -> Any:
     mine = [trade for trade in found if trade.order_id == order_id]
     page, _ = paged(mine, params, default=1000)
     return [trade_row(call, trade) for trade in page]
-
-
-def _number_of(call: Call, name: str) -> int | None:
-    """The number inside a trade id such as USDC-63764222."""
-    text = call.params.word(name)
-    if text is None:
-        return None
-    number = text.rpartition("-")[2]
-    if not number.isdecimal():
-        raise invalid(name, "not a trade id")
-    return int(number)
 
 
 def row(call: Call, order: Order) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""The methods of the gateway, by what they are about."""
