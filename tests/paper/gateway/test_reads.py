@@ -6,9 +6,11 @@ from decimal import Decimal
 
 import pytest
 
+from perpctl.paper.types import Print
 from tests.paper.gateway.trader import BTC, ETH, Refused, Trader, new_trader
 
 DAY_S = 86_400
+WIDE = {"start_timestamp": 0, "end_timestamp": 10**13}
 
 
 def test_histories_need_include_unfilled_to_show_what_never_filled(trader: Trader) -> None:
@@ -246,3 +248,66 @@ def test_moving_cash_needs_the_transfer_permission(trader: Trader) -> None:
     with pytest.raises(Refused) as refused:
         trader.http("private/submit_transfer_between_subaccounts", currency="USDC", amount=1, destination=5)
     assert refused.value.code == 13021
+
+
+def test_sums_of_the_market_agree_with_what_they_sum_up(trader: Trader) -> None:
+    trader.market("84010.0", prints=(Print("buy", Decimal(84010), Decimal(2)),))
+    trader.venue.wait(26 * 3600)
+    trader.auth()
+    trader.market("84020.0", prints=(Print("sell", Decimal(84020), Decimal(3)),))
+    ticker = trader.http("public/ticker", instrument_name=BTC)
+    (summary,) = trader.http("public/get_book_summary_by_instrument", instrument_name=BTC)
+    assert (summary["volume"], summary["last"], summary["bid_price"]) == (3, 84020, ticker["best_bid_price"])
+    assert summary in trader.http("public/get_book_summary_by_currency", currency="USDC", kind="future")
+    by_id = trader.http("public/get_order_book_by_instrument_id", instrument_id=211704)
+    assert by_id["bids"] == trader.http("public/get_order_book", instrument_name=BTC)["bids"]
+    by_currency = trader.http("public/get_last_trades_by_currency", currency="USDC", count=100)["trades"]
+    assert [row["amount"] for row in by_currency] == [3, 2]
+    first = by_currency[0]["trade_id"]
+    found = trader.http("public/get_last_trades_by_currency", currency="USDC", start_id=first)["trades"]
+    assert [row["trade_id"] for row in found] == [first]
+    assert trader.http("public/get_trade_volumes")[0] | {"currency": "BTC"} == {
+        "currency": "BTC", "futures_volume": 3, "spot_volume": 0, "calls_volume": 0, "puts_volume": 0,
+    }  # fmt: skip
+    prices = trader.http("public/get_delivery_prices", index_name="btc_usdc")
+    assert (prices["records_total"], prices["data"][0]["delivery_price"]) == (1, 84010)
+    assert len(trader.http("public/get_index_chart_data", index_name="btc_usdc", range="1d")) == 24
+    assert len(trader.http("public/get_funding_chart_data", instrument_name=BTC, length="8h")["data"]) == 8
+    assert trader.http("public/get_mark_price_history", instrument_name=BTC, **WIDE) == []
+    assert trader.http("public/get_expirations", currency="USDC", kind="future") == {"future": ["25JUN27", "PERPETUAL"]}
+    with pytest.raises(Refused):
+        trader.http("public/get_delivery_prices", index_name="gold")
+
+
+def test_the_largest_order_told_is_one_that_passes_and_a_larger_one_does_not(trader: Trader) -> None:
+    told = trader.http("private/get_max_order_size", instrument_name=BTC)["max_tradable_amount"]["buy_notional"]
+    amount = told / 84_000  # at the mark
+    with pytest.raises(Refused) as refused:
+        trader.order(amount=round(float(amount * Decimal("1.0001")), 3))
+    assert refused.value.code == 10009
+    order_id = trader.order(amount=round(float(amount * Decimal("0.9999")), 3))["order"]["order_id"]
+    (margin,) = trader.http("private/get_order_margin_by_ids", ids=[order_id])
+    assert margin["initial_margin"] > 0
+    assert margin["initial_margin_currency"] == "USDC"
+    (own,) = trader.http("private/get_subaccounts_details", currency="USDC", with_open_orders=True)
+    assert [order["order_id"] for order in own["open_orders"]] == [order_id]
+
+
+def test_another_margin_model_is_refused_as_not_implemented(trader: Trader) -> None:
+    (state,) = trader.http("private/change_margin_model", margin_model="cross_sm", dry_run=True)
+    assert state["old_state"] == state["new_state"]
+    with pytest.raises(Refused) as refused:
+        trader.http("private/change_margin_model", margin_model="cross_pm", dry_run=True)
+    assert refused.value.code == 10033
+
+
+def test_a_mass_cancel_by_currency_pair_takes_that_pair_and_leaves_slots(trader: Trader) -> None:
+    trader.order(isolated=True, allocated_margin=500)
+    trader.order()
+    trader.order(instrument_name="ETH_USDC-PERPETUAL", price=2500)
+    assert trader.http("private/cancel_all_by_currency_pair", currency_pair="btc_usdc") == 1
+    left = trader.http("private/get_open_orders", include_isolated=True)
+    assert sorted((row["instrument_name"], bool(row.get("isolated"))) for row in left) == [
+        (BTC, True),
+        ("ETH_USDC-PERPETUAL", False),
+    ]

@@ -166,8 +166,10 @@ def get_max_order_size(call: Call) -> Any:
     price = params.number("price") or view.mark_price
     free = call.exchange.account(account).available_funds
     size = call.exchange.position(account, product.name).size
-    rate = max(product.initial_rate, Decimal(1) / min(leverage, stored or leverage))
-    fresh = free / (rate + fee)
+    fresh = price * min(
+        _most(free, price, product.initial_rate + fee, product.rate_per_coin),
+        free / price / (Decimal(1) / min(leverage, stored or leverage) + fee),
+    )
     held = abs(size) * price
     buys, sells = (held, Decimal(0)) if size < 0 else (Decimal(0), held)
     return {
@@ -176,6 +178,12 @@ def get_max_order_size(call: Call) -> Any:
         "buy_price": price,
         "sell_price": price,
     }
+
+
+def _most(free: Decimal, price: Decimal, rate: Decimal, slope: Decimal) -> Decimal:
+    """The amount whose margin, at a rate that grows with the amount, is what is free."""
+    linear, square = rate * price, slope * price
+    return ((linear * linear + 4 * square * free).sqrt() - linear) / (2 * square) if square else free / linear
 
 
 def change_margin_model(call: Call) -> Any:
