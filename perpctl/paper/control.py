@@ -136,7 +136,7 @@ class Control:
     def _deleverage(self, wanted: Answer) -> Answer:
         """An account's position shrinks by `amount` because somebody else's had to be closed."""
         account, name = int(wanted.get("account", MAIN_ACCOUNT)), str(wanted["instrument_name"])
-        exchange = self.venue.exchange
+        exchange = self._exchange(wanted)
         exchange.deleverage(account, name, Decimal(str(wanted["amount"])), exchange.now)
         self._settle()
         return {"account": account, "position": exchange.position(account, name).size}
