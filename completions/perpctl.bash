@@ -1,7 +1,7 @@
 # perpctl for bash: made from the command tree by `pytest --update`; not to be edited.
 _perpctl_after() {
     case "$1" in
-        '') echo 'kill cancel-all reduce-only disable resume status whoami positions orders fills stops account market funding health preflight run wait verify reconcile state config auth ws paper completion enable --help --version' ;;
+        '') echo 'kill cancel-all reduce-only disable resume status whoami positions orders fills stops account margin calendar market funding health preflight run wait verify reconcile state config auth ws paper completion enable --help --version' ;;
         'kill') echo '--profile -p --force --yes --dry-run --reason --scope --max-slippage --market --status --finish --abandon --explain --output -o --format' ;;
         'cancel-all') echo '--force --include-stops --profile -p --output -o --format --dry-run --yes --reason' ;;
         'reduce-only') echo '--reason --profile -p --output -o --format --dry-run --yes' ;;
@@ -28,6 +28,10 @@ _perpctl_after() {
         'account') echo 'show pin --profile -p --output -o --format --watch' ;;
         'account show') echo '--profile -p --output -o --format --watch' ;;
         'account pin') echo '--profile -p --output -o --format --dry-run --yes --reason' ;;
+        'margin') echo 'show what-if --profile -p --output -o --format --watch' ;;
+        'margin show') echo '--profile -p --output -o --format --watch' ;;
+        'margin what-if') echo '--move --at --symbol --profile -p --output -o --format --watch' ;;
+        'calendar') echo '--days --profile -p --output -o --format --watch' ;;
         'market') echo 'status list book --profile -p --output -o --format --watch' ;;
         'market status') echo '--profile -p --output -o --format --watch' ;;
         'market list') echo '--profile -p --output -o --format --watch' ;;
@@ -76,9 +80,9 @@ _perpctl() {
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case "$word" in
-            --abandon|--account|--algorithm|--as|--backup-key-file|--body|--by|--ca-file|--count|--days|--depth|--duration|--feed|--finish|--format|--hours|--http|--id|--idle-exit|--key-file|--kill-key-file|--kill-scope|--max-slippage|--method|--mode|--out|--output|--permissions|--plan|--port|--profile|--reason|--risk-level|--scope|--seconds|--seed|--slot|--source|--speed|--status|--strategy|--streams|--symbols|--timeout|--to|--watch|--ws|-o|-p) ((i++)) ;;
+            --abandon|--account|--algorithm|--as|--at|--backup-key-file|--body|--by|--ca-file|--count|--days|--depth|--duration|--feed|--finish|--format|--hours|--http|--id|--idle-exit|--key-file|--kill-key-file|--kill-scope|--max-slippage|--method|--mode|--move|--out|--output|--permissions|--plan|--port|--profile|--reason|--risk-level|--scope|--seconds|--seed|--slot|--source|--speed|--status|--strategy|--streams|--symbol|--symbols|--timeout|--to|--watch|--ws|-o|-p) ((i++)) ;;
             -*) ;;
-            *) case "${at:+$at }$word" in 'kill'|'cancel-all'|'reduce-only'|'disable'|'resume'|'status'|'whoami'|'positions'|'positions list'|'positions explain'|'positions close'|'positions reduce'|'positions close-all'|'orders'|'orders list'|'orders trace'|'orders adopt'|'fills'|'fills list'|'stops'|'stops list'|'stops verify'|'stops place'|'account'|'account show'|'account pin'|'market'|'market status'|'market list'|'market book'|'funding'|'funding overview'|'funding rates'|'funding history'|'funding schedule'|'health'|'preflight'|'run'|'wait'|'wait flat'|'verify'|'verify startup'|'verify no-orders'|'verify sync'|'reconcile'|'state'|'state save'|'config'|'config show'|'config validate'|'config init'|'auth'|'auth test'|'auth expiry'|'auth refresh'|'ws'|'ws test'|'paper'|'paper status'|'paper serve'|'paper key'|'paper reset'|'paper price'|'paper fault'|'completion'|'completion show'|'enable') at="${at:+$at }$word" ;; esac ;;
+            *) case "${at:+$at }$word" in 'kill'|'cancel-all'|'reduce-only'|'disable'|'resume'|'status'|'whoami'|'positions'|'positions list'|'positions explain'|'positions close'|'positions reduce'|'positions close-all'|'orders'|'orders list'|'orders trace'|'orders adopt'|'fills'|'fills list'|'stops'|'stops list'|'stops verify'|'stops place'|'account'|'account show'|'account pin'|'margin'|'margin show'|'margin what-if'|'calendar'|'market'|'market status'|'market list'|'market book'|'funding'|'funding overview'|'funding rates'|'funding history'|'funding schedule'|'health'|'preflight'|'run'|'wait'|'wait flat'|'verify'|'verify startup'|'verify no-orders'|'verify sync'|'reconcile'|'state'|'state save'|'config'|'config show'|'config validate'|'config init'|'auth'|'auth test'|'auth expiry'|'auth refresh'|'ws'|'ws test'|'paper'|'paper status'|'paper serve'|'paper key'|'paper reset'|'paper price'|'paper fault'|'completion'|'completion show'|'enable') at="${at:+$at }$word" ;; esac ;;
         esac
     done
     case "$prev" in
@@ -86,7 +90,7 @@ _perpctl() {
         --format|--output|-o) mapfile -t COMPREPLY < <(compgen -W "table json jsonl csv" -- "$cur"); return ;;
         --risk-level) mapfile -t COMPREPLY < <(compgen -W "conservative moderate aggressive" -- "$cur"); return ;;
         --algorithm) mapfile -t COMPREPLY < <(compgen -W "es256 ed25519" -- "$cur"); return ;;
-        --abandon|--account|--algorithm|--as|--backup-key-file|--body|--by|--ca-file|--count|--days|--depth|--duration|--feed|--finish|--format|--hours|--http|--id|--idle-exit|--key-file|--kill-key-file|--kill-scope|--max-slippage|--method|--mode|--out|--output|--permissions|--plan|--port|--profile|--reason|--risk-level|--scope|--seconds|--seed|--slot|--source|--speed|--status|--strategy|--streams|--symbols|--timeout|--to|--watch|--ws|-o|-p) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+        --abandon|--account|--algorithm|--as|--at|--backup-key-file|--body|--by|--ca-file|--count|--days|--depth|--duration|--feed|--finish|--format|--hours|--http|--id|--idle-exit|--key-file|--kill-key-file|--kill-scope|--max-slippage|--method|--mode|--move|--out|--output|--permissions|--plan|--port|--profile|--reason|--risk-level|--scope|--seconds|--seed|--slot|--source|--speed|--status|--strategy|--streams|--symbol|--symbols|--timeout|--to|--watch|--ws|-o|-p) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$(_perpctl_after "$at")" -- "$cur")
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import ssl
 import urllib.request
@@ -95,3 +96,11 @@ async def held(desk: Desk) -> dict[str, Decimal]:
 async def working(desk: Desk) -> set[str]:
     """Order ids that can still fill, as the venue says."""
     return {one.order_id for one in await (await desk.exchange()).open_orders()}
+
+
+def masked(text: str) -> str:
+    """A view without what changes from run to run: every number, and the spaces that line numbers up."""
+    plain = re.sub(r"[\d.]+ [dhms]( \d+ [dhms])?(?![a-z])", "SPAN", text)
+    plain = re.sub(r"[+-]?\d[\d,.]*", "N", plain)
+    plain = re.sub(r"\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun) N [A-Z][a-z]{2}", "DAY", plain)
+    return re.sub(r" {2,}", "  ", plain)

@@ -18,6 +18,8 @@ SECTIONS: dict[str, dict[str, str]] = {
         "fills": "what was executed",
         "stops": "the protective stop of every position",
         "account": "equity, margin and the pinned account",
+        "margin": "what is used of it, how far liquidation is, and after a move",
+        "calendar": "what comes next: settlement, stops, margin windows, funding, routine",
         "market": "venue state, products, books",
         "funding": "rates, payments and schedule",
         "health": "ask the running bot how it is",

@@ -34,6 +34,7 @@ from perpctl.model.mode import Mode
 from perpctl.model.money import ZERO
 from perpctl.model.order import Order, OrderRequest
 from perpctl.model.position import Position
+from perpctl.model.venue.calendar import VenueCalendar
 from perpctl.risk.activity import Activity
 from perpctl.risk.breaches import LossWatch
 from perpctl.risk.limits import Limits
@@ -52,6 +53,7 @@ class Rules:
     """`user_silent_s` None: the line cannot go silent (a simulation in memory)."""
 
     limits: Limits
+    calendar: VenueCalendar
     user_silent_s: float | None = 5.0
     foreign: ForeignRule = field(default_factory=ForeignRule)
     unattended_kill: bool = False

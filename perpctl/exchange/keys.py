@@ -10,6 +10,7 @@ import os
 import shlex
 import stat
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -32,6 +33,7 @@ class CdpKey:
 
     name: str
     private: PrivateKey = field(repr=False)
+    created_at: datetime | None = None  # as its file says; None: it does not
 
     @property
     def algorithm(self) -> Literal["ES256", "EdDSA"]:
@@ -69,7 +71,16 @@ def read_key(path: Path, named: str | None = None) -> CdpKey:
     if named is not None and name.strip() != named:
         cause = f"it holds key ..{name.strip()[-4:]}, and the settings name key ..{named[-4:]}"
         raise _unusable(path, cause, "unset COINBASE_CDP_API_KEY and key_name, or name the file of that key")
-    return CdpKey(name.strip(), _parse_private(path, secret))
+    return CdpKey(name.strip(), _parse_private(path, secret), _created_at(content.get("createTime")))
+
+
+def _created_at(text: object) -> datetime | None:
+    """The `createTime` of a key file; files of Ed25519 keys have none, and no API tells it."""
+    try:
+        at = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return at.astimezone(UTC) if at.tzinfo is not None else None
 
 
 def _name_of_pem(path: Path, named: str | None) -> str:

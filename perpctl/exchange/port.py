@@ -16,6 +16,7 @@ from perpctl.model.fill import Fill, FundingPayment, FundingRate
 from perpctl.model.instrument import Book, Instrument, Quote
 from perpctl.model.order import Order, OrderRequest
 from perpctl.model.position import Account, Position
+from perpctl.model.venue.calendar import Happening, VenueCalendar
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,7 @@ class VenueStatus:
     offset_ms: int  # market time minus our wall clock: far apart in a replay
     round_trip_ms: int
     wall_offset_ms: int | None = None  # venue's wall clock minus ours, from whole seconds; None: not told yet
+    planned: tuple[Happening, ...] = ()  # what it announces with its times: maintenance, pending sweeps
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +194,7 @@ class Exchange(Protocol):
     """One venue, one key. All reads are fresh; `seen` of an answer is our monotonic counter at arrival."""
 
     venue: str
+    calendar: VenueCalendar  # when this venue settles, stops and changes its margin
 
     async def time_ms(self) -> int: ...
     async def identity(self) -> Identity: ...

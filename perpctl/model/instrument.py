@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from perpctl.model.venue.margin import WindowRates
 
 
 class BookState(StrEnum):
@@ -35,6 +39,7 @@ class Instrument:
     state: BookState
     price_decimals: int
     size_decimals: int
+    margin_rates: tuple[WindowRates, ...] = ()  # by margin window, where the venue publishes them for the product
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from perpctl.model.venue.margin import MarginMeasure
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,7 @@ class Position:
     units_agree: bool
     at_ms: int
     seen: float
+    liquidation_price: Decimal | None = None  # the venue's own; None: it gives none
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +56,5 @@ class Account:
     engine_burst: int | None
     at_ms: int
     seen: float
+    measures: tuple[MarginMeasure, ...] = ()  # by margin window; empty: there is only the one of `initial_margin`
+    margin_window: str | None = None  # in force now, as the venue tells it; None: by its clock

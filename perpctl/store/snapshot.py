@@ -56,6 +56,11 @@ def write_snapshot(path: Path, snapshot: Snapshot) -> None:
         },
         indent=1,
     )
+    replace_file(path, text)
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write a file whole or not at all, durable and readable by the owner only. Raises StateDamaged."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -18,6 +18,7 @@ from perpctl.model.instrument import Quote
 from perpctl.model.mode import Mode
 from perpctl.model.order import Order, OrderRequest, OrderStatus, OrderType, Side
 from perpctl.model.position import Position
+from perpctl.model.venue import calendars
 from perpctl.risk.limits import Limits, RiskLevel, level_limits
 from tests.risk.world import ACCOUNT, BTC, INSTRUMENT, NOW, QUOTE
 
@@ -55,7 +56,8 @@ class Bench:
     def __init__(self, limits: Limits | None = None, **rules_: Any) -> None:
         numbers = itertools.count(1)
         self.strategy = Scripted()
-        rules = Rules(limits or level_limits(RiskLevel.CONSERVATIVE), **rules_)
+        calendar = rules_.pop("calendar", calendars.GLOBAL)
+        rules = Rules(limits or level_limits(RiskLevel.CONSERVATIVE), calendar, **rules_)
         self.core = Core(rules, [Product(INSTRUMENT, self.strategy)], lambda: f"{MINE}{next(numbers)}", is_mine)
         self.now = 100.0
         self.at_ms = NOW

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Decimal as D
 
+import pytest
+
+from perpctl.clock import to_ms
 from perpctl.engine import events as e
 from perpctl.engine.state.meter import Meter
 from perpctl.engine.state.sight import Permission, look
 from perpctl.exchange import port
 from perpctl.model.mode import Mode
 from perpctl.model.order import OrderRequest, OrderStatus
+from perpctl.model.venue import calendars
+from perpctl.model.venue.calendar import VenueCalendar
 from perpctl.risk.gate import decide
 from perpctl.risk.verdict import Reason
 from perpctl.risk.view import GateInput
@@ -65,3 +71,24 @@ def test_what_was_never_read_has_no_age() -> None:
     bench.product.quote = None
     view = seen(bench, request())
     assert (view.account, view.account_age_ms, view.quote_age_ms) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("calendar", "at", "paused"),
+    [
+        (calendars.GLOBAL, "2026-11-27T07:59:31", True),
+        (calendars.GLOBAL, "2026-11-27T21:50:00", False),
+        (calendars.US, "2026-11-27T07:59:31", False),
+        (calendars.US, "2026-11-27T21:50:00", True),  # ten minutes before the weekly stop of New York's Friday
+    ],
+)
+def test_the_gate_is_shown_the_planned_stops_of_the_venue_that_is_traded(
+    calendar: VenueCalendar, at: str, paused: bool
+) -> None:
+    bench = Bench(calendar=calendar)
+    bench.at_ms = to_ms(datetime.fromisoformat(at).replace(tzinfo=UTC))
+    bench.quote()
+    asked = request()
+    decision = decide(asked, seen(bench, asked), bench.core.rules.limits)
+    refused = {control.reason_code for control in decision.controls if control.reason_code is not None}
+    assert (Reason.PLANNED_STOP in refused) is paused

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -142,3 +143,19 @@ def test_no_representation_shows_the_key(tmp_path: Path) -> None:
     key = read_key(write(tmp_path, {"name": NAME, "privateKey": SEC1}))
     for shown in (repr(key), str(key), f"{key}", repr([key])):
         assert shown.strip("[]") == "CdpKey(ES256 ..c41e)"
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("2026-09-20T10:11:12.123456789Z", datetime(2026, 9, 20, 10, 11, 12, 123456, tzinfo=UTC)),
+        ("2026-09-20T12:00:00+02:00", datetime(2026, 9, 20, 10, tzinfo=UTC)),
+        ("2026-09-20T12:00:00", None),  # by whose clock?
+        ("yesterday", None),
+        (None, None),
+        (17, None),
+    ],
+)
+def test_a_key_is_as_old_as_its_file_says(tmp_path: Path, text: object, at: datetime | None) -> None:
+    content = {"name": NAME, "privateKey": SEC1, "createTime": text}
+    assert read_key(write(tmp_path, content)).created_at == at

@@ -114,7 +114,9 @@ async def _play(
     key = hashlib.sha256(f"{NAME} {script.seed}".encode()).digest()
     with _gear(script, feed, clock, directory, key) as (stage, gear):
         stage.venue.step()
-        bot = await open_bot(gear, Setup(Rules(script.limits, user_silent_s=None), script.strategy, key))
+        bot = await open_bot(
+            gear, Setup(Rules(script.limits, gear.exchange.calendar, user_silent_s=None), script.strategy, key)
+        )
         bot.watchers.append(partial(_tell, bot, audience.told))
         start = (await stage.client.account()).equity
         running = asyncio.create_task(bot.run())

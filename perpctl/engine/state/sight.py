@@ -9,7 +9,6 @@ from perpctl.engine.core import Core
 from perpctl.engine.state.meter import Meter
 from perpctl.engine.state.product import Product
 from perpctl.engine.state.working import Stage, Working
-from perpctl.model.day import near_settlement
 from perpctl.model.exposure import Holding, UnknownOrder
 from perpctl.model.mode import Mode
 from perpctl.model.order import Order, OrderRequest
@@ -59,7 +58,7 @@ def look(core: Core, request: OrderRequest, permission: Permission, meter: Meter
         move_1m_pct=product.move_1m_pct if product is not None else None,
         unprotected_ms=_age_ms(now, product.bare_since) if product is not None else None,
         dead_man=core.dead_man,
-        planned_stop=near_settlement(core.market_ms),
+        planned_stop=core.rules.calendar.pauses_entries(core.market_ms),
         ramp=core.ramp,
         order_success_pct=meter.order_success_pct(now),
         latency_p95_ms=meter.latency_p95_ms(now),

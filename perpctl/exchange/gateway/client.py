@@ -36,6 +36,7 @@ from perpctl.model.fill import Fill, FundingPayment, FundingRate
 from perpctl.model.instrument import Book, Instrument, Quote
 from perpctl.model.order import Order, OrderRequest
 from perpctl.model.position import Account, Position
+from perpctl.model.venue import calendars
 
 if TYPE_CHECKING:
     from perpctl.exchange.gateway.session import GatewaySession
@@ -70,6 +71,7 @@ class Gateway:
     """The Coinbase derivatives gateway, implementing `port.Exchange`."""
 
     venue = "global"
+    calendar = calendars.GLOBAL
 
     def __init__(self, line: Line, may_send: MaySend | None) -> None:
         self._line = line

@@ -11,10 +11,11 @@ from perpctl.errors import AccountMismatch, StateDamaged, UnknownState, UsageErr
 from perpctl.model import stops
 from perpctl.model.books.ledger import Effect, explain
 from perpctl.model.day import day_start_ms
-from perpctl.model.exposure import liquidation_price, standard_rates
+from perpctl.model.exposure import liquidation_price
 from perpctl.model.instrument import Instrument, Quote
 from perpctl.model.order import Order
 from perpctl.model.position import Account, Position
+from perpctl.model.venue.margin import rates_for
 from perpctl.questions import figures
 from perpctl.questions.held import proven, screen
 from perpctl.questions.limits import bounds_of, limits_of
@@ -178,7 +179,7 @@ def _liquidation(
     needed = figures.total(others)
     if needed is None:
         return None, "the maintenance margin of another position is not known"
-    rates = standard_rates(instrument.base)
+    rates = rates_for(instrument.margin_rates, instrument.base, position.size)
     found = liquidation_price(position.size, position.mark, account.equity, needed, rates)
     return found, None if found is not None else "not by this product alone"
 

@@ -1,0 +1,1 @@
+"""What was measured once and is believed for a while."""

@@ -1,0 +1,117 @@
+"""`perpctl calendar` on the running paper exchange: what it says, in which forms, and when the venue is down."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perpctl.profile import load
+from tests import trading
+from tests.conftest import Cli
+
+Golden = Callable[[str, str], None]
+
+
+def test_it_shows_the_next_of_each_kind_and_our_ages(paper: dict[str, Any], cli: Cli, golden: Golden) -> None:
+    ran = cli("calendar")
+    assert ran.code == 0, ran.err
+    head, upcoming, believed = ran.out.split("\n\n")
+    title, *rows = upcoming.splitlines()
+    ages = ["  key KEY" if line.startswith("key ") else line for line in believed.splitlines()]
+    shown = "\n".join([head, "", title, *sorted(trading.masked(row) for row in rows), "", *ages])
+    golden("calendar.txt", trading.masked(shown) + "\n")
+
+
+def test_json_holds_the_same_in_order(paper: dict[str, Any], cli: Cli, golden: Golden) -> None:
+    told = cli("calendar", "-o", "json").json
+    at = [datetime.fromisoformat(one["start_at"]) for one in told["upcoming"]]
+    assert at == sorted(at)
+    now = datetime.fromisoformat(told["market_time"])
+    assert all(
+        int(one["in_s"]) == int((when - now).total_seconds()) for one, when in zip(told["upcoming"], at, strict=True)
+    )
+    for one in told["upcoming"]:
+        one |= {"start_at": "AT", "end_at": "AT", "in_s": "N"}
+    for one in told["ages"]:
+        one |= {"age_s": "N" if one["age_s"] is not None else None}
+        if one["fact"] == "key":
+            one |= {"words": "KEY", "verdict": "KEY"}
+    told["upcoming"].sort(key=lambda one: one["key"])
+    for name in ("at", "market_time", "age_s"):
+        told[name] = "N"
+    golden("calendar.json", json.dumps(told, indent=1) + "\n")
+
+
+def test_settlement_is_always_at_eight_utc(paper: dict[str, Any], cli: Cli) -> None:
+    told = cli("calendar", "--days", "3", "-o", "jsonl").out.splitlines()
+    settlements = [one for one in map(json.loads, told) if one["key"] == "settlement"]
+    assert len(settlements) == 3
+    assert all(one["start_at"].endswith("T08:00:00+00:00") for one in settlements)
+
+
+def test_csv_has_a_row_for_each(paper: dict[str, Any], cli: Cli) -> None:
+    head, *rows = cli("calendar", "--days", "1", "-o", "csv").out.splitlines()
+    assert head.startswith("env,venue,profile,account,at,key,kind,what,start_at")
+    assert {row.split(",")[5] for row in rows} >= {"settlement", "morning", "evening", "risk_day"}
+
+
+def test_what_the_venue_announces_is_shown(paper: dict[str, Any], cli: Cli) -> None:
+    trading.control(paper, "/announce", {"title": "Release on Tuesday, 09:00 UTC", "body": "15 to 30 minutes"})
+    assert "NOTICE  Release on Tuesday, 09:00 UTC" in cli("calendar").out
+
+
+async def test_good_til_day_orders_are_said_to_end(paper: dict[str, Any]) -> None:
+    from perpctl.model.order import OrderRequest, OrderType, Side, TimeInForce
+    from perpctl.questions.venue import calendar
+
+    async with trading.at_the_desk() as desk:
+        exchange = await desk.exchange()
+        quote = await exchange.quote(trading.BTC)
+        assert quote.mark is not None
+        price = (quote.mark * 99 / 100).quantize(quote.mark.__class__("0.1"))
+        size = quote.mark.__class__("0.01")
+        day = TimeInForce.DAY
+        await exchange.place(
+            OrderRequest(trading.our_name(desk), trading.BTC, Side.BUY, size, OrderType.LIMIT, price, day)
+        )
+        answer = await calendar.upcoming(None)(desk)
+        assert answer.facts["good_til_day_orders"] == 1
+
+
+def test_a_venue_that_is_down_is_exit_3_and_our_own_clock_is_said(paper: dict[str, Any], cli: Cli) -> None:
+    assert cli("paper", "fault", "outage", "--yes").code == 0
+    ran = cli("calendar", "-o", "json")
+    assert ran.code == 3
+    error = ran.json["error"]
+    assert error["code"] == 3
+    assert "by our own clock the next is: settlement" in error["message"]
+    assert cli("calendar").out == ""
+
+
+@pytest.mark.parametrize("days", ["0", "-1", "400", "soon"])
+def test_days_that_are_none_are_refused(paper: dict[str, Any], cli: Cli, days: str) -> None:
+    assert cli("calendar", "--days", days).code == 2
+
+
+def test_an_old_key_is_due(paper: dict[str, Any], cli: Cli, tmp_path: Path) -> None:
+    raw = json.loads(Path(paper["key_file"]).read_text())
+    for created, verdict in (
+        ("2026-10-01T00:00:00Z", "ok"),
+        ("2026-09-20T00:00:00.000000000Z", "WARN"),
+        ("2026-08-20T00:00:00Z", "STALE"),
+    ):
+        backup = tmp_path / "backup.json"
+        backup.write_text(json.dumps({**raw, "createTime": created}))
+        backup.chmod(0o600)
+        config = tmp_path / "config"
+        config.mkdir(exist_ok=True)
+        (config / "config.toml").write_text(f'[profiles.paper]\nbackup_key_file = "{backup}"\n')
+        assert load("paper").backup_key_file == backup
+        told = {one["fact"]: one for one in cli("calendar", "-o", "json").json["ages"]}
+        assert told["backup key"]["verdict"] == verdict
+        assert told["backup"]["verdict"] == "n/a"
