@@ -75,7 +75,8 @@ async def _mass_cancel(bot: Bot, asked: Mapping[str, Any]) -> dict[str, Json]:
     if bot.fenced is not None:
         return {"ok": False, "error": "the bot is fenced"}
     read_back = await bot.clear_entries()
-    return {"ok": read_back.proven, "cancelled": read_back.cancelled, "left": len(read_back.left)}
+    counts: dict[str, Json] = {"cancelled": read_back.cancelled, "in_flight": read_back.in_flight}
+    return {"ok": read_back.proven, "left": len(read_back.left), **counts}
 
 
 async def _stop(bot: Bot, asked: Mapping[str, Any]) -> dict[str, Json]:

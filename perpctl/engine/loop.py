@@ -16,6 +16,7 @@ from perpctl.engine.reading import books_agree, owner_of, read_truth, settle_wor
 from perpctl.engine.sending import HTTP, SOCKET, Lease, Sender
 from perpctl.engine.state.day import day_name
 from perpctl.engine.state.meter import Meter
+from perpctl.engine.state.working import Stage
 from perpctl.engine.watch.alarms import HEALING
 from perpctl.errors import PerpctlError
 from perpctl.exchange import port
@@ -38,6 +39,7 @@ SPECIFICATION_S = 1810.0  # the client itself keeps them for half an hour
 READ_BACK_S = 2.0
 OVERLAP_MS = 300_000  # of each look for fills with the one before
 
+_IN_FLIGHT = frozenset({Stage.SENDING, Stage.UNKNOWN})
 Watcher = Callable[[e.Event, list[e.Effect]], None]
 
 
@@ -67,6 +69,7 @@ class ReadBack:
     cancelled: int
     stops: tuple[Order, ...] = ()
     left: tuple[Order, ...] = ()
+    in_flight: int = 0  # entries whose answer was still awaited when time was up
 
 
 class Bot:
@@ -268,11 +271,15 @@ class Bot:
         return self._clearing
 
     async def _clear_entries(self) -> ReadBack:
-        """List until none of our entries is there, for at most two seconds."""
+        """List until none of our entries is there or on its way, for at most two seconds.
+
+        What was on its way before a listing may arrive after it: such a listing proves nothing.
+        """
         clock = self.gear.clock
         ends, gone = clock.monotonic() + READ_BACK_S, 0
         before = len([w for w in self.core.orders.entries() if not w.request.reduce_only])
         while True:
+            coming = self._entries_in_flight()
             try:
                 listed = await self.gear.exchange.open_orders()
             except PerpctlError:
@@ -280,14 +287,18 @@ class Bot:
             if listed is not None:
                 entries = [order for order in listed if self._is_our_entry(order)]
                 gone = max(gone, before - len(entries))
-                if not entries:
+                if not entries and not coming and not self._entries_in_flight():
                     stops = tuple(order for order in listed if self._protects(order))
                     return ReadBack(True, gone, stops)
                 for order in entries:
                     await self.sender.cancel(order, "read back and still there", HTTP)
             if clock.monotonic() > ends:
-                return ReadBack(False, gone, left=() if listed is None else tuple(entries))
+                left = () if listed is None else tuple(entries)
+                return ReadBack(False, gone, left=left, in_flight=self._entries_in_flight())
             await clock.sleep(0.1)
+
+    def _entries_in_flight(self) -> int:
+        return sum(1 for one in self.core.orders.entries() if one.stage in _IN_FLIGHT)
 
     def _is_our_entry(self, order: Order) -> bool:
         return self.core.is_ours(order.identity) and not self._protects(order) and not order.status.is_terminal

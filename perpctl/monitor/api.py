@@ -18,7 +18,6 @@ from perpctl.clock import to_ms
 from perpctl.emergency.pending import unfinished
 from perpctl.engine.loop import Bot, ReadBack
 from perpctl.engine.screen.status import facts_of
-from perpctl.engine.state.working import Stage
 from perpctl.errors import PerpctlError, WorldChanged
 from perpctl.model.mode import Mode
 from perpctl.monitor.access import Access, Caller, Refused
@@ -33,7 +32,6 @@ LARGEST = 64 * 1024
 DEEPEST = 32
 WAIT_S = 2.0
 RECONCILED_S = 300.0
-_IN_FLIGHT = frozenset({Stage.SENDING, Stage.UNKNOWN})
 Answerer = Callable[[Request], Awaitable[Response]]
 
 
@@ -119,20 +117,10 @@ class LocalApi:
         except PerpctlError as failed:
             return JSONResponse({"error": f"NOT CONFIRMED: {failed.message}", "next": ["perpctl kill"]}, 503)
         try:
-            read_back = await asyncio.wait_for(self._cleared(), WAIT_S)
+            read_back = await asyncio.wait_for(asyncio.shield(self._bot.clear_entries()), WAIT_S)
         except TimeoutError:
             read_back = ReadBack(False, 0)
         return JSONResponse(self._told(read_back), 200 if read_back.proven else 503)
-
-    async def _cleared(self) -> ReadBack:
-        """Again while an entry that was on its way when the latch was written may still arrive."""
-        gone = 0
-        while True:
-            read_back = await asyncio.shield(self._bot.clear_entries())
-            gone = max(gone, read_back.cancelled)
-            if read_back.proven and not any(one.stage in _IN_FLIGHT for one in self._bot.core.orders.entries()):
-                return ReadBack(True, gone, read_back.stops)
-            await asyncio.sleep(0.05)
 
     def _told(self, read_back: ReadBack) -> dict[str, Json]:
         facts: dict[str, Json] = {

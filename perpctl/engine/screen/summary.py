@@ -34,6 +34,7 @@ def _entries(ended: Ended) -> Line:
         return Line("entries   left standing, as asked; nobody cancels them now", Tone.WARN, mark=True)
     if not read.proven:
         left = f"{len(read.left)} still there" if read.left else "the listing could not be read"
+        left = f"{read.in_flight} without an answer yet" if read.in_flight and not read.left else left
         return Line(f"entries   NOT PROVEN GONE: {left}", Tone.BAD, mark=True)
     stops = len(read.stops)
     but = f" but for {stops} protective stop{'s' if stops > 1 else ''}" if stops else ""
