@@ -207,7 +207,7 @@ async def _keep_running(desk: Desk, bot: Bot, frame: Frame, options: Options) ->
     """The bot with all that runs beside it, until it is stopped."""
     directory, settings = desk.settings.state_dir, desk.settings
     bot.wish = Wish(options.flatten, options.leave_orders)
-    place = Place(settings.local_api_port, takes_any=settings.exchange_command is not None)
+    place = Place(settings.local_api_port, takes_any=settings.takes_any_port)
     async with listening(bot, directory / "control.sock"), serving(bot, place, directory) as url:
         bot.companions.append(beat(bot, directory / "bot.json"))
         if options.duration_s is not None:

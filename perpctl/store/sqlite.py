@@ -16,6 +16,7 @@ from perpctl.errors import StateDamaged, TimedOut
 
 NEXT = ("perpctl positions", "perpctl kill --dry-run")  # what works without a journal
 LOCK_WAIT_S = 5.0
+WAL_WRITE_LOCK = 120  # byte of the -shm file
 Migration = tuple[int, str]
 
 
@@ -164,15 +165,54 @@ def named_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (apsw.BusyError, apsw.LockedError):
-        raise TimedOut(
-            f"Another process holds the write lock of {path} and did not let go in time.",
-            not_done="Nothing was recorded.",
-            next_commands=("perpctl status",),
-        ) from None
+        raise _locked(path) from None
     except apsw.ConstraintError:
         raise
     except (apsw.Error, OSError) as error:
         raise damaged(path, str(error) or type(error).__name__) from error
+
+
+def _locked(path: Path) -> TimedOut:
+    """Who holds the write lock, and what to type: a frozen writer lets go only when it is thawed or killed."""
+    pid = _writer_of(path)
+    if pid is None:
+        return TimedOut(
+            f"Another process holds the write lock of {path} and did not let go in time.",
+            not_done="Nothing was recorded.",
+            next_commands=("perpctl status",),
+        )
+    frozen, words = _process(pid)
+    doing = "is frozen inside a write and will not let go" if frozen else "did not let go in time"
+    return TimedOut(
+        f"Process {pid} ({words}) holds the write lock of {path} and {doing}.",
+        not_done="Nothing was recorded.",
+        next_commands=(f"kill -KILL {pid}", f"kill -CONT {pid}") if frozen else ("perpctl status",),
+    )
+
+
+def _writer_of(path: Path) -> int | None:
+    """The process that holds the one writer's lock of the WAL index (sqlite.org/walformat.html)."""
+    try:
+        inode = path.with_name(f"{path.name}-shm").stat().st_ino
+        rows = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    except OSError:
+        return None
+    for row in rows:
+        if "->" not in row and len(row) == 8 and row[3] == "WRITE" and row[5].endswith(f":{inode}"):
+            first, last = int(row[6]), int(row[7]) if row[7].isdigit() else WAL_WRITE_LOCK
+            if first <= WAL_WRITE_LOCK <= last and row[4].isdigit():
+                return int(row[4]) or None
+    return None
+
+
+def _process(pid: int) -> tuple[bool, str]:
+    """Whether a process stands still by a signal, and its command line."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return False, "its command line cannot be read"
+    return state in ("T", "t"), words[-120:]
 
 
 def damaged(path: Path, why: str) -> StateDamaged:

@@ -105,6 +105,38 @@ def test_a_thawed_bot_sends_nothing_after_another_took_its_lease(place: Arena, p
     frozen.process.wait()
 
 
+def _freeze_inside_a_write(process: subprocess.Popen[bytes]) -> None:
+    journal = apsw.Connection(str(profile.load("paper").state_dir / "journal.db"))
+    for _ in range(2000):
+        process.send_signal(signal.SIGSTOP)
+        os.waitpid(process.pid, os.WUNTRACED)
+        try:
+            journal.execute("BEGIN IMMEDIATE; ROLLBACK")
+        except apsw.BusyError:
+            journal.close()
+            return
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.003)
+    raise AssertionError("the bot was never inside a write")
+
+
+def test_a_bot_frozen_inside_a_write_is_named_with_the_command_that_frees_the_journal(
+    place: Arena, perpctl: Cli
+) -> None:
+    frozen = place.trading()
+    _freeze_inside_a_write(frozen.process)
+    time.sleep(10.5)  # its lease is over, so the next bot gets as far as the journal
+    words = ("run", "--strategy", STRATEGY, "--risk-level", "moderate", "--duration", "2")
+    second = perpctl(*words, timeout_s=40)
+    assert second.code == 8, second.err
+    assert f"Process {frozen.process.pid} " in second.err
+    assert "frozen inside a write" in second.err
+    assert f"kill -KILL {frozen.process.pid}" in second.err
+    frozen.process.kill()
+    frozen.process.wait()
+    assert perpctl(*words).code == 0
+
+
 def test_a_second_bot_on_the_same_state_is_refused_within_a_second(place: Arena, perpctl: Cli) -> None:
     place.trading()
     began = time.monotonic()

@@ -10,23 +10,11 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
-from perpctl import profile
 from tests.conftest import Cli
+from tests.drills.live_profile import write_live_profile
 from tests.drills.running import running
 
 pytestmark = [pytest.mark.drill, pytest.mark.timeout(120)]
-
-
-def live_table(paper: dict[str, Any], **words: str) -> str:
-    """A live profile at the running exchange; which key opens it is left to the environment."""
-    endpoints = {"http": paper["gateway_http"], "ws": paper["gateway_ws"], "streams": paper["gateway_streams"]}
-    rows = {"risk_level": "conservative", "kill_scope": "account", **words}
-    if paper.get("ca_file"):
-        rows["ca_file"] = paper["ca_file"]
-    lines = [f"{key} = {json.dumps(value)}" for key, value in rows.items()]
-    lines += ["[profiles.desk-a.endpoints]", *(f"{key} = {json.dumps(value)}" for key, value in endpoints.items())]
-    lines += ["[profiles.desk-a.account]", f"id = {json.dumps(str(paper['account']['id']))}"]
-    return "\n".join(["[profiles.desk-a]", *lines, ""])
 
 
 @pytest.fixture
@@ -52,8 +40,7 @@ def test_a_live_profile_signs_in_and_kills_with_the_key_of_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     name, files = key
-    profile.config_dir().mkdir(parents=True, exist_ok=True)
-    (profile.config_dir() / "config.toml").write_text(live_table(paper))
+    write_live_profile(paper)
     assert perpctl("-p", "desk-a", "auth", "test").code == 4
     monkeypatch.setenv("COINBASE_CDP_API_KEY", name)
     monkeypatch.setenv("COINBASE_CDP_PRIVATE_KEY_PATH", str(files[form]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import traceback
@@ -446,3 +447,37 @@ def _append_many(directory: Path, name: str, count: int = 100) -> None:
     finally:
         sys.stderr.flush()
         os._exit(status)
+
+
+HOLDER = """
+import sys, apsw
+connection = apsw.Connection(sys.argv[1])
+connection.execute("BEGIN IMMEDIATE")
+print("holding", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists who holds a lock")
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_lock_that_is_not_let_go_is_told_with_who_holds_it_and_what_to_type(tmp_path: Path, frozen: bool) -> None:
+    opened(tmp_path).close()
+    path = tmp_path / "journal.db"
+    with Journal.open(path, WRITER, ManualClock(START), wait_s=0.05) as journal:
+        words = [sys.executable, "-c", HOLDER, str(path)]
+        holder = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"holding\n"
+            if frozen:
+                holder.send_signal(signal.SIGSTOP)
+                os.waitpid(holder.pid, os.WUNTRACED)
+            with pytest.raises(TimedOut, match=f"Process {holder.pid} ") as told:
+                note(journal, "one")
+            assert ("frozen" in told.value.message) is frozen
+            wanted = f"kill -KILL {holder.pid}" if frozen else "perpctl status"
+            assert told.value.next_commands[0] == wanted
+        finally:
+            holder.kill()
+            holder.communicate()
+        note(journal, "the lock went with its holder")
