@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from enum import StrEnum
@@ -15,7 +14,7 @@ from perpctl.model.books.ledger import Ledger, Tally, apply_fill
 from perpctl.model.fill import Fill, FundingPayment
 from perpctl.model.money import ZERO, plain
 from perpctl.model.order import OrderStatus
-from perpctl.store.records import Kind, Record, plain_json
+from perpctl.store.records import ENCODER, Kind, Record, plain_json
 
 Body = Mapping[str, Any]
 PROJECTIONS = ("orders", "fills", "corrections", "positions", "funding", "mode_changes", "reconciles", "baselines")
@@ -48,6 +47,11 @@ _CANCELS = {
     Kind.CANCEL_REFUSED: "refused",
     Kind.CANCEL_UNKNOWN: "unknown",
 }
+
+
+def moves(kind: Kind) -> bool:
+    """Whether lines of this kind change any projection."""
+    return kind in _FOLDS
 
 
 def fold(connection: apsw.Connection, record: Record) -> None:
@@ -126,7 +130,7 @@ def _seen(connection: apsw.Connection, record: Record, body: Body) -> None:
         return
     if row[0] == IntentState.TERMINAL and state is IntentState.CONFIRMED:
         return
-    if row[1] is not None and not _is_news(json.loads(row[1]), order):
+    if row[1] is not None and not _is_news(msgspec.json.decode(row[1]), order):
         return
     connection.execute(
         "UPDATE orders SET state = ?, order_id = ?, seen = ?, last_seq = ? WHERE key = ?",
@@ -183,7 +187,7 @@ def _fill_order(connection: apsw.Connection, record: Record, fill: Body) -> None
     if row is None:
         return
     booked = Decimal(row[0]) + Decimal(fill["size"])
-    size = Decimal(json.loads(row[2] or row[3])["size"])
+    size = Decimal(msgspec.json.decode(row[2] or row[3])["size"])
     disproved = row[1] in {IntentState.ABSENT, IntentState.REFUSED}
     state = IntentState.TERMINAL if booked >= size else IntentState.UNKNOWN if disproved else row[1]
     connection.execute(
@@ -193,7 +197,7 @@ def _fill_order(connection: apsw.Connection, record: Record, fill: Body) -> None
 
 
 def _text(value: object) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return ENCODER.encode(value).decode()
 
 
 def _baseline(connection: apsw.Connection, record: Record, body: Body) -> None:

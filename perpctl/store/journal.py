@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,8 @@ from perpctl.errors import StateDamaged, UsageError
 from perpctl.store import folds, sqlite
 from perpctl.store.records import (
     ABSENT,
+    ENCODER,
+    NO_CORRELATION,
     SCHEMA,
     ClockReading,
     Correlation,
@@ -27,6 +29,7 @@ from perpctl.store.records import (
     Record,
     Writer,
     absent_reasons,
+    checked,
     encode,
     iso,
     link,
@@ -35,6 +38,7 @@ from perpctl.store.records import (
 )
 
 PAGE = 500
+_EMPTY = checked({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,8 @@ class JournalReader:
             raise
 
     def close(self) -> None:
-        """Let go of the file; the last process to do so leaves no WAL behind."""
+        """Let go of the files; the last process to do so leaves no WAL behind."""
+        self._anchor.close()
         self.connection.close()
 
     def __enter__(self) -> Self:
@@ -141,20 +146,22 @@ class JournalReader:
         `anchored` must be read before the transaction, when there is one: others may write meanwhile.
         """
         anchored = anchored or (None if self.connection.in_transaction else self.anchored())
-        last = Head(0, self._genesis)
+        last_seq, last_hash = 0, self._genesis
+        reason: str | None = None
         try:
             for seq, canonical, prev_hash, own_hash in self.connection.execute(
                 "SELECT seq, CAST(canonical AS BLOB), prev_hash, hash FROM journal ORDER BY seq"
             ):
-                reason = _misfit(last, seq, canonical, prev_hash, own_hash)
-                if reason is not None:
-                    return ChainVerdict(last.seq, last, last.seq + 1, reason)
-                last = Head(seq, own_hash)
+                if seq != last_seq + 1 or prev_hash != last_hash or link(prev_hash, canonical) != own_hash:
+                    reason = _misfit(last_seq, last_hash, seq, prev_hash)
+                    break
+                last_seq, last_hash = seq, own_hash
         except apsw.Error as damage:
-            return ChainVerdict(last.seq, last, last.seq + 1, f"unreadable: {damage}")
-        if anchored is not None and anchored.seq > last.seq:
-            return ChainVerdict(last.seq, last, last.seq + 1, f"missing: line {anchored.seq} was written")
-        return ChainVerdict(last.seq, last)
+            reason = f"unreadable: {damage}"
+        if reason is None and anchored is not None and anchored.seq > last_seq:
+            reason = f"missing: line {anchored.seq} was written"
+        last = Head(last_seq, last_hash)
+        return ChainVerdict(last_seq, last, None if reason is None else last_seq + 1, reason)
 
     def _read_head(self) -> Head:
         row = self.connection.execute("SELECT seq, hash FROM journal ORDER BY seq DESC LIMIT 1").get
@@ -170,12 +177,13 @@ class Journal(JournalReader):
     def __init__(self, path: Path, connection: apsw.Connection, writer: Writer, clock: Clock, *, durable: bool) -> None:
         super().__init__(path, connection)
         _check_owner(path, self.founding, writer)
-        self.writer = writer
-        self.clock_reading: ClockReading | None = None
+        self._boot_id = _boot_id()
+        self._writer = writer
+        self._clock_reading: ClockReading | None = None
+        self._settle_constants()
         self._clock = clock
         self._durable = durable
-        self._boot_id = _boot_id()
-        self._files = _files(path)
+        self._files = sqlite.files(path)
         self._open_head: Head | None = None  # inside a batch: where the next line goes
         self._seen = Head(0, self._genesis)
         self._failure: StateDamaged | None = None
@@ -230,16 +238,22 @@ class Journal(JournalReader):
         Raises SecretRefused or ValueError for a body that cannot be recorded, StateDamaged and TimedOut as `open`.
         """
         plain_body = plain_json(body)
+        if self._open_head is not None and not folds.moves(kind):
+            return self._write(
+                kind, plain_body, correlation or NO_CORRELATION, market_ms
+            )  # one statement: whole or not
         with self.batch():
-            assert self._open_head is not None
-            record = self._compose(kind, plain_body, correlation or Correlation(), market_ms)
-            with sqlite.named_errors(self.path):
-                self.connection.execute(
-                    "INSERT INTO journal (seq, canonical, prev_hash, hash) VALUES (?, ?, ?, ?)",
-                    (record.seq, record.canonical.decode(), record.prev_hash, record.hash),
-                )
-                folds.fold(self.connection, record)
-            self._open_head = Head(record.seq, record.hash)
+            return self._write(kind, plain_body, correlation or NO_CORRELATION, market_ms)
+
+    def _write(self, kind: Kind, body: Mapping[str, Any], correlation: Correlation, market_ms: int | None) -> Record:
+        record = self._compose(kind, body, correlation, market_ms)
+        with sqlite.named_errors(self.path):
+            self.connection.execute(
+                "INSERT INTO journal (seq, canonical, prev_hash, hash) VALUES (?, ?, ?, ?)",
+                (record.seq, record.canonical.decode(), record.prev_hash, record.hash),
+            )
+            folds.fold(self.connection, record)
+        self._open_head = Head(record.seq, record.hash)
         return record
 
     @contextlib.contextmanager
@@ -265,7 +279,7 @@ class Journal(JournalReader):
     def _begin(self) -> None:
         if self._failure is not None:
             raise self._failure
-        if _files(self.path) != self._files:
+        if sqlite.files(self.path) != self._files:
             raise sqlite.damaged(self.path, "it or its -wal was removed or replaced while open")
         with sqlite.named_errors(self.path):
             self.connection.execute("BEGIN IMMEDIATE")
@@ -302,31 +316,43 @@ class Journal(JournalReader):
         assert self._open_head is not None
         seq, prev_hash = self._open_head.seq + 1, self._open_head.hash
         at, mono_ns = self._clock.now(), int(self._clock.monotonic() * 1e9)
-        reading = self.clock_reading
-        writer, writer_absent = self._writer_facts
-        fixed = {"at_market_ms": market_ms, "boot_id": self._boot_id, "clock": reading}
+        absent = dict(self._always_absent)
+        if market_ms is None:
+            absent["at_market_ms"] = ABSENT["at_market_ms"]
+        absent.update(absent_reasons(body, "body"))
         head = {
-            "schema": SCHEMA,
-            "chain": self._genesis.hex()[:16],
+            **self._constant,
             "seq": seq,
             "kind": kind.value,
             "at_utc": iso(at),
             "at_market_ms": market_ms,
             "at_mono_ns": mono_ns,
-            "boot_id": self._boot_id,
-            "clock": plain_json(reading),
-            "writer": writer,
-            "correlation": correlation.as_json(),
-            "body": body,
-            "absent_reason": writer_absent
-            | {name: ABSENT[name] for name, value in fixed.items() if value is None}
-            | absent_reasons(body, "body"),
+            "correlation": _EMPTY if correlation is NO_CORRELATION else checked(correlation.as_json()),
+            "body": checked(body),
+            "absent_reason": absent,
         }
-        canonical = encode(head)
+        canonical = ENCODER.encode(head)
         own_hash = link(prev_hash, canonical)
+        facts = self._writer_facts
         return Record(
-            seq, kind, at, market_ms, mono_ns, self._boot_id, writer, correlation, body, prev_hash, own_hash, canonical
+            seq, kind, at, market_ms, mono_ns, self._boot_id, facts, correlation, body, prev_hash, own_hash, canonical
         )
+
+    def _settle_constants(self) -> None:
+        """What every line repeats until writer or clock reading changes, encoded once."""
+        self._writer_facts = plain_json(self._writer)
+        clock = plain_json(self._clock_reading)
+        self._constant = {
+            "schema": SCHEMA,
+            "chain": self._genesis.hex()[:16],
+            "boot_id": self._boot_id,
+            "clock": checked(clock),
+            "writer": checked(self._writer_facts),
+        }
+        missing = {"boot_id": self._boot_id, "clock": clock}
+        self._always_absent = absent_reasons(self._writer_facts, "writer") | {
+            name: ABSENT[name] for name, value in missing.items() if value is None
+        }
 
     @property
     def writer(self) -> Writer:
@@ -336,8 +362,17 @@ class Journal(JournalReader):
     @writer.setter
     def writer(self, writer: Writer) -> None:
         self._writer = writer
-        facts = asdict(writer)
-        self._writer_facts = facts, absent_reasons(facts, "writer")
+        self._settle_constants()
+
+    @property
+    def clock_reading(self) -> ClockReading | None:
+        """How far the machine's clock was off when last measured."""
+        return self._clock_reading
+
+    @clock_reading.setter
+    def clock_reading(self, reading: ClockReading | None) -> None:
+        self._clock_reading = reading
+        self._settle_constants()
 
 
 def _fold_again(connection: apsw.Connection) -> None:
@@ -362,6 +397,13 @@ class _Anchor:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._open: int | None = None
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._open is not None:
+            os.close(self._open)
+            self._open = None
 
     def read(self) -> Head | None:
         """None when there is none; StateDamaged when it holds something else."""
@@ -390,11 +432,10 @@ class _Anchor:
 
     def write(self, head: Head) -> None:
         with sqlite.named_errors(self._path):
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-            try:
-                os.pwrite(descriptor, f"{head.seq:020d} {head.hash.hex()}\n".encode(), 0)
-            finally:
-                os.close(descriptor)
+            if self._open is None or os.fstat(self._open).st_nlink == 0:  # removed: it is made again
+                self.close()
+                self._open = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            os.pwrite(self._open, b"%020d %s\n" % (head.seq, head.hash.hex().encode()), 0)
 
 
 def _conditions(
@@ -416,14 +457,13 @@ def _conditions(
     return where, values
 
 
-def _misfit(last: Head, seq: int, canonical: bytes, prev_hash: bytes, own_hash: bytes) -> str | None:
-    if seq != last.seq + 1:
+def _misfit(last_seq: int, last_hash: bytes, seq: int, prev_hash: bytes) -> str:
+    """Why a line cannot stand after the one with this number and hash."""
+    if seq != last_seq + 1:
         return f"missing: the next line is {seq}"
-    if prev_hash != last.hash:
+    if prev_hash != last_hash:
         return "not chained to the line before"
-    if link(prev_hash, canonical) != own_hash:
-        return "its content is not what was hashed"
-    return None
+    return "its content is not what was hashed"
 
 
 def _founding(connection: apsw.Connection, path: Path) -> tuple[str, str, str, str]:
@@ -445,15 +485,6 @@ def _check_owner(path: Path, founding: tuple[str, str, str, str], writer: Writer
             not_done="Nothing was recorded.",
             next_commands=("perpctl config show --origin",),
         )
-
-
-def _files(path: Path) -> tuple[tuple[int, int], int | None]:
-    """Which files these are: device and inode of the database, inode of its WAL."""
-    try:
-        wal = os.lstat(f"{path}-wal").st_ino
-    except FileNotFoundError:
-        wal = None
-    return sqlite.check_regular(path), wal
 
 
 def _boot_id() -> str | None:

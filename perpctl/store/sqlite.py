@@ -233,6 +233,15 @@ def check_regular(path: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
+def files(path: Path) -> tuple[tuple[int, int], int | None]:
+    """Which files these are: device and inode of the database, inode of its WAL."""
+    try:
+        wal = os.lstat(f"{path}-wal").st_ino
+    except FileNotFoundError:
+        wal = None
+    return check_regular(path), wal
+
+
 def sync_file(path: Path) -> None:
     """Put the file's content on the disk."""
     descriptor = os.open(path, os.O_RDONLY)

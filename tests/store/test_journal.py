@@ -59,6 +59,16 @@ def test_canonical_bytes_are_sorted_without_spaces_and_hashed_as_stored(journal:
     assert record.hash == link(record.prev_hash, record.canonical)
 
 
+def test_canonical_bytes_are_what_any_json_library_would_write_for_every_character(journal: Journal) -> None:
+    every = "".join(chr(code) for code in range(0x11000) if not 0xD800 <= code < 0xE000) + "\U0010ffff"
+    names = ("a\U0001f600", "a\uffff", "a", "A", "é", "")
+    record = journal.append(NOTED, {"text": every, **dict.fromkeys(names, 2**70)})
+    again = json.dumps(json.loads(record.canonical), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert again.encode() == record.canonical
+    (read,) = journal.records()
+    assert read == record
+
+
 def test_a_measured_clock_stands_on_each_record(journal: Journal) -> None:
     journal.clock_reading = ClockReading(120, 900, "http date", START)
     record = journal.append(NOTED, {})

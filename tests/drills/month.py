@@ -1,0 +1,174 @@
+"""Plays a recorded month through bot and exchange as fast as it goes, and checks the money three times over.
+
+`python -m tests.drills.month [FILE] [quoter|trend ...]`: each strategy with loss limits set wide by name, twice, byte
+for byte; then once with the default limits, to see when and why they stop it. FILE is minutes of a market as csv.gz;
+without it ../shared is looked at. The books compared: the bot's own, the exchange's transaction log, and a reading of
+the journal here, which uses sqlite3, json and hashlib and none of our code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from perpctl.clock import from_ms
+from perpctl.engine.loop import Bot
+from perpctl.engine.simulation.play import Audience, Played, Script, play
+from perpctl.engine.strategy import choose
+from perpctl.paper.keys import MAIN_ACCOUNT
+from perpctl.risk.limits import Limits, RiskLevel, level_limits, with_overrides
+
+MONTH = Path(__file__).parents[2] / "../shared/data/btc-perp-1m-2022-01.csv.gz"
+SYMBOLS, SEED = ("BTC-PERP",), 7
+HALF_A_CENT = Decimal("0.005")
+DEFAULT = level_limits(RiskLevel.CONSERVATIVE)
+WIDE = with_overrides(
+    DEFAULT,
+    {
+        "day_loss_warn_pct": "90",
+        "day_loss_reduce_pct": "95",
+        "day_loss_kill_pct": "99",
+        "drawdown_halt_pct": "99",
+        "losing_round_trips": "1000000",
+        "same_side_executions": "1000000",
+    },
+    "drill",
+)
+
+
+@dataclass
+class Books:
+    """What one run comes to by somebody's reckoning."""
+
+    cash: Decimal = Decimal(0)  # fills, fees and funding booked, from nothing
+    size: Decimal = Decimal(0)
+    trades: set[str] = field(default_factory=set)
+
+    def trade(self, trade_id: str, side: str, size: Decimal, price: Decimal, fee: Decimal) -> None:
+        signed = size if side.lower() == "buy" else -size
+        self.size += signed
+        self.cash -= signed * price + fee
+        self.trades.add(trade_id)
+
+
+def journal_books(path: Path) -> tuple[Books, str | None]:
+    """The journal read with the standard library: its money, and what is wrong with its chain, if anything."""
+    books, trouble = Books(), None
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
+        founding = connection.execute("SELECT env, venue, profile, created_at FROM chain").fetchone()
+        begin = json.dumps(list(founding), separators=(",", ":"), ensure_ascii=False).encode()
+        last = hashlib.sha256(b"perpctl.journal/1" + begin).digest()
+        rows = connection.execute("SELECT seq, canonical, prev_hash, hash FROM journal ORDER BY seq")
+        for number, (seq, text, prev, own) in enumerate(rows, start=1):
+            if (seq, prev, own) != (number, last, hashlib.sha256(last + text.encode()).digest()):
+                return books, f"the chain breaks at line {number}"
+            last = own
+            line = json.loads(text)
+            if line["kind"] == "fill.booked":
+                fill = line["body"]["fill"]
+                books.trade(fill["trade_id"], fill["side"], *(Decimal(fill[name]) for name in ("size", "price", "fee")))
+            elif line["kind"] == "funding.booked":
+                books.cash += Decimal(line["body"]["payment"]["amount"])
+    return books, trouble
+
+
+def venue_books(bot: Bot) -> tuple[Books, Decimal]:
+    """The exchange's own trades as it logged them (two rows where one turned the position), and its log's last cash."""
+    exchange = bot.gear.exchange._line.transport.venue.exchange  # type: ignore[attr-defined]
+    books = Books()
+    log = exchange.ledger(MAIN_ACCOUNT)
+    for row in log:
+        if row.type == "trade":
+            assert row.side is not None
+            books.trade(row.trade_id, row.side.split()[-1], row.amount, row.price, row.commission)
+    return books, sum((row.change for row in log), Decimal(0))
+
+
+def run(strategy: str, limits: Limits, feed: Path, directory: Path) -> dict[str, Any]:
+    """One run with all its checks; `trouble` should be empty."""
+    stops: list[str] = []
+
+    def told(bot: Bot, note: Any) -> None:
+        if note.kind == "MODE":
+            stops.append(f"{from_ms(bot.core.market_ms):%Y-%m-%d %H:%M:%S} {note.text}")
+
+    script = Script(f"replay:{feed}", SEED, None, SYMBOLS, limits, choose(strategy))
+    began = time.perf_counter()
+    bot, played = play(script, directory, Audience(told))
+    took = time.perf_counter() - began
+    return {
+        "took_s": round(took, 1),
+        "ticks": played.ticks,
+        "ticks_per_s": round(played.ticks / played.took_s),
+        "fills": played.ended.fills,
+        "equity": f"{played.equity:.2f}",
+        "mode": bot.core.mode.value,
+        "stops": stops[:5],
+        "records": played.records,
+        "head": played.head,
+        "journal_sha256": hashlib.sha256(_lines(directory / "journal.db")).hexdigest(),
+        **_compared(bot, played, directory),
+    }
+
+
+def _compared(bot: Bot, played: Played, directory: Path) -> dict[str, Any]:
+    """The three books side by side."""
+    account = bot.gear.exchange._line.transport.venue.exchange.account(MAIN_ACCOUNT)  # type: ignore[attr-defined]
+    mark = bot.core.products["BTC_USDC-PERPETUAL"].quote
+    assert mark is not None
+    journal, broken = journal_books(directory / "journal.db")
+    venue, cash = venue_books(bot)
+    ours = played.start_equity + journal.cash + journal.size * (mark.mark or Decimal(0)) + account.session_funding
+    apart = {
+        "own books": played.difference,
+        "journal": played.equity - ours,
+        "exchange's log": account.balance - cash,
+    }
+    trouble = [
+        f"{name} are {value} apart" for name, value in apart.items() if value is None or abs(value) > HALF_A_CENT
+    ]
+    trouble += [f"fill {one} stands in one of the two books only" for one in journal.trades ^ venue.trades]
+    trouble += [] if journal.size == venue.size else [f"we hold {journal.size}, they say {venue.size}"]
+    trouble += [] if len(journal.trades) == played.ended.fills else [f"the bot counted {played.ended.fills} fills"]
+    trouble += [broken] if broken else []
+    trouble += [] if played.is_whole else ["verify finds the chain broken"]
+    return {"apart": {name: str(value) for name, value in apart.items()}, "trouble": trouble}
+
+
+def _lines(path: Path) -> bytes:
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
+        return b"\n".join(text.encode() for (text,) in connection.execute("SELECT canonical FROM journal ORDER BY seq"))
+
+
+def month(strategy: str, feed: Path, place: Path) -> dict[str, Any]:
+    """Wide twice and default once."""
+    first, second = (run(strategy, WIDE, feed, place / f"{strategy}-{name}") for name in ("one", "two"))
+    same = [name for name in ("head", "journal_sha256", "records") if first[name] != second[name]]
+    default = run(strategy, DEFAULT, feed, place / f"{strategy}-default")
+    trouble = [f"two runs of one seed differ in {name}" for name in same]
+    trouble += [f"{name}: {line}" for name, one in (("wide", first), ("default", default)) for line in one["trouble"]]
+    return {"wide": first, "again_s": second["took_s"], "default": default, "trouble": trouble}
+
+
+def main() -> None:
+    words = sys.argv[1:]
+    feed = Path(words.pop(0)) if words and words[0].endswith(".gz") else MONTH
+    trouble = []
+    with tempfile.TemporaryDirectory() as place:
+        for strategy in words or ["quoter", "trend"]:
+            found = month(strategy, feed, Path(place))
+            trouble += found["trouble"]
+            print(json.dumps({strategy: found}, indent=2), flush=True)  # noqa: T201
+    sys.exit(1 if trouble else 0)
+
+
+if __name__ == "__main__":
+    main()
