@@ -178,6 +178,11 @@ def new_trader(start: str = START, *, permissions: tuple[str, ...] = ("view", "t
     face = AdvancedTrade(exchange, keys, faults=FaultPlane(0))
     face.limits.enabled = False
     trader = Trader(face, keys, key)
+    for product in US_PRODUCTS:
+        price, size = product.start_price, product.contract_size * 5
+        seen = (Print("sell", price, product.contract_size),)
+        tick = Tick(product.name, exchange.now, price, price + product.tick, size, size, price, price, seen)
+        exchange.on_tick(tick)
     trader.market("84000")
     return trader
 
