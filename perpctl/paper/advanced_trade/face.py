@@ -66,9 +66,13 @@ class Call:
 
 Method = Callable[[Call], Any]
 
-# path -> {verb: (scope, method)}; a scope of None is public (docs, Advanced Trade API scopes).
+# path below REST_PATH, but for Coinbase App's own -> {verb: (scope, method)}; a scope of None is public (docs, Advanced
+# Trade API scopes).
 PATHS: dict[str, dict[str, tuple[str | None, Method]]] = {
     "/time": {"GET": (None, market.time)},
+    "/v2/currencies": {"GET": (None, market.currencies)},
+    "/v2/currencies/crypto": {"GET": (None, market.crypto_currencies)},
+    "/v2/exchange-rates": {"GET": (None, market.exchange_rates)},
     "/market/products": {"GET": (None, market.products)},
     "/market/products/{id}": {"GET": (None, market.product)},
     "/market/product_book": {"GET": (None, market.product_book)},

@@ -12,7 +12,7 @@ from perpctl.paper.types import Product, Rates, TickerView
 
 Row = dict[str, Any]
 BASE_MAX = 5000  # contracts an order
-_NAMES = {"BTC": "Bitcoin", "ETH": "Ethereum", "SOL": "Solana"}
+NAMES = {"BTC": "Bitcoin", "ETH": "Ethereum", "SOL": "Solana"}
 
 
 def text(value: Decimal | None) -> str:
@@ -60,7 +60,7 @@ def product_row(exchange: Exchange, product: Product, *, alone: bool = False) ->
         "quote_max_size": "100000000",
         "base_min_size": "1" if is_future else text(product.min_amount),
         "base_max_size": str(BASE_MAX if is_future else 3400),
-        "base_name": "" if is_future else _NAMES[product.base],
+        "base_name": "" if is_future else NAMES[product.base],
         "quote_name": "US Dollar",
         "watched": False,
         "is_disabled": False,
@@ -152,7 +152,7 @@ def _details(exchange: Exchange, product: Product, view: TickerView) -> Row:
         "contract_root_unit": product.base,
         "group_description": f"nano {product.base} Perp Futures"
         if perpetual
-        else f"nano {_NAMES[product.base]} Futures",
+        else f"nano {NAMES[product.base]} Futures",
         "contract_expiry_timezone": "Europe/London",
         "group_short_description": f"nano {product.base} Perp" if perpetual else f"nano {product.base}",
         "risk_managed_by": "MANAGED_BY_FCM",

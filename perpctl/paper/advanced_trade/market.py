@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING, Any
+from uuid import NAMESPACE_DNS, uuid5
 
-from perpctl.paper.advanced_trade.listing import contracts, moment, product_row, text
+from perpctl.paper.advanced_trade.listing import NAMES, contracts, moment, product_row, text
 from perpctl.paper.advanced_trade.reading import ApiError, invalid, number
 from perpctl.paper.types import BookView, Level, Product, PublicTrade
 
@@ -114,6 +115,26 @@ def best_bid_ask(call: Call) -> Row:
     names = call.query.words("product_ids") or list(call.exchange.products)
     chosen = [named(call, name) for name in names]
     return {"pricebooks": [pricebook(one, call.exchange.book(one.name, 1)) for one in chosen]}
+
+
+def currencies(call: Call) -> Row:
+    """Coinbase App's list of fiat, which third-party clients load beside the products."""
+    return {"data": [{"id": "USD", "name": "US Dollar", "min_size": "0.01"}]}
+
+
+def crypto_currencies(call: Call) -> Row:
+    """Coinbase App's list of coins."""
+    coins = sorted({product.base for product in call.exchange.products.values()})
+    rows = [{"code": coin, "name": NAMES[coin], "exponent": 8, "type": "crypto"} for coin in coins]
+    ids = [str(uuid5(NAMESPACE_DNS, f"{coin.lower()}.perpctl.invalid")) for coin in coins]
+    return {"data": [row | {"asset_id": asset_id} for row, asset_id in zip(rows, ids, strict=True)]}
+
+
+def exchange_rates(call: Call) -> Row:
+    """What a dollar is worth in each coin."""
+    prices = {one.base: call.exchange.ticker(one.name).index_price for one in call.exchange.products.values()}
+    rates = {coin: text((1 / price).quantize(Decimal("1e-16"))) for coin, price in prices.items()}
+    return {"data": {"currency": "USD", "rates": {"USD": "1", **rates}}}
 
 
 def candles(call: Call) -> Row:

@@ -27,6 +27,7 @@ class Endpoints:
         """Its paths."""
         return [
             Route(REST_PATH + "/{path:path}", self._http, methods=["GET", "POST", "PUT", "DELETE"]),
+            Route("/v2/{path:path}", self._http, methods=["GET"]),
             WebSocketRoute(MARKET_SOCKET, self._socket),
             WebSocketRoute(USER_SOCKET, self._socket),
         ]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from perpctl.paper.advanced_trade.listing import BASE_MAX
 from perpctl.paper.advanced_trade.orders.configuration import Wish
 from perpctl.paper.advanced_trade.reading import ApiError
-from perpctl.paper.types import Order, Product, Rejected
+from perpctl.paper.types import Product, Rejected
 
 if TYPE_CHECKING:
     from perpctl.paper.advanced_trade.face import AdvancedTrade
@@ -170,7 +170,9 @@ def _bracketed(face: AdvancedTrade, account: int, product: Product, wish: Wish) 
     position = face.exchange.position(account, product.name).size
     closes = position * wish.sign < 0
     amount = (wish.size or Decimal(0)) * product.contract_size
-    free = abs(position) - bracketed(face.exchange.open_orders(account), product)
+    held = [order for order in face.exchange.open_orders(account) if order.product == product.name]
+    closing = [order.remaining for order in held if order.is_bracket and order.sign * position < 0]
+    free = abs(position) - sum(closing, Decimal(0))
     if wish.is_bracket and not closes:
         return [Reason("INVALID_BRACKET_ORDER_SIDE", message="A bracket closes a position")]
     if wish.is_bracket and amount > free:
@@ -178,9 +180,3 @@ def _bracketed(face: AdvancedTrade, account: int, product: Product, wish: Wish) 
     if closes and not wish.is_stop and free < abs(position) and amount > free:
         return [Reason("ORDER_SIZE_EXCEEDS_BRACKETED_POSITION")]
     return []
-
-
-def bracketed(live: list[Order], product: Product) -> Decimal:
-    """How much of a position its resting brackets hold, in base coin."""
-    found = [order.remaining for order in live if order.product == product.name and order.is_bracket]
-    return sum(found, Decimal(0))

@@ -57,7 +57,8 @@ class Sight:
     edits: dict[str, list[Row]] = field(default_factory=dict)
     _labels: dict[tuple[int, str], str] = field(default_factory=dict)
     _trades: dict[str, list[tuple[float, Trade]]] = field(default_factory=lambda: defaultdict(list))
-    _versions: dict[str, list[tuple[float, Order]]] = field(default_factory=dict)
+    _versions: dict[str, list[tuple[float, Order]]] = field(default_factory=dict)  # not all to be seen yet
+    _last: dict[str, Order] = field(default_factory=dict)
     _cancels: dict[str, tuple[int, float]] = field(default_factory=dict)  # order id -> account, due wall s
     _accepted: dict[str, tuple[int, float]] = field(default_factory=dict)  # order id -> account, pending until
     _random: random.Random = field(init=False)
@@ -67,6 +68,7 @@ class Sight:
         for account in self.exchange.account_ids():
             for order in [*self.exchange.orders(account)[::-1], *self.exchange.open_orders(account)[::-1]]:
                 self._note_label(order)
+                self._last[order.order_id] = order
             for trade in self.exchange.trades(account):
                 self._trades[trade.order_id].append((0.0, trade))
 
@@ -74,13 +76,19 @@ class Sight:
         """Something happened."""
         for event in events:
             if isinstance(event, OrderChanged):
-                self._note_label(event.order)
-                if self.switches.lag_s:
-                    shown_s = wall_s + self._random.random() * self.switches.lag_s
-                    self._versions.setdefault(event.order.order_id, []).append((shown_s, event.order))
+                self._note_version(event.order, wall_s)
             elif isinstance(event, Filled):
                 shown_s = wall_s + self._random.random() * self.switches.lag_s if self.switches.lag_s else 0.0
                 self._trades[event.trade.order_id].append((shown_s, event.trade))
+
+    def _note_version(self, order: Order, wall_s: float) -> None:
+        self._note_label(order)
+        before = self._last.get(order.order_id)
+        self._last[order.order_id] = order
+        if not self.switches.lag_s:
+            return
+        known = self._versions.setdefault(order.order_id, [] if before is None else [(0.0, before)])
+        known.append((wall_s + self._random.random() * self.switches.lag_s, order))
 
     def accepted(self, order: Order, wall_s: float) -> None:
         """A new order came in just now."""
@@ -176,11 +184,10 @@ class Sight:
         versions = self._versions.get(order.order_id)
         if versions is not None:
             shown = [version for shown_s, version in versions if shown_s <= wall_s]
-            if not shown and versions[0][1].updated_ms == order.created_ms:
+            if not shown:
                 return None
-            if shown and shown[-1] is not versions[-1][1]:
-                order = shown[-1]
-            elif shown:
+            order = shown[-1]
+            if order is versions[-1][1]:
                 del self._versions[order.order_id]
         return self._with_details(order, wall_s)
 
