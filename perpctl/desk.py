@@ -28,7 +28,14 @@ if TYPE_CHECKING:
     from perpctl.store.journal import Journal
     from perpctl.store.projections import Projections
 
-_ADAPTERS = {"global": ("perpctl.exchange.gateway.client", "open_gateway")}  # imported on first use
+_ADAPTERS = {  # imported on first use
+    "global": ("perpctl.exchange.gateway.client", "open_gateway"),
+    "us": ("perpctl.exchange.advanced_trade.client", "open_advanced_trade"),
+}
+_SERVED = {  # what the card of an exchange of our own calls a venue's three addresses and the account behind its key
+    "global": ("gateway_http", "gateway_ws", "gateway_streams", "account"),
+    "us": ("advanced_trade_rest", "advanced_trade_ws_user", "advanced_trade_ws", "us_account"),
+}
 _PINNED, _NOT_PINNED, _DIFFERS, _UNKNOWN = "pinned", "not pinned", "differs", "unknown"
 
 
@@ -181,15 +188,16 @@ class Desk:
         return _PINNED if self._pin.id == self._identity.account_id and same_name else _DIFFERS
 
     async def _find_access(self) -> Access:
-        from perpctl.exchange.access import Access
+        from perpctl.exchange.access import PUBLIC, Access
 
         settings, endpoints, key_file, ca_file = self.settings, self.settings.endpoints, None, None
         if endpoints is None and settings.endpoints_file is not None:
             served = await asyncio.to_thread(own_exchange.served, settings.endpoints_file, settings.exchange_command)
-            endpoints = Endpoints(served["gateway_http"], served["gateway_ws"], served["gateway_streams"])
+            *addresses, owner = _SERVED[settings.venue]
+            endpoints = Endpoints(*(served[name] for name in addresses))
             key_file, ca_file = _path(served["key_file"]), _path(served["ca_file"])
-            if self._pin is None and "account" in served:
-                self._pin = Pin(**served["account"])
+            if self._pin is None and owner in served:
+                self._pin = Pin(**served[owner])
         access = Access(
             key_file=settings.key_file or key_file,
             ca_file=settings.ca_file or ca_file,
@@ -197,7 +205,7 @@ class Desk:
             first_pause_s=settings.initial_retry_delay_s,
         )
         if endpoints is None:
-            return access
+            endpoints = Endpoints(*PUBLIC[settings.venue])
         return replace(access, http=endpoints.http, ws=endpoints.ws, streams=endpoints.streams)
 
     def _writer(self) -> Any:

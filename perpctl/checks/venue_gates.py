@@ -86,7 +86,7 @@ class _Asked:
     async def instrument(self) -> Finding:
         rows = [
             f"{one.product_id} tick {one.tick:f}, step {one.size_step:f} {one.base}, fees "
-            f"{one.maker_fee * 100:f}/{one.taker_fee * 100:f} %"
+            f"{_fee(one.maker_fee)}/{_fee(one.taker_fee)} %"
             for one in await self._instruments()
         ]
         return passed("; ".join(rows))
@@ -194,3 +194,7 @@ class _Asked:
 
 def _in(inside: bool) -> str:
     return "lies inside" if inside else "REACHES BEYOND"
+
+
+def _fee(fraction: Decimal | None) -> str:
+    return "?" if fraction is None else f"{fraction * 100:f}"

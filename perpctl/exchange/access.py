@@ -10,6 +10,14 @@ from perpctl.exchange.port import Identity
 GLOBAL_HTTP = "https://drb.coinbase.com/api/v2"
 GLOBAL_WS = "wss://drb.coinbase.com/ws/api/v2"
 GLOBAL_STREAMS = "wss://streams.drb.coinbase.com/ws/api/v2"
+US_REST = "https://api.coinbase.com/api/v3/brokerage"
+US_WS_USER = "wss://advanced-trade-ws-user.coinbase.com"
+US_WS_MARKET = "wss://advanced-trade-ws.coinbase.com"
+PUBLIC = {
+    "global": (GLOBAL_HTTP, GLOBAL_WS, GLOBAL_STREAMS),
+    "us": (US_REST, US_WS_USER, US_WS_MARKET),
+}
+"""By venue: HTTP, the socket of what is ours, the socket of the market."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,10 +35,12 @@ class Signer:
         self._head = head[:-1] + ',"nonce":"'
         self._claims = json.dumps({"sub": key.name, "iss": "cdp"}, separators=(",", ":"))[:-1]
 
-    def jwt(self) -> str:
-        """A fresh token without a `uri`, as the gateway's token exchange wants it; good for 120 s."""
+    def jwt(self, uri: str | None = None) -> str:
+        """A fresh token, good for 120 s: for one HTTP request (`GET host/path`), or without a `uri` for a socket's
+        message or a token exchange."""
         now = int((self._clock.now() + self.offset).timestamp())
-        claims = f'{self._claims},"nbf":{now},"exp":{now + JWT_LIFE_S}}}'
+        bound = "" if uri is None else f',"uri":{json.dumps(uri)}'
+        claims = f'{self._claims},"nbf":{now},"exp":{now + JWT_LIFE_S}{bound}}}'
         head = f'{self._head}{secrets.token_hex(16)}"}}'
         text = f"{_segment(head)}.{_segment(claims)}"
         return f"{text}.{_base64url(self._sign(text.encode()))}"

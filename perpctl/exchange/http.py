@@ -32,6 +32,10 @@ class NoAnswer(Exception):
     """The request may have arrived, and no whole answer came back; the text says why."""
 
 
+class HeldBack(NotSent):
+    """Our own rules held the call back; nothing left this machine."""
+
+
 @dataclass(frozen=True, slots=True)
 class HttpReply:
     """A whole answer; header names are in lower case."""
@@ -97,13 +101,22 @@ class Http:
 
         Raises NotSent when no connection was made, NoAnswer when one was and the answer is not whole.
         """
+        return await self._within("POST", url, body, headers, deadline_s)
+
+    async def get(self, url: str, headers: dict[str, str], deadline_s: float) -> HttpReply:
+        """The same without a body."""
+        return await self._within("GET", url, None, headers, deadline_s)
+
+    async def _within(
+        self, method: str, url: str, body: bytes | None, headers: dict[str, str], deadline_s: float
+    ) -> HttpReply:
         import httpx
 
         check_address(url)
         client = self._open(url)
         try:
             async with asyncio.timeout(deadline_s):
-                return await _exchange(client, url, body, headers)
+                return await _exchange(client, method, url, body, headers)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as why:
             raise NotSent(f"no connection to {urlsplit(url).hostname}: {_words(why)}") from why
         except TimeoutError:
@@ -133,9 +146,12 @@ class Http:
             self._client = None
 
 
-async def _exchange(client: httpx.AsyncClient, url: str, body: bytes, headers: dict[str, str]) -> HttpReply:
-    sent = {"content-type": "application/json", "accept-encoding": "identity", **headers}
-    async with client.stream("POST", url, content=body, headers=sent) as reply:
+async def _exchange(
+    client: httpx.AsyncClient, method: str, url: str, body: bytes | None, headers: dict[str, str]
+) -> HttpReply:
+    kind = {} if body is None else {"content-type": "application/json"}
+    sent = {**kind, "accept-encoding": "identity", **headers}
+    async with client.stream(method, url, content=body, headers=sent) as reply:
         if reply.headers.get("content-encoding", "identity") != "identity":
             raise NoAnswer("the answer is compressed, which was not asked for")
         chunks: list[bytes] = []

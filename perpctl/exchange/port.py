@@ -81,6 +81,34 @@ class Grant:
     scope: str
     key: str  # algorithm and the end of the key's name
     jwt_life_s: float  # of the signed token that was exchanged
+    per_request: bool = False  # each request carries a token of its own: there is none to renew
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """When reads prove that an order of unknown outcome never arrived: two empty ones, `apart_s` from each other.
+
+    Both begun `after_send_s` after the send, or with None after the order's own last valid moment. `watched_s`: how
+    long it is looked for even then.
+    """
+
+    apart_s: float
+    after_send_s: float | None = None
+    watched_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class VenueTerms:
+    """What a venue offers, where venues differ: asked instead of its name."""
+
+    reduces_only: bool  # it enforces reduce-only; else side and size are all that keeps a close from turning around
+    dead_man: str | None  # why orders cannot be made to die with their connection; None: they can
+    entries_end_s: int | None  # every resting entry is sent with an end so far away; None: it rests until cancelled
+    arrival: Arrival
+    mark_absent: str | None  # why there is no mark price; None: there is one
+    valued_by: str  # the price that positions are valued at
+    slots: bool  # it has isolated positions
+    continuous_funding: bool  # it accrues by the second and is paid once a day; else it is paid each hour
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +222,7 @@ class Exchange(Protocol):
     """One venue, one key. All reads are fresh; `seen` of an answer is our monotonic counter at arrival."""
 
     venue: str
+    terms: VenueTerms
     calendar: VenueCalendar  # when this venue settles, stops and changes its margin
 
     async def time_ms(self) -> int: ...

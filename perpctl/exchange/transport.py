@@ -51,6 +51,13 @@ class Transport(Protocol):
         """Let go of every connection."""
 
 
+class Web(Transport, Protocol):
+    """A transport that also reads by address."""
+
+    async def get(self, url: str, headers: dict[str, str], deadline_s: float) -> HttpReply:
+        """One HTTP read within `deadline_s`; raises NotSent or NoAnswer."""
+
+
 class Network:
     """The real thing: HTTP and WebSockets, TLS verified against `ca_file` or the system's authorities."""
 
@@ -63,6 +70,9 @@ class Network:
 
     async def post(self, url: str, body: bytes, headers: dict[str, str], deadline_s: float) -> HttpReply:
         return await self._http.post(url, body, headers, deadline_s)
+
+    async def get(self, url: str, headers: dict[str, str], deadline_s: float) -> HttpReply:
+        return await self._http.get(url, headers, deadline_s)
 
     async def connect(self, url: str, deadline_s: float) -> Wire:
         check_address(url)

@@ -11,6 +11,18 @@ if TYPE_CHECKING:
     from perpctl.model.venue.margin import WindowRates
 
 
+@dataclass(frozen=True, slots=True)
+class TradingSession:
+    """A venue's session for a product; outside of it nothing can be placed, cancelled or closed."""
+
+    is_open: bool
+    opens_ms: int | None
+    closes_ms: int | None
+    stop_starts_ms: int | None  # the next announced stop
+    stop_ends_ms: int | None
+    closed_reason: str | None  # None: open, or not said
+
+
 class BookState(StrEnum):
     """Coinbase's book states; a value we do not know reads as UNKNOWN and forbids entries."""
 
@@ -33,13 +45,22 @@ class Instrument:
     tick: Decimal  # price increment
     size_step: Decimal  # base coin
     min_size: Decimal  # base coin
-    maker_fee: Decimal  # fraction of notional
-    taker_fee: Decimal
+    maker_fee: Decimal | None  # fraction of notional; None: not known
+    taker_fee: Decimal | None
     max_leverage: Decimal | None
     state: BookState
     price_decimals: int
     size_decimals: int
     margin_rates: tuple[WindowRates, ...] = ()  # by margin window, where the venue publishes them for the product
+    contract_size: Decimal | None = None  # base coin in one contract, where the venue counts in whole ones
+    max_size: Decimal | None = None  # base coin in one order; None: not told
+    session: TradingSession | None = None  # None: it trades around the clock
+    valued_by: str = "mark"  # the price that the venue values a position at
+    mark_absent: str | None = None  # why there is no mark price; None: there is one
+
+    def contracts(self, size: Decimal) -> Decimal | None:
+        """Signed base coin in contracts; None where the venue does not count in them."""
+        return None if self.contract_size is None else size / self.contract_size
 
 
 @dataclass(frozen=True, slots=True)

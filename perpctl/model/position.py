@@ -58,3 +58,6 @@ class Account:
     seen: float
     measures: tuple[MarginMeasure, ...] = ()  # by margin window; empty: there is only the one of `initial_margin`
     margin_window: str | None = None  # in force now, as the venue tells it; None: by its clock
+    order_hold: Decimal | None = None  # held for open orders; None: not told
+    funding_pnl: Decimal | None = None  # the venue's own running figure, its window and sign undocumented
+    spot_cash: Decimal | None = None  # beside this money, and never part of equity

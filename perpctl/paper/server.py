@@ -32,7 +32,7 @@ from perpctl.paper.faults import FaultPlane
 from perpctl.paper.feed.choice import feed_of
 from perpctl.paper.gateway.face import PRIVATE_SOCKET, RPC_PATH, STREAMS_SOCKET
 from perpctl.paper.gateway.wire import Endpoints as GatewayEndpoints
-from perpctl.paper.keys import MAIN_ACCOUNT, KeyRing
+from perpctl.paper.keys import MAIN_ACCOUNT, KeyRing, portfolio_of
 from perpctl.paper.state import Directory, Record
 from perpctl.paper.venue import MAX_SPEED, Venue
 from perpctl.paper.wire.sockets import Sockets
@@ -182,6 +182,7 @@ class PaperServer:
             "state_dir": str(self._options.state_dir),
             "key_file": str(self._key_file),
             "account": {"id": str(owner.account_id), "username": owner.username},
+            "us_account": {"id": portfolio_of(MAIN_ACCOUNT)},
         }
 
 

@@ -121,4 +121,5 @@ def _cost(product: Product, request: OrderRequest) -> Facts | None:
     if price is None:
         return None
     rate = product.instrument.maker_fee if request.post_only else product.instrument.taker_fee
-    return {"fee": request.size * price * rate, "currency": product.instrument.currency}
+    fee = None if rate is None else request.size * price * rate
+    return {"fee": fee, "currency": product.instrument.currency}

@@ -21,6 +21,7 @@ from perpctl.exchange.gateway.line import PAGE, QUICK, Line
 from perpctl.exchange.gateway.rpc import Param
 from perpctl.exchange.http import NoAnswer, NotSent
 from perpctl.exchange.port import (
+    Arrival,
     Candle,
     Grant,
     Identity,
@@ -30,6 +31,7 @@ from perpctl.exchange.port import (
     Session,
     Unsupported,
     VenueStatus,
+    VenueTerms,
 )
 from perpctl.exchange.transport import Network, Transport
 from perpctl.model.fill import Fill, FundingPayment, FundingRate
@@ -48,6 +50,17 @@ AHEAD_MS = 60_000  # lists end a little in the future, so that nothing falls beh
 DAY_MS = 86_400_000
 SETTLEMENT_MS = 8 * 3_600_000  # 08:00 UTC
 _DEPTHS = (1, 5, 10, 20, 50, 100, 1000, 10_000)
+
+TERMS = VenueTerms(
+    reduces_only=True,
+    dead_man=None,
+    entries_end_s=None,
+    arrival=Arrival(apart_s=2.0),
+    mark_absent=None,
+    valued_by="mark",
+    slots=True,
+    continuous_funding=True,
+)
 
 
 def open_gateway(
@@ -71,6 +84,7 @@ class Gateway:
     """The Coinbase derivatives gateway, implementing `port.Exchange`."""
 
     venue = "global"
+    terms = TERMS
     calendar = calendars.GLOBAL
 
     def __init__(self, line: Line, may_send: MaySend | None) -> None:

@@ -15,6 +15,7 @@ from perpctl.exchange import trace
 from perpctl.exchange.both.document import clamp_retry_after as clamp_retry_after
 from perpctl.exchange.both.document import decode as decode
 from perpctl.exchange.gateway.errors import RpcFailure
+from perpctl.exchange.http import HeldBack as HeldBack
 from perpctl.exchange.http import HttpReply, NoAnswer, NotSent
 from perpctl.exchange.transport import Transport, Wire, WireClosed
 from perpctl.model.money import plain
@@ -34,10 +35,6 @@ class Call:
     params: Mapping[str, Param]
     deadline_s: float
     gate: Gate | None = None
-
-
-class HeldBack(NotSent):
-    """Our own rules held the call back; nothing left this machine."""
 
 
 def encode(call_id: int, call: Call) -> bytes:

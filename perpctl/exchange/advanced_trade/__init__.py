@@ -1,0 +1,1 @@
+"""Advanced Trade v3: US perpetual-style futures through Coinbase Financial Markets."""

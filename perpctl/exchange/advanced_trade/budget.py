@@ -1,0 +1,83 @@
+"""This file counts requests to Advanced Trade: each class has its own purse for a second and for the hour.
+
+10,000 requests an hour and key are documented now, 30 a second and user were documented before; a quarter of the hour
+and a third of the second belong to exits and are lent to nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from perpctl.clock import Clock
+from perpctl.exchange.budget import SLOW_S, Duty
+
+HOUR_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one class may ask: `rate` a second on average, `burst` at once, `hourly` in an hour."""
+
+    rate: float
+    burst: float
+    hourly: float
+
+
+SHARES: Mapping[Duty, Share] = {
+    Duty.EXIT: Share(10, 30, 2500),
+    Duty.STRATEGY: Share(8, 15, 4500),
+    Duty.RECONCILE: Share(4, 15, 1500),
+    Duty.WATCHDOG: Share(2, 8, 500),
+    Duty.OPERATOR: Share(2, 20, 1000),
+}
+
+
+class Budget:
+    """The requests of one key, as far as this process makes them."""
+
+    def __init__(self, clock: Clock, shares: Mapping[Duty, Share] = SHARES) -> None:
+        self._clock = clock
+        self._shares = shares
+        self._seconds = {duty: share.burst for duty, share in shares.items()}
+        self._hours = {duty: share.hourly for duty, share in shares.items()}
+        self._at = clock.monotonic()
+        self._slow_until = 0.0
+
+    async def take(self, duty: Duty) -> None:
+        """Wait until one request of this class fits. An exit never waits."""
+        while not self._try(duty):
+            await self._clock.sleep(self._next_in_s(duty))
+
+    def slow_down(self) -> None:
+        """The venue said "too many": half speed for a minute, exits excepted."""
+        self._slow_until = self._clock.monotonic() + SLOW_S
+
+    def used(self, duty: Duty) -> float:
+        """The part of the class's hour that is spent, 0 to 1."""
+        self._refill()
+        return 1 - max(self._hours[duty], 0.0) / self._shares[duty].hourly
+
+    def _try(self, duty: Duty) -> bool:
+        self._refill()
+        # A hair under one is one: sums of small refills must not make a waiter turn for ever.
+        fits = min(self._seconds[duty], self._hours[duty]) >= 1 - 1e-9
+        if not fits and duty is not Duty.EXIT:
+            return False
+        self._seconds[duty] = max(self._seconds[duty] - 1, 0.0)
+        self._hours[duty] = max(self._hours[duty] - 1, 0.0)
+        return True
+
+    def _refill(self) -> None:
+        now = self._clock.monotonic()
+        gone, self._at = max(0.0, now - self._at), now
+        for duty, share in self._shares.items():
+            pace = 0.5 if now < self._slow_until and duty is not Duty.EXIT else 1.0
+            self._seconds[duty] = min(share.burst, self._seconds[duty] + gone * share.rate * pace)
+            self._hours[duty] = min(share.hourly, self._hours[duty] + gone * share.hourly / HOUR_S * pace)
+
+    def _next_in_s(self, duty: Duty) -> float:
+        share = self._shares[duty]
+        lacks_s = (1 - self._seconds[duty]) / share.rate
+        lacks_hour_s = (1 - self._hours[duty]) * HOUR_S / share.hourly
+        return min(max(lacks_s, lacks_hour_s, 0.005), 5.0)

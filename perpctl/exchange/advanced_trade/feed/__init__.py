@@ -1,0 +1,1 @@
+"""The live connection: two supervised sockets, what they tell folded into events."""

@@ -1,0 +1,245 @@
+"""This file is our line to Advanced Trade over HTTP: calls signed, within the budget, reads repeated, writes never."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TypeVar
+from urllib.parse import urlencode, urlsplit
+
+import msgspec
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
+
+from perpctl.clock import Clock
+from perpctl.exchange import trace
+from perpctl.exchange.access import Access
+from perpctl.exchange.advanced_trade.budget import Budget
+from perpctl.exchange.advanced_trade.errors import HttpFailure, Kind, ProofRequired, typed, unreachable, words_of
+from perpctl.exchange.auth import Signer, date_offset, no_key
+from perpctl.exchange.both.document import Row, clamp_retry_after, decode
+from perpctl.exchange.budget import Duty
+from perpctl.exchange.http import HeldBack, HttpReply, NoAnswer, NotSent
+from perpctl.exchange.keys import read_key
+from perpctl.exchange.transport import Web
+
+HOST = "api.coinbase.com"  # what every token names, whichever address the request goes to (Coinbase SDK)
+THROTTLED_RETRIES = 5
+Gate = Callable[[], str | None]
+Query = Mapping[str, str | int | Sequence[str]]
+T = TypeVar("T")
+_encode = msgspec.json.Encoder().encode
+_dice = random.SystemRandom()
+_working_for: ContextVar[Duty | None] = ContextVar("working_for", default=None)
+
+
+@contextmanager
+def working_for(duty: Duty) -> Iterator[None]:
+    """What is read meanwhile, in this task and those it starts, is paid from this class's share."""
+    token = _working_for.set(duty)
+    try:
+        yield
+    finally:
+        _working_for.reset(token)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How long one attempt may take in all, how many repeats, and the longest pause before the first of them."""
+
+    deadline_s: float
+    retries: int
+    pause_s: float = 0.2
+
+
+SINGLE = Policy(5, 3)
+PAGE = Policy(10, 3)
+HISTORY = Policy(30, 3, 1.0)
+QUICK = Policy(3, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One request that acts. `gate` is asked right before its bytes leave and answers with a reason to hold it back."""
+
+    path: str
+    body: Mapping[str, object]
+    deadline_s: float
+    duty: Duty
+    gate: Gate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    method: str
+    path: str
+    query: Query
+    body: bytes
+    deadline_s: float
+    signed: bool
+    gate: Gate | None = None
+
+
+class Rest:
+    """Calls with one key. Its file is read at the first call that needs it."""
+
+    def __init__(self, access: Access, clock: Clock, budget: Budget, web: Web) -> None:
+        self.access = access
+        self.clock = clock
+        self.budget = budget
+        self.web = web
+        self.duty = Duty.OPERATOR
+        self.wall_offset_ms: int | None = None  # the venue's wall clock minus ours, by its last Date header
+        self._root = access.http.rstrip("/")
+        self._prefix = urlsplit(self._root).path
+        self._signer: Signer | None = None
+        self._first_pause_s = access.first_pause_s
+
+    @property
+    def has_key(self) -> bool:
+        return self.access.key_file is not None
+
+    async def read(
+        self,
+        path: str,
+        query: Query,
+        parse: Callable[[Row], T],
+        policy: Policy = SINGLE,
+        *,
+        signed: bool = True,
+    ) -> T:
+        """What a call that changes nothing answers, repeated as `policy` says, with full jitter.
+
+        `parse` raises NoAnswer for what cannot be trusted. Raises VenueUnreachable, CredentialError, VenueRefused,
+        Throttled.
+        """
+
+        call = _Call("GET", path, query, b"", policy.deadline_s, signed)
+
+        async def attempt() -> T:
+            await self.budget.take(_working_for.get() or self.duty)
+            return parse(await self._signed_in(call))
+
+        try:
+            return await self._repeating(policy)(attempt)
+        except (NotSent, NoAnswer) as why:
+            raise unreachable(path, why) from why
+        except HttpFailure as why:
+            raise typed(why, path) from why
+
+    async def act(self, write: Write) -> Row:
+        """The answer to one attempt at something that acts. Raises NotSent, NoAnswer, HttpFailure, CredentialError.
+
+        It is sent a second time only after the venue has refused our token.
+        """
+        await self.budget.take(write.duty)
+        body = _encode(write.body)
+        return await self._signed_in(_Call("POST", write.path, {}, body, write.deadline_s, True, write.gate))
+
+    def jwt(self, uri: str | None = None) -> str:
+        """A fresh token; a message of a WebSocket carries one without `uri`. Raises CredentialError."""
+        token = self.signer.jwt(uri)
+        trace.hide(token)
+        return token
+
+    @property
+    def signer(self) -> Signer:
+        """With the key of this profile. Raises CredentialError."""
+        if self._signer is None:
+            if self.access.key_file is None:
+                raise no_key()
+            self._signer = Signer(read_key(self.access.key_file, self.access.key_name), self.clock)
+        return self._signer
+
+    async def _signed_in(self, call: _Call) -> Row:
+        try:
+            return await self._send(call)
+        except HttpFailure as why:
+            if why.kind is Kind.THROTTLED:
+                self.budget.slow_down()
+            if why.kind is not Kind.UNAUTHORIZED or not call.signed:
+                raise
+        # Nothing was executed. The Date of that answer has corrected our clock if it was off: once more, signed anew.
+        return await self._send(call)
+
+    async def _send(self, call: _Call) -> Row:
+        headers = {"cache-control": "no-cache"}
+        if call.signed:
+            headers["authorization"] = f"Bearer {self.jwt(f'{call.method} {HOST}{self._prefix}{call.path}')}"
+        if call.gate is not None and (reason := call.gate()) is not None:
+            raise HeldBack(reason)
+        trace.asked("http", f"{call.method} {call.path}", call.body or b"{}")
+        url = f"{self._root}{call.path}" + (f"?{urlencode(call.query, doseq=True)}" if call.query else "")
+        if call.method == "GET":
+            reply = await self.web.get(url, headers, call.deadline_s)
+        else:
+            reply = await self.web.post(url, call.body, headers, call.deadline_s)
+        trace.answered("http", f"{call.method} {call.path}", reply.body, reply.status)
+        self._learn_the_time(reply.headers.get("date"))
+        return _read(reply)
+
+    def _learn_the_time(self, header: str | None) -> None:
+        offset = date_offset(header, self.clock.now())
+        if offset is not None:
+            self.wall_offset_ms = int(offset.total_seconds() * 1000)
+        if self._signer is not None:
+            self._signer.observe_date(header)
+
+    def _repeating(self, policy: Policy) -> AsyncRetrying:
+        return AsyncRetrying(
+            retry=retry_if_exception(_worth_repeating),
+            stop=_enough(policy),
+            wait=_pause(policy.pause_s if self._first_pause_s is None else self._first_pause_s),
+            before_sleep=_told,
+            sleep=self.clock.sleep,
+            reraise=True,
+        )
+
+
+def _read(reply: HttpReply) -> Row:
+    """The object in an answer. Raises HttpFailure for a status that is no success, NoAnswer for what is no object."""
+    if 200 <= reply.status < 300:
+        return decode(reply.body)
+    wish = clamp_retry_after(reply.headers.get("retry-after"))
+    try:
+        said = words_of(decode(reply.body))
+    except NoAnswer:
+        # A refused token is bare text, an overload a web page: neither is told on.
+        said = "Unauthorized" if reply.status == 401 else ""
+    raise HttpFailure(reply.status, said, wish)
+
+
+def _worth_repeating(why: BaseException) -> bool:
+    if isinstance(why, HttpFailure):
+        return why.kind in (Kind.THROTTLED, Kind.UNCERTAIN)
+    return isinstance(why, NotSent | NoAnswer) and not isinstance(why, ProofRequired)
+
+
+def _throttle(state: RetryCallState) -> HttpFailure | None:
+    why = state.outcome.exception() if state.outcome is not None else None
+    return why if isinstance(why, HttpFailure) and why.kind is Kind.THROTTLED else None
+
+
+def _told(state: RetryCallState) -> None:
+    why = state.outcome.exception() if state.outcome is not None else None
+    trace.repeats(why, state.next_action.sleep if state.next_action is not None else 0.0)
+
+
+def _enough(policy: Policy) -> Callable[[RetryCallState], bool]:
+    def stop(state: RetryCallState) -> bool:
+        limit = THROTTLED_RETRIES if _throttle(state) and policy.retries else policy.retries
+        return state.attempt_number > limit
+
+    return stop
+
+
+def _pause(first_s: float) -> Callable[[RetryCallState], float]:
+    def wait(state: RetryCallState) -> float:
+        throttle = _throttle(state)
+        if throttle is not None:
+            return throttle.retry_after_s or _dice.uniform(0.5, 1.5)
+        return _dice.uniform(0, first_s * 2 ** (state.attempt_number - 1))
+
+    return wait

@@ -1,0 +1,1 @@
+"""The documents of Advanced Trade v3, read into our words."""
