@@ -118,7 +118,8 @@ class _Asked:
         clean_at = self._desk.projections().last_clean_reconcile()
         fix = f'perpctl reconcile -p {self._name} --apply --reason "before the start"'
         if clean_at is None:
-            if not self._desk.projections().orders() and not self._desk.projections().fills():
+            projections = self._desk.projections()
+            if projections.newest_fill() is None and not projections.orders():
                 return passed("nothing of ours to compare yet; the bot reconciles before its first order")
             return warned("never clean; the bot reconciles before its first order", fix)
         age_s = (self._desk.clock.now() - clean_at).total_seconds()

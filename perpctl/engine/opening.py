@@ -96,8 +96,8 @@ async def _warm_up(exchange: port.Exchange, product: Product, now_ms: int) -> No
 
 def _choose_watermark(bot: Bot) -> None:
     """Look for fills from the last one on record; the books of a new journal begin now."""
-    known, now_ms = bot.gear.projections.fills(), bot.core.market_ms
-    bot.fills_since_ms = (min(known[-1].at_ms, now_ms) if known else now_ms) - OVERLAP_MS
+    known, now_ms = bot.gear.projections.newest_fill(), bot.core.market_ms
+    bot.fills_since_ms = (min(known.at_ms, now_ms) if known else now_ms) - OVERLAP_MS
     bot.books_from_ms = 0 if known else now_ms
 
 

@@ -74,10 +74,11 @@ async def _read(desk: Desk, exchange: Exchange, projections: Projections) -> tup
         exchange.account(),
         exchange.positions(),
     )
+    paid, venue = () if isinstance(payments, Unsupported) else payments, projections.journal.writer.venue
     ours = Ours(
         ledger=projections.ledger(Decimal(0), account.currency),
-        trade_ids=frozenset(fill.trade_id for fill in projections.fills()),
-        payment_ids=frozenset(payment.row_id for payment in projections.funding()),
+        trade_ids=projections.booked_fills(venue, (fill.trade_id for fill in fills)),
+        payment_ids=projections.booked_funding(venue, (payment.row_id for payment in paid)),
         working={one.order_id: one.order for one in projections.working_orders() if one.order_id and one.order},
         unknown={one.key: one.request for one in projections.unknown_orders() if one.request is not None},
     )
@@ -86,7 +87,7 @@ async def _read(desk: Desk, exchange: Exchange, projections: Projections) -> tup
         positions=positions,
         orders=orders,
         fills=fills,
-        payments=() if isinstance(payments, Unsupported) else payments,
+        payments=paid,
         ended=ended,
         absent=absent,
         killed=pending.trade_ids(desk.settings.state_dir),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -22,6 +22,7 @@ from perpctl.store.journal import Journal, JournalReader
 from perpctl.store.records import Correlation, Kind, Record
 
 Row = TypeVar("Row")
+_LAST = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,37 @@ class Views:
             *sorted(ids),
         )
 
+    def newest_fill(self, product_id: str | None = None) -> Fill | None:
+        """The last fill by the venue's time, of one product or of all."""
+        where, values = ("", ()) if product_id is None else ("WHERE product_id = ?", (product_id,))
+        sql = f"SELECT fill FROM fills {where} ORDER BY at_ms DESC, seq DESC LIMIT 1"  # noqa: S608 - our own words
+        return next(iter(self._decoded(Fill, sql, *values)), None)
+
+    def since_flat(self, product_id: str, slot: int | None = None) -> tuple[Fill, ...]:
+        """What made today's position: fills and corrections from the one that opened it on, in the order booked."""
+        size = next((one.size for one in self.positions() if (one.product_id, one.slot) == (product_id, slot)), ZERO)
+        found: list[Fill] = []
+        for moved in self._newest_first(product_id):
+            if size == 0:
+                break
+            if moved.slot == slot:
+                found.append(moved)
+                before = size - moved.side.sign * moved.size
+                size = ZERO if (before > 0) != (size > 0) else before  # it turned the position: the rest is older
+        return tuple(reversed(found))
+
+    def _newest_first(self, product_id: str) -> Iterator[Fill]:
+        """What moved a product's positions, read by the page: most positions are younger than one."""
+        sql = (
+            "SELECT seq, fill FROM fills WHERE product_id = ?1 AND seq < ?2 UNION ALL "
+            "SELECT seq, movement FROM corrections WHERE movement ->> '$.product_id' = ?1 AND seq < ?2 "
+            "ORDER BY 1 DESC LIMIT 200"
+        )
+        below = _LAST
+        while rows := self._rows(sql, product_id, below):
+            yield from (msgspec.json.decode(text, type=Fill) for _, text in rows)
+            below = rows[-1][0]
+
     def corrections(self) -> tuple[tuple[str, Fill], ...]:
         """What moved our positions without being a fill: cause and movement, in the order booked."""
         rows = self._rows("SELECT cause, movement FROM corrections ORDER BY seq")
@@ -125,6 +157,16 @@ class Views:
         """The money of our records, from equity `start` when nothing was held."""
         tallies = {(tally.product_id, tally.slot): tally for tally in self.tallies()}
         return Ledger(start, currency, transfers, tallies)
+
+    def booked_fills(self, venue: str, trade_ids: Iterable[str]) -> frozenset[str]:
+        """Those of these executions that are booked; the others are news."""
+        sql = "SELECT trade_id FROM fills WHERE venue = ? AND trade_id IN (SELECT value FROM json_each(?))"
+        return frozenset(one for (one,) in self._rows(sql, venue, _listed(trade_ids)))
+
+    def booked_funding(self, venue: str, row_ids: Iterable[str]) -> frozenset[str]:
+        """Those of these funding rows that are booked."""
+        sql = "SELECT row_id FROM funding WHERE venue = ? AND row_id IN (SELECT value FROM json_each(?))"
+        return frozenset(one for (one,) in self._rows(sql, venue, _listed(row_ids)))
 
     def has_fill(self, venue: str, trade_id: str) -> bool:
         """Whether this execution is booked."""
@@ -285,6 +327,10 @@ class Projections(Views):
         marks = ", ".join("?" * len(words))
         sql = f"SELECT seq FROM journal WHERE intent_id IN ({marks}) OR order_id IN ({marks})"  # noqa: S608 - marks only
         return tuple(self.journal.lines(sorted(seq for (seq,) in self._rows(sql, *words, *words))))
+
+
+def _listed(words: Iterable[str]) -> str:
+    return msgspec.json.encode(list(words)).decode()
 
 
 def rebuild(journal: JournalReader, until_seq: int | None = None) -> Views:

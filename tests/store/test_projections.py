@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from perpctl.model.books.ledger import Effect, explain
+from perpctl.model.fill import Fill
 from perpctl.model.order import OrderStatus, Side
 from perpctl.store import folds
 from perpctl.store.folds import IntentState
@@ -336,3 +339,61 @@ def test_projections_rebuilt_from_any_prefix_are_those_of_that_moment(tmp_path: 
             then = rebuild(journal, seq)
             assert {name: then.rows_of(name) for name in folds.PROJECTIONS} == tables
         assert len({str(tables) for _, tables in moments}) == len(moments)
+
+
+def test_what_made_a_position_is_read_backwards_and_is_what_all_fills_explain(projections: Projections) -> None:
+    chance = random.Random(4)
+    kept: list[Fill] = []
+    moved: list[Fill] = []
+    with projections.journal.batch():
+        for n in range(700):
+            one = replace(
+                fill(f"t{n}", "v1", size=f"0.0{chance.randint(1, 3)}", side=chance.choice([Side.BUY, Side.SELL])),
+                at_ms=MS + n,
+                slot=chance.choice([None, None, 4]),
+            )
+            if n % 50:
+                projections.book_fill(one, "reply")
+            else:
+                one = replace(one, fee=Decimal(0), fee_currency="USDC")
+                projections.correct(one, "foreign", Correlation(plan_id="p"))
+            moved.append(one)
+    for slot in (None, 4):
+        kept.clear()
+        for change in explain(one for one in moved if one.slot == slot):
+            if change.effect in (Effect.CLOSED, Effect.FLIPPED):
+                kept.clear()
+            if change.effect is not Effect.CLOSED:
+                kept.append(change.fill)
+        assert [one.trade_id for one in projections.since_flat("BTC_USDC-PERPETUAL", slot)] == [
+            k.trade_id for k in kept
+        ]
+
+
+def test_more_than_a_page_made_the_position(projections: Projections) -> None:
+    with projections.journal.batch():
+        for n in range(950):
+            projections.book_fill(fill(f"t{n}", "v1"), "reply")
+    assert len(projections.since_flat("BTC_USDC-PERPETUAL")) == 950
+    assert projections.since_flat("BTC_USDC-PERPETUAL", 4) == ()
+    assert projections.since_flat("ETH_USDC-PERPETUAL") == ()
+
+
+def test_of_many_ids_those_that_are_booked_are_told(projections: Projections) -> None:
+    projections.book_fill(fill("t1", "v1"), "reply")
+    projections.book_fill(fill('t"2', "v1"), "reply")
+    projections.book_funding(payment("r1"), "listing")
+    assert projections.booked_fills("global", ["t1", 't"2', "t3"]) == {"t1", 't"2'}
+    assert projections.booked_fills("us", ["t1"]) == frozenset()
+    assert projections.booked_funding("global", ["r1", "r2"]) == {"r1"}
+
+
+def test_the_newest_fill_is_by_the_venues_time(projections: Projections) -> None:
+    assert projections.newest_fill() is None
+    projections.book_fill(fill("late", "v1", at_ms=MS + 5), "reply")
+    projections.book_fill(fill("early", "v1", at_ms=MS), "listing")
+    newest, of_btc = projections.newest_fill(), projections.newest_fill("BTC_USDC-PERPETUAL")
+    assert newest is not None
+    assert newest.trade_id == "late"
+    assert of_btc == newest
+    assert projections.newest_fill("ETH_USDC-PERPETUAL") is None

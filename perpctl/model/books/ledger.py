@@ -85,16 +85,12 @@ def apply_fill(tally: Tally, fill: Fill) -> Change:
     signed = fill.side.sign * fill.size
     size = tally.size + signed
     effect = _effect(tally.size, size)
-    after = replace(
-        tally,
-        size=size,
-        cost=_cost(tally, signed, fill.price, effect),
-        cash=tally.cash - signed * fill.price,
-        fees=tally.fees + fill.fee,
-    )
-    trip = tally.trip + after.realized - tally.realized - fill.fee
-    ended = effect in (Effect.CLOSED, Effect.FLIPPED)
-    return Change(fill, effect, tally, replace(after, trip=ZERO if ended else trip), trip if ended else None)
+    cost, cash = _cost(tally, signed, fill.price, effect), tally.cash - signed * fill.price
+    trip = tally.trip + cash + cost - tally.realized - fill.fee
+    ended = effect is Effect.CLOSED or effect is Effect.FLIPPED
+    kept = ZERO if ended else trip
+    after = Tally(tally.product_id, tally.slot, size, cost, cash, tally.fees + fill.fee, tally.funding, kept)
+    return Change(fill, effect, tally, after, trip if ended else None)
 
 
 def _effect(before: Decimal, after: Decimal) -> Effect:
@@ -145,7 +141,8 @@ class Ledger:
         return replace(self, transfers=self.transfers + amount)
 
     def _with(self, tally: Tally) -> Ledger:
-        return replace(self, tallies={**self.tallies, (tally.product_id, tally.slot): tally})
+        tallies = {**self.tallies, (tally.product_id, tally.slot): tally}
+        return Ledger(self.start, self.currency, self.transfers, tallies)
 
     @property
     def realized(self) -> Decimal:

@@ -76,7 +76,8 @@ class MoveMoney:
     amount: Decimal
 
 
-Correction = BookFill | BookFunding | SeeOrder | SettleAbsent | MovePosition | MoveMoney
+_Other = BookFunding | SeeOrder | SettleAbsent | MovePosition | MoveMoney
+Correction = BookFill | _Other
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,16 +166,23 @@ def compare(ours: Ours, theirs: Theirs, is_ours: Callable[[str | None], bool]) -
 
 
 def apply(ours: Ours, corrections: Iterable[Correction]) -> Ours:
-    """Our books after these corrections."""
+    """Our books after these corrections. Fills come by the thousand: they are folded, the others applied one by one."""
+    ledger, booked = ours.ledger, set[str]()
+    rest: list[_Other] = []
     for one in corrections:
+        if isinstance(one, BookFill):
+            ledger = ledger.with_fill(one.fill)
+            booked.add(one.fill.trade_id)
+        else:
+            rest.append(one)
+    ours = replace(ours, ledger=ledger, trade_ids=ours.trade_ids | booked)
+    for one in rest:
         ours = _applied(ours, one)
     return ours
 
 
-def _applied(ours: Ours, one: Correction) -> Ours:
+def _applied(ours: Ours, one: _Other) -> Ours:
     match one:
-        case BookFill(fill):
-            return replace(ours, ledger=ours.ledger.with_fill(fill), trade_ids=ours.trade_ids | {fill.trade_id})
         case BookFunding(payment):
             ids = ours.payment_ids | {payment.row_id}
             return replace(ours, ledger=ours.ledger.with_funding(payment), payment_ids=ids)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from perpctl.errors import AccountMismatch, StateDamaged, UnknownState, UsageError
 from perpctl.model import stops
-from perpctl.model.books.ledger import Effect, explain
 from perpctl.model.day import day_start_ms
 from perpctl.model.exposure import liquidation_price
 from perpctl.model.instrument import Instrument, Quote
@@ -201,19 +200,14 @@ def _explained(
     sizes = {(one.product_id, one.slot): one.size for one in projections.positions() if one.product_id in products}
     if not sizes:
         return {}
-    counts: dict[tuple[str, int | None], list[Fill]] = {key: [] for key in sizes}
-    moved = [*projections.fills(), *(fill for _, fill in projections.corrections())]
-    for change in explain(fill for fill in moved if (fill.product_id, fill.slot) in sizes):
-        since = counts[change.fill.product_id, change.fill.slot]
-        if change.effect in (Effect.CLOSED, Effect.FLIPPED):
-            since.clear()
-        if change.effect is not Effect.CLOSED:
-            since.append(change.fill)
-    foreign = {key: _foreign(desk, projections, fills) for key, fills in counts.items()}
-    return {key: Explained(size, len(counts[key]), foreign[key]) for key, size in sizes.items()}
+    made_by = {key: projections.since_flat(*key) for key in sizes}
+    return {
+        key: Explained(size, len(made_by[key]), _foreign(desk, projections, made_by[key]))
+        for key, size in sizes.items()
+    }
 
 
-def _foreign(desk: Desk, projections: Projections, fills: list[Fill]) -> int:
+def _foreign(desk: Desk, projections: Projections, fills: tuple[Fill, ...]) -> int:
     return sum(owner(desk, one.identity) == "NOT OURS" and not projections.orders_of(one.order_id) for one in fills)
 
 

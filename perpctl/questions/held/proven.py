@@ -13,6 +13,7 @@ from perpctl.results import Age, Answer, Column, Json, Line, Next, Row, Table, T
 
 if TYPE_CHECKING:
     from perpctl.desk import Desk
+    from perpctl.store.projections import Projections
 
 
 def answer(desk: Desk, schema: str, why: UnknownState) -> Answer:
@@ -57,11 +58,15 @@ _COLUMNS = (
 )
 
 
+def _last_price(projections: Projections, product_id: str) -> Decimal | None:
+    fill = projections.newest_fill(product_id)
+    return None if fill is None else fill.mark or fill.price
+
+
 def _reaches(desk: Desk) -> tuple[list[Reach], int]:
     projections = desk.projections()
-    prices = {fill.product_id: fill.mark or fill.price for fill in projections.fills()}
     held = [
-        Holding(one.product_id, one.product_id, one.size, prices.get(one.product_id), None, one.slot)
+        Holding(one.product_id, one.product_id, one.size, _last_price(projections, one.product_id), None, one.slot)
         for one in projections.positions()
     ]
     working = [one.order for one in projections.working_orders() if one.order is not None]
