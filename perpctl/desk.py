@@ -82,14 +82,17 @@ class Desk:
             )
         return exchange
 
-    async def open_exchange(self, may_send: MaySend | None = None) -> Exchange:
-        """A client of one's own, for whoever decides by `may_send` what may leave."""
+    async def open_exchange(self, may_send: MaySend | None = None, *, key_file: Path | None = None) -> Exchange:
+        """A client of one's own, for whoever decides by `may_send` what may leave; `key_file`: with another key."""
         if self.settings.venue not in _ADAPTERS:
             raise UsageError(f"venue {self.settings.venue} is not spoken by this version", not_done="nothing was sent")
         module, name = _ADAPTERS[self.settings.venue]
         if not self._listening:
             self.listen()
-        opened: Exchange = getattr(import_module(module), name)(await self.access(), self.clock, may_send=may_send)
+        access = await self.access()
+        if key_file is not None:
+            access = replace(access, key_file=key_file, key_name=None)
+        opened: Exchange = getattr(import_module(module), name)(access, self.clock, may_send=may_send)
         return opened
 
     def listen(self, file: Path | None = None) -> None:

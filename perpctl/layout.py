@@ -21,6 +21,8 @@ _FAMILIAR = {"pinned": "= pinned", "not pinned": "NOT PINNED", "differs": "DIFFE
 
 # Control characters (C0, DEL, C1), and those that reorder or hide what stands beside them.
 _HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u061c\u2028-\u202e\u2060-\u2069\ufeff]")
+_GAP = re.compile(r"(?<=\S)( {3,})(?=\S)")
+LABEL = 12  # what stands before a gap and is no longer than this names what follows
 _NUMBER = re.compile(r"[+-]?[0-9][0-9.,]*(e[+-]?[0-9]+)?", re.IGNORECASE)
 
 
@@ -130,6 +132,8 @@ def _next(block: Next, paper: Paper) -> list[str]:
     commands = [clean(command) for command in block.commands]
     if not commands:
         return []
+    if block.urgent:
+        return [paper.paint(f"!        {command}", Tone.WARN) for command in commands]
     together = "Next:  " + "  |  ".join(commands)
     if len(together) <= paper.width:
         return [together]
@@ -137,7 +141,26 @@ def _next(block: Next, paper: Paper) -> list[str]:
 
 
 def _wrapped(text: str, width: int, indent: str, *, cut: bool = False) -> list[str]:
-    """Folded at the width; a longer word (a command, a path) stays whole so that it can be pasted, unless `cut`."""
+    """Folded at the width, at a wide gap rather than between words; a label stays beside what it names.
+
+    A longer word (a command, a path) stays whole so that it can be pasted, unless `cut`.
+    """
+    if len(text) <= width:
+        return [text]
+    pieces = _GAP.split(text)
+    lines, current = [], pieces[0]
+    for gap, piece in zip(pieces[1::2], pieces[2::2], strict=True):
+        if len(current.strip()) <= LABEL:
+            current += gap + piece
+        elif len(current) + 3 + len(piece) <= width:
+            current += f"   {piece}"
+        else:
+            lines += _folded_words(current, width, indent, cut)
+            current = indent + piece
+    return [*lines, *_folded_words(current, width, indent, cut)]
+
+
+def _folded_words(text: str, width: int, indent: str, cut: bool) -> list[str]:
     if len(text) <= width:
         return [text]
     return textwrap.wrap(
@@ -181,7 +204,12 @@ def _narrowed(columns: Sequence[Column], widths: list[int], width: int) -> list[
 
 def _row_lines(columns: Sequence[Column], texts: Sequence[str], widths: Sequence[int]) -> list[str]:
     """A row, over more lines when a text is longer than its column."""
-    folded = [_wrapped(text, width, "", cut=True) for text, width in zip(texts, widths, strict=False)]
+    last = (
+        len(texts) - 1
+    )  # nothing stands beside it: a path there may be longer than the page, so that it can be pasted
+    folded = [
+        _wrapped(text, width, "", cut=at < last) for at, (text, width) in enumerate(zip(texts, widths, strict=False))
+    ]
     return [
         _joined(columns, [lines[at] if at < len(lines) else "" for lines in folded], widths)
         for at in range(max(map(len, folded)))
@@ -220,7 +248,11 @@ def _joined(columns: Sequence[Column], texts: Sequence[str], widths: Sequence[in
 
 
 def _folded(titles: Sequence[str], texts: Sequence[str], paper: Paper) -> list[str]:
-    rest = [f"{title.lower()} {text}" for title, text in zip(titles, texts, strict=True) if text]
+    rest = [
+        f"{title if title != title.upper() else title.lower()} {text}"
+        for title, text in zip(titles, texts, strict=True)
+        if text
+    ]
     return _wrapped("    " + "   ".join(rest), paper.width, " " * 10) if rest else []
 
 

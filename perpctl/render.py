@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from perpctl import layout
 from perpctl.errors import ExitCode, PerpctlError, UsageError
 from perpctl.layout import Paper, clean
-from perpctl.results import Answer, Scope
+from perpctl.results import Answer, Next, Scope
 
 
 class Form(StrEnum):
@@ -75,13 +75,14 @@ def _text(answer: Answer, form: Form, paper: Paper, older_by_s: float) -> str:
     records = _records(answer)
     if form is Form.JSONL:
         head = _heading(answer.scope)
-        return "".join(_json({"schema": answer.schema, **head, **one}) for one in records)
+        ends = [error] if (error := _error(answer)) and answer.records is not None else []
+        return "".join(_json({"schema": answer.schema, **head, **one}) for one in [*records, *ends])
     return layout.csv_text([{**_flat(_heading(answer.scope)), **one} for one in records])
 
 
 def _records(answer: Answer) -> list[Mapping[str, Any]]:
     if answer.records is None:
-        return [answer.facts]
+        return [{**answer.facts, **_error(answer)}]
     rows: Any = answer.facts[answer.records]
     return list(rows)
 
@@ -96,7 +97,25 @@ def envelope(answer: Answer) -> dict[str, Any]:
             stands["venue_state"] = standing.venue_state
         if standing.age_s is not None:
             stands["age_s"] = f"{standing.age_s:.1f}"
-    return {"schema": answer.schema, **_heading(answer.scope), **stands, **answer.facts}
+    return {"schema": answer.schema, **_heading(answer.scope), **stands, **answer.facts, **_error(answer)}
+
+
+def _error(answer: Answer) -> dict[str, Any]:
+    """What failed, for a reader that only looks for `error`: anything but done (0) and an answered no (1)."""
+    if answer.exit_code in (ExitCode.OK, ExitCode.NEGATIVE):
+        return {}
+    commands = [command for block in answer.view if isinstance(block, Next) for command in block.commands]
+    return {"error": _told(answer.exit_code, answer.trouble or f"exit {int(answer.exit_code)}", "", commands)}
+
+
+def _told(code: ExitCode, message: str, not_done: str, commands: Sequence[str]) -> dict[str, Any]:
+    return {
+        "code": int(code),
+        "kind": code.name.lower(),
+        "message": message,
+        "not_done": not_done or None,
+        "next": list(commands),
+    }
 
 
 def _heading(scope: Scope | None) -> dict[str, Any]:
@@ -145,13 +164,7 @@ def asked_format(words: list[str]) -> Form:
 def failure(error: PerpctlError, form: Form, at: datetime) -> ExitCode:
     """Tell what happened, what was not done and what to type next; stdout holds it too when JSON was asked for."""
     if form in (Form.JSON, Form.JSONL):
-        body = {
-            "code": int(error.exit_code),
-            "kind": error.exit_code.name.lower(),
-            "message": error.message,
-            "not_done": error.not_done or None,
-            "next": list(error.next_commands),
-        }
+        body = _told(error.exit_code, error.message, error.not_done, error.next_commands)
         _write(
             sys.stdout, _json({"schema": "perpctl.error/1", "at": _instant(at), **_heading(error.scope), "error": body})
         )

@@ -99,9 +99,10 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """The last lines of a view: complete commands, ready to paste."""
+    """The last lines of a view: complete commands, ready to paste; `urgent` marks each in the margin."""
 
     commands: tuple[str, ...]
+    urgent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,7 @@ class Answer:
     records: str | None = None
     standing: Standing | None = None
     banner: str | None = None  # stands above the first line: "DRY RUN: ..."
+    trouble: str = ""  # what went wrong, in a sentence: JSON tells it as `error` when the exit code is above 1
 
 
 class Risk(StrEnum):
@@ -166,6 +168,13 @@ class StepResult:
     left: tuple[str, ...] = ()
     facts: Mapping[str, Json] = field(default_factory=dict)
     exit_code: ExitCode | None = None  # when the general mapping of `done` is too coarse (8, 1 ...)
+    notes: tuple[str, ...] = ()  # lines under the step: a path, a hash
+
+
+class Objection(str):
+    """A preview that says why the step would be refused: the dry run then ends with 5."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from perpctl.checks.clocks import clock_words, judged_clock
 from perpctl.checks.gate import Finding, Gate, Outcome, Verdict, failed, passed, warned
 from perpctl.errors import ExitCode, PerpctlError, UnknownState
 from perpctl.exchange.port import Grant, Unsupported
+from perpctl.questions import figures
 from perpctl.results import Answer, Block, Json, Line, Next, Tone
 
 if TYPE_CHECKING:
@@ -35,9 +36,15 @@ async def test(desk: Desk) -> Answer:
     code = _code(last.finding.verdict)
     good = code is ExitCode.OK
     words = "signing in works" if good else f"STOPPED AT: {last.gate.name}: {last.finding.evidence}"
-    view: tuple[Block, ...] = (gate.table(outcomes, now), Line(words, Tone.GOOD if good else Tone.BAD, mark=not good))
+    fixes = gate.fixes(outcomes) or (() if good else (f"perpctl -p {desk.settings.profile} market status",))
+    view: tuple[Block, ...] = (
+        gate.table(outcomes, now),
+        Line(words, Tone.GOOD if good else Tone.BAD, mark=not good),
+        Next(fixes),
+    )
     facts: dict[str, Json] = {"works": good, "steps": [one.facts(now) for one in outcomes]}
-    return Answer("perpctl.auth.test/1", desk.known_scope(), facts, view, code, "steps")
+    trouble = "" if good else words
+    return Answer("perpctl.auth.test/1", desk.known_scope(), facts, view, code, "steps", trouble=trouble)
 
 
 def _code(verdict: Verdict) -> ExitCode:
@@ -50,7 +57,7 @@ class _Asked:
 
     async def public_call(self) -> Finding:
         at_ms = await (await self._desk.market()).time_ms()
-        return passed(f"the venue answers without a key: its time is {at_ms}")
+        return passed(f"the venue answers without a key: its time is {figures.clock(at_ms)}")
 
     async def clock(self) -> Finding:
         return judged_clock(await (await self._desk.market()).status())
@@ -63,7 +70,7 @@ class _Asked:
         if file is None:
             return failed("this profile names no key file", "perpctl config init NAME --key-file FILE")
         key = read_key(file, access.key_name)
-        return passed(f"{key.algorithm} {key.short_id}; {file} is a regular file, ours, 0600")
+        return passed(f"{key.algorithm} {key.short_id}; a regular file, ours, 0600: {file}")
 
     async def sign_in(self) -> Finding:
         grant = await (await self._desk.market()).grant()
@@ -74,16 +81,29 @@ class _Asked:
     async def account(self) -> Finding:
         await self._desk.exchange()
         scope = self._desk.known_scope()
-        words = f"account {scope.account}, {scope.pinned}"
-        return passed(words) if scope.pinned == "pinned" else warned(words, "perpctl account pin")
+        if scope.pinned == "pinned":
+            return passed(f"account {scope.account} = pinned")
+        fix = f"perpctl -p {self._desk.settings.profile} account pin"
+        return warned(f"account {scope.account}, which this profile does not pin", fix)
 
     async def permissions(self) -> Finding:
         grant = await (await self._desk.market()).grant()
         if isinstance(grant, Unsupported):
             return passed(grant.reason)
-        if "transfer" in grant.scope:
-            return failed(f"this key may transfer money: {grant.scope}", "make a key without transfer permission")
-        return passed(grant.scope or "the venue tells no scope")
+        return judged_scope(grant.scope)
+
+
+def judged_scope(scope: str) -> Finding:
+    """A key that can move money away is refused: what is stolen with it is not only traded."""
+    if "transfer" in scope:
+        return failed(f"{scope_words(scope)}: this key may move money away", "make a key without transfer permission")
+    return passed(scope_words(scope)) if scope else warned("the venue does not tell what this key may do")
+
+
+def scope_words(scope: str) -> str:
+    """`rat#view rat#trade` in words."""
+    may = [word.rpartition("#")[2] for word in scope.split()]
+    return ", ".join(may) + ("" if "transfer" in may else "; transfer no")
 
 
 async def expiry(desk: Desk) -> Answer:

@@ -11,7 +11,8 @@ from perpctl.errors import ExitCode, UnknownState
 from perpctl.model import flatten
 from perpctl.model.flatten import Read
 from perpctl.questions import figures
-from perpctl.results import Answer, Json, Line, Next, Tone
+from perpctl.questions.held.positions import named
+from perpctl.results import Answer, Block, Json, Line, Next, Tone
 
 if TYPE_CHECKING:
     from perpctl.desk import Desk
@@ -60,14 +61,17 @@ async def _late(desk: Desk, held: tuple[Position, ...] | None, lacking: str, wai
     plan_b = Next((f"perpctl -p {profile} positions close-all", f"perpctl kill -p {profile} --dry-run"))
     if not held:
         word = "the venue could not be read" if held is None else "not proven flat"
-        view = (Line(f"UNKNOWN after {waited:.0f} s: {word} ({lacking})", Tone.BAD, mark=True), plan_b)
+        words = f"UNKNOWN after {waited:.0f} s: {word} ({lacking})"
+        look = Next((f"perpctl -p {profile} positions", f"perpctl -p {profile} market status"))
+        view = (Line(words, Tone.BAD, mark=True), look)
         facts: dict[str, Json] = {"flat": None, "waited_s": f"{waited:.1f}", "lacking": lacking}
-        return Answer("perpctl.wait.flat/1", desk.known_scope(), facts, view, ExitCode.UNKNOWN)
-    lines = tuple(Line(f"    {one.product_id}  {one.size:+f}", Tone.WARN) for one in held)
-    view_late = (Line(f"NOT FLAT after {waited:.0f} s: {len(held)} positions are open", Tone.BAD, mark=True), *lines)
+        return Answer("perpctl.wait.flat/1", desk.known_scope(), facts, view, ExitCode.UNKNOWN, trouble=words)
+    lines = tuple(Line(f"    {named(one)}  {one.size:+f}", Tone.WARN) for one in held)
+    late = f"NOT FLAT after {waited:.0f} s: {figures.count(len(held), 'position')} open"
     rows: list[Json] = [{"product_id": one.product_id, "slot": one.slot, "size": _text(one.size)} for one in held]
     body: dict[str, Json] = {"flat": False, "waited_s": f"{waited:.1f}", "positions": rows}
-    return Answer("perpctl.wait.flat/1", await desk.scope(), body, (*view_late, plan_b), ExitCode.TIMED_OUT)
+    view_late: tuple[Block, ...] = (Line(late, Tone.BAD, mark=True), *lines, plan_b)
+    return Answer("perpctl.wait.flat/1", await desk.scope(), body, view_late, ExitCode.TIMED_OUT, trouble=late)
 
 
 def _text(size: Decimal) -> str | None:

@@ -41,6 +41,7 @@ class Gate:
     name: str
     look: Callable[[], Awaitable[Finding]]
     deadline_s: float = GATE_S
+    asks_venue: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,18 @@ def exit_code(outcomes: Sequence[Outcome]) -> ExitCode:
     if Verdict.FAIL in verdicts:
         return ExitCode.NEGATIVE
     return ExitCode.UNKNOWN if Verdict.UNKNOWN in verdicts else ExitCode.OK
+
+
+def fixes(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
+    """The commands that mend what did not pass, each once; fixes that are no command stand in the table."""
+    bad = (one.finding for one in outcomes if one.finding.verdict is not Verdict.PASS)
+    return tuple(dict.fromkeys(finding.fix for finding in bad if finding.fix.startswith("perpctl")))
+
+
+def trouble(outcomes: Sequence[Outcome]) -> str:
+    """What failed or could not be told, in a sentence."""
+    bad = (one for one in outcomes if one.finding.verdict in (Verdict.FAIL, Verdict.UNKNOWN))
+    return "; ".join(f"{one.gate.name} {one.finding.verdict}: {one.finding.evidence}" for one in bad)
 
 
 _TONES = {Verdict.PASS: Tone.PLAIN, Verdict.WARN: Tone.WARN, Verdict.FAIL: Tone.BAD, Verdict.UNKNOWN: Tone.BAD}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from perpctl.errors import ExitCode
 from perpctl.exchange.port import Beat, BookSeen, FeedLost, FeedResumed, QuoteSeen, Session, SessionEvent
-from perpctl.results import Answer, Block, Column, Json, Line, Row, Table, Tone
+from perpctl.results import Answer, Block, Column, Json, Line, Next, Row, Table, Tone
 
 if TYPE_CHECKING:
     from perpctl.desk import Desk
@@ -100,7 +100,9 @@ async def test(desk: Desk, symbols: tuple[str, ...]) -> Answer:
         "first_ms": {kind: int(after * 1000) for kind, after in heard.first.items()},
         "silent": list(heard.silent),
     }
-    view: tuple[Block, ...] = (Table(columns, tuple(rows)), *granted, *lost, verdict)
+    name = desk.settings.profile
+    after_that = Next(() if good else (f"perpctl -p {name} auth test", f"perpctl -p {name} market status"))
+    view: tuple[Block, ...] = (Table(columns, tuple(rows)), *granted, *lost, verdict, after_that)
     code = ExitCode.OK if good else ExitCode.NEGATIVE
     return Answer("perpctl.ws.test/1", await desk.scope(), facts, view, code)
 

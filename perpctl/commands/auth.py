@@ -9,7 +9,10 @@ app = Commands("Keys, tokens and the clock they depend on.", default="test")
 
 @app.ask("test", watch=False)
 def test_() -> Ask:
-    """Public call, clock, key file, sign-in, account, permissions; stops at the first that fails and says why."""
+    """Public call, clock, key file, sign-in, account, permissions; stops at the first that fails and says why.
+
+    Exit 0: signing in works; 4: the key does not; 3: the venue cannot be asked.
+    """
     from perpctl.checks import auth
 
     return auth.test

@@ -15,7 +15,7 @@ app = Commands("Venue state, products, books.", default="status")
 def status(
     symbols: Annotated[list[str] | None, typer.Argument(metavar="[SYMBOL]...", help="Default: the profile's.")] = None,
 ) -> Ask:
-    """Whether the venue is up and each product tradable, its spread, and the age of the quote."""
+    """Whether the venue is up and each product tradable, its spread, and the age of the quote. Exit 1 when not."""
     from perpctl.questions import market
 
     return lambda desk: market.status(desk, tuple(symbols or ()))

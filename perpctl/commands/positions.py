@@ -22,7 +22,10 @@ Slippage = Annotated[str | None, typer.Option(metavar="PERCENT", help="Stop ther
 def list_(
     source: Annotated[str, typer.Option(metavar="WHERE", help="venue, or local (our journal).")] = "venue",
 ) -> Ask:
-    """Size, entry, mark, profit, stop, limit and funding of every position, each with its age."""
+    """Size, entry, mark, profit, stop, limit and funding of every position, each with its age.
+
+    Exit 0: read; 3: the venue could not be read, and what was last proven is shown with the worst it can have become.
+    """
     from perpctl.questions.held import positions
 
     return lambda desk: positions.held(desk, source)
@@ -30,7 +33,7 @@ def list_(
 
 @app.ask("explain")
 def explain(symbol: Symbol) -> Ask:
-    """Fill by fill to today's number, and where we and the venue part ways."""
+    """Fill by fill to today's number, and where we and the venue part ways. Exit 0 when both agree, else 1."""
     from perpctl.questions.held import explain
 
     return lambda desk: explain.position(desk, symbol)
@@ -38,7 +41,10 @@ def explain(symbol: Symbol) -> Ask:
 
 @app.carry_out("close", lowers_risk=True, closes=True)
 def close(symbol: Symbol, slot: Slot = None, market: Market = False, max_slippage: Slippage = None) -> CarryOut:
-    """Close one product, reduce-only, by the same ladder as the kill."""
+    """Close one product, reduce-only, by the same ladder as the kill; its stop goes last.
+
+    Exit 0: read back closed; 6: something is left, and why; 3: unknown.
+    """
     from perpctl.procedures import closing
 
     manner = closing.Manner.named(market=market, max_slippage=_fraction(max_slippage))
@@ -48,13 +54,15 @@ def close(symbol: Symbol, slot: Slot = None, market: Market = False, max_slippag
 @app.carry_out("reduce", lowers_risk=True, closes=True)
 def reduce(
     symbol: Symbol,
-    by: Annotated[str | None, typer.Option(metavar="AMOUNT", help="50%, or a size in base coin.")] = None,
+    by: Annotated[
+        str | None, typer.Option(metavar="AMOUNT", help='50%, or a size in base coin: 0.1 or "0.1 BTC".')
+    ] = None,
     to: Annotated[str | None, typer.Option(metavar="SIZE", help="The size to keep, in base coin.")] = None,
     slot: Slot = None,
     market: Market = False,
     max_slippage: Slippage = None,
 ) -> CarryOut:
-    """Shrink one product."""
+    """Shrink one product, reduce-only; its stop stays and shrinks with it. Exit codes as of `close`."""
     from perpctl.procedures import closing
 
     manner = closing.Manner.named(market=market, max_slippage=_fraction(max_slippage))
@@ -64,7 +72,10 @@ def reduce(
 
 @app.carry_out("close-all", lowers_risk=True, closes=True)
 def close_all(market: Market = False, max_slippage: Slippage = None) -> CarryOut:
-    """Close every position of every slot, the remaining size each round, until read back flat."""
+    """Close every position of every slot, the remaining size each round, until read back flat.
+
+    Exit 0: flat by agreeing reads; 6: something is left, and why; 3: unknown.
+    """
     from perpctl.procedures import closing
 
     manner = closing.Manner.named(market=market, max_slippage=_fraction(max_slippage))

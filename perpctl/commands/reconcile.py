@@ -17,7 +17,7 @@ def reconcile(
     plan: Annotated[str | None, typer.Option(metavar="ID", help="Only if it is still the plan that was shown.")] = None,
     adopt: Annotated[bool, typer.Option("--adopt", help="Take over what nobody explains.")] = False,
 ) -> CarryOut:
-    """Every difference with its cause: exit 0 clean, 1 differences, 3 could not be compared."""
+    """Every difference with its cause. Exit 0: clean; 1: differences; 3: could not be compared; 9: not that plan."""
     from perpctl.procedures import reconciling
 
     return lambda desk: reconciling.reconciled(desk, apply=apply, adopt=adopt, plan=plan)

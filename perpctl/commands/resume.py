@@ -16,7 +16,11 @@ def resume(
     name: Annotated[str, typer.Option("--as", metavar="NAME", help="The human who decides.")] = "",
     reason: ReasonText = "",
 ) -> CarryOut:
-    """Leave reduce-only or a halt: no kill pending, reconciled, preflight green, a name and a reason."""
+    """Leave reduce-only or a halt: no kill pending, reconciled within 5 min, preflight green, a name and a reason.
+
+    `--yes` skips none of it. Exit 0: normal again, limits growing back over 30 min; 5: refused, and why;
+    6: reduce-only at most, for the day's loss.
+    """
     from perpctl.procedures import mode
 
     return lambda desk: mode.resume(desk, name, reason)

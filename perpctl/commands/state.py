@@ -16,7 +16,10 @@ app = Commands("Save a consistent snapshot of what we remember.")
 def save(
     file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="Default: under saves/.")] = None,
 ) -> CarryOut:
-    """Copy the journal as of one moment while others go on writing, verify the copy, and put its SHA-256 beside it."""
+    """Copy the journal as of one moment while others go on writing, verify the copy, and put its SHA-256 beside it.
+
+    Exit 0: verified; 11: our own state is damaged, or cannot be written.
+    """
     from perpctl.procedures import saving
 
     return lambda desk: saving.save(desk, file)

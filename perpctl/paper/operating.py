@@ -8,10 +8,12 @@ import json
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
+from perpctl.clock import from_ms
 from perpctl.errors import ExitCode, PerpctlError, UsageError, VenueUnreachable
 from perpctl.results import Answer, Confirm, Done, Json, Line, Next, Plan, Risk, Step, StepResult
 
@@ -102,15 +104,20 @@ async def status(desk: Desk) -> Answer:
     marks = ", ".join(f"{name} {mark}" for name, mark in seen["marks"].items())
     lines = [
         Line(f"running, pid {ready['pid']}, {seen['connections']} connections, {ready['gateway_http']}"),
-        Line(f"market time {seen['market_time_ms']} ms, speed {seen['speed'] or 'max'}, marks {marks}"),
+        Line(f"market time {_moment(seen['market_time_ms'])}, speed {seen['speed'] or 'max'}"),
+        Line(f"marks {marks}"),
     ]
     for number, account in seen["accounts"].items():
         held = ", ".join(f"{size} {name}" for name, size in account["positions"].items()) or "flat"
-        text = f"account {number} ({account['username']}): equity {account['equity']} USDC, "
-        lines.append(Line(f"{text}{account['open_orders']} open orders, {held}"))
+        text = f"account {number} ({account['username']}): equity {Decimal(account['equity']):,.2f} USDC, "
+        lines.append(Line(f"{text}open orders {account['open_orders']}, {held}"))
     lines += [Line(f"fault {rule['id']}: {rule['kind']} {rule['method']}", mark=True) for rule in seen["faults"]]
     body: dict[str, Json] = {"running": True, "state_dir": str(folder), **ready, **seen}
     return Answer("perpctl.paper.status/1", desk.known_scope(), body, tuple(lines))
+
+
+def _moment(at_ms: int) -> str:
+    return f"{from_ms(at_ms):%a %d %b %Y %H:%M:%S} UTC"
 
 
 def _plan(

@@ -62,8 +62,11 @@ async def cancel_all(desk: Desk, *, include_stops: bool = False, every_path: boo
 
     async def perform() -> StepResult:
         hand = Hand(desk, exchange, operator(), "cancel-all")
-        progress = await until_gone(desk, hand, exchange, include_stops=include_stops, every_path=every_path)
-        return await _result(progress, hand, exchange, include_stops)
+        progress = Progress()
+        if every_path:
+            await _at_once(hand, [one for one in standing.entries if not one.is_trigger], progress)
+        await until_gone(desk, hand, exchange, progress, include_stops=include_stops, every_path=every_path)
+        return await _result(progress, hand, exchange, include_stops, desk.settings.profile)
 
     step = Step("cancel", "cancel entries", preview, perform)
     return Plan(
@@ -76,21 +79,30 @@ async def cancel_all(desk: Desk, *, include_stops: bool = False, every_path: boo
     )
 
 
+async def _at_once(hand: Hand, known: list[Order], progress: Progress) -> None:
+    """The venue's own mass cancel before anything is listed again; `known` is what was seen when the plan was made."""
+    progress.seen.update({order.order_id: order for order in known})
+    progress.paths.append(await hand.cancel_by_one_request(known))
+
+
 async def until_gone(
-    desk: Desk, hand: Hand, exchange: Exchange, *, include_stops: bool = False, every_path: bool = False
-) -> Progress:
+    desk: Desk,
+    hand: Hand,
+    exchange: Exchange,
+    progress: Progress,
+    *,
+    include_stops: bool = False,
+    every_path: bool = False,
+) -> None:
     """Cancel and list again until two listings a second apart show nothing that should be gone, or 30 s are up.
 
     A listing that fails proves nothing and is asked again; what was cancelled until then is kept.
     """
-    progress = Progress()
     until = desk.clock.monotonic() + DEADLINE_S
-    if every_path:
-        progress.paths.append(await hand.cancel_by_one_request(()))
     while True:
         doomed = await _listed(desk, exchange, progress, include_stops, until)
         if progress.is_proven or desk.clock.monotonic() >= until:
-            return progress
+            return
         if doomed:
             await _round(hand, doomed, progress, every_path)
         await desk.clock.sleep(AGAIN_S if doomed else LISTINGS_APART_S)
@@ -134,12 +146,13 @@ async def _round(hand: Hand, doomed: Sequence[Order], progress: Progress, every_
         progress.paths.append(f"{len(by_id)} by id")
 
 
-async def _result(progress: Progress, hand: Hand, exchange: Exchange, include_stops: bool) -> StepResult:
+async def _result(progress: Progress, hand: Hand, exchange: Exchange, include_stops: bool, profile: str) -> StepResult:
     ended = await hand.book_ends(progress.gone)
     denied = tuple(f"{one} is not listed, yet its own state is open" for one in ended.open_still)
     words = [_gone_words(progress, ended), *progress.paths]
     facts = _facts(progress, ended)
     bare = await _bare(exchange) if include_stops else ()
+    facts["next"] = list(_next(profile, progress, bare))
     left = tuple(f"{order.order_id} {progress.trouble.get(order.order_id, '')}".strip() for order in progress.left)
     if progress.unread is not None:
         why = f"the venue could not be listed ({progress.unread}): what stands there is unknown"
@@ -180,6 +193,15 @@ def _facts(progress: Progress, ended: Ends) -> dict[str, Json]:
         "trouble": dict(progress.trouble),
         "paths": list(progress.paths),
     }
+
+
+def _next(profile: str, progress: Progress, bare: tuple[str, ...]) -> tuple[str, ...]:
+    """What to type after it: the missing stops first, else the proof, else every path."""
+    if bare:
+        return (f"perpctl -p {profile} stops place", f"perpctl -p {profile} positions close-all")
+    if progress.is_proven and not progress.left:
+        return (f"perpctl -p {profile} positions",)
+    return (f"perpctl -p {profile} cancel-all --force", f"perpctl kill -p {profile} --dry-run")
 
 
 async def _bare(exchange: Exchange) -> tuple[str, ...]:

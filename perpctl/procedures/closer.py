@@ -23,6 +23,7 @@ from perpctl.model.instrument import Instrument
 from perpctl.model.money import floor_to
 from perpctl.model.position import Position
 from perpctl.procedures.hand import Hand, close_request
+from perpctl.questions import figures
 from perpctl.results import Done, Json, StepResult
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class Closer:
     refusals: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     left: tuple[Position, ...] = ()
+    told: list[str] = field(default_factory=list)  # what each order came to
     unread: str | None = None
 
     async def run(self) -> StepResult:
@@ -165,6 +167,10 @@ class Closer:
         match outcome:
             case Confirmed(order, _):
                 self.denials[key] = 0 if order.filled else self.denials[key]
+                if order.filled:
+                    at = "?" if order.average_price is None else f"{order.average_price:,f}"
+                    slot = "" if order.slot is None else f" iso {order.slot}"
+                    self.told.append(f"{order.side} {order.filled:f} {order.product_id}{slot} at {at} on average")
                 return order.filled
             case Refused(code, reason):
                 self._denied(key, f"{code or ''} {reason}".strip())
@@ -203,14 +209,15 @@ class Closer:
         notes = [*dict.fromkeys(self.refusals[-3:]), *self.unknown[-3:]]
         if agreeing == READS_TO_BELIEVE:
             done = Done.DONE if self.orders else Done.NOTHING_TO_DO
-            words = f"{self.orders} orders; {READS_TO_BELIEVE} reads a second apart agree"
-            return StepResult(done, "; ".join([words, *notes]), (), facts)
+            words = f"{figures.count(self.orders, 'order')}; {READS_TO_BELIEVE} reads a second apart agree"
+            return StepResult(done, "; ".join([words, *notes]), (), facts, notes=tuple(sorted(self.told)))
         names = tuple(self._left_words(one) for one in self.left)
         if self.unread is not None:
             notes.append(f"positions could not be read ({self.unread}): what is held now is unknown")
         unsure = self.unread is not None or self.unknown or not self.left
         done = Done.UNKNOWN if unsure else Done.PARTIAL
-        return StepResult(done, "; ".join([f"{self.orders} orders", *notes]), names, facts)
+        words = figures.count(self.orders, "order")
+        return StepResult(done, "; ".join([words, *notes]), names, facts, notes=tuple(sorted(self.told)))
 
     def _left_words(self, position: Position) -> str:
         why = self.stuck.get(key_of(position))

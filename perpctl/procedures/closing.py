@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from perpctl.model.order import Order
 from perpctl.model.position import Position
 from perpctl.procedures.closer import Aim, Closer, markets_of, one_closer
 from perpctl.procedures.hand import Hand
+from perpctl.questions import figures
 from perpctl.results import Confirm, Done, Plan, Risk, Step, StepResult
 
 if TYPE_CHECKING:
@@ -47,26 +49,30 @@ class Amount:
     share: bool
     to: bool
     typed: str
+    unit: str = ""  # of a size, when it was typed
 
     @classmethod
     def given(cls, by: str | None, to: str | None) -> Amount:
-        """From `--by 50%`, `--by 0.1` or `--to 0.5`. Raises UsageError unless it is exactly one of them."""
+        """From `--by 50%`, `--by 0.1`, `--by "0.1 BTC"` or `--to 0.5`. Raises UsageError unless it is exactly one of them."""
         if (by is None) == (to is None):
             raise _wrong("say either --by (50%, or a size in base coin) or --to (a size in base coin)")
         text = by or to or ""
         share = text.endswith("%")
+        number, _, unit = text.removesuffix("%").strip().partition(" ")
         try:
-            value = Decimal(text.removesuffix("%").strip())
+            value = Decimal(number)
         except InvalidOperation:
             value = Decimal("NaN")
-        if not value.is_finite() or value < 0 or (share and (to is not None or value > 100)):
+        if not value.is_finite() or value < 0 or (share and (to is not None or value > 100 or unit)):
             raise _wrong(f"{text!r} is no size in base coin{'' if to is not None else ' and no percentage (0 to 100)'}")
         if to is None and value == 0:
             raise _wrong(f"--by {text} reduces nothing")
-        return cls(value, share, to is not None, f"--{'by' if to is None else 'to'} {text}")
+        return cls(value, share, to is not None, f"--{'by' if to is None else 'to'} {shlex.quote(text)}", unit.strip())
 
     def target(self, held: Decimal, instrument: Instrument) -> Decimal:
         """The size that should be left, in whole steps. Raises UsageError."""
+        if self.unit and self.unit.upper() != instrument.base:
+            raise _wrong(f"{instrument.symbol} is sized in {instrument.base}, not in {self.unit}")
         left = self.value if self.to else held - (held * self.value / 100 if self.share else self.value)
         if left > held or left < 0:
             raise _wrong(f"{self.typed} does not shrink a position of {held:f} {instrument.base}")
@@ -130,7 +136,10 @@ async def _plan(
             return StepResult(Done.NOTHING_TO_DO, "nothing is held")
         desk.journal()  # makes the directory that the lock is in
         with one_closer(desk.settings.state_dir):
-            return await Closer(desk, exchange, aims, manner.rungs).run()
+            result = await Closer(desk, exchange, aims, manner.rungs).run()
+        again = () if result.done is Done.DONE else (f"perpctl -p {desk.settings.profile} {command} --market",)
+        after = f"perpctl -p {desk.settings.profile} positions"
+        return replace(result, facts={**result.facts, "next": [*again, after]})
 
     closed = frozenset(key for key, aim in aims.items() if aim.target == 0)
     steps = [Step("close", "close positions", preview, perform)]
@@ -163,11 +172,13 @@ def _leftover_stops(desk: Desk, exchange: Exchange, closed: frozenset[Key]) -> S
         resting = [one for one in now.entries if key_of(one) in closed]
         notes: tuple[str, ...] = ()
         if resting:
-            notes = (f"{len(resting)} entries rest and can open it again: {_ids(resting)}",)
+            rest = figures.count(len(resting), "entry rests", "entries rest")
+            notes = (f"{rest} and can open it again: {_ids(resting)}",)
         if left:
             return StepResult(Done.PARTIAL, f"these stops still stand: {_ids(left)}", (_ids(left), *notes))
         done = Done.DONE if orphans else Done.NOTHING_TO_DO
-        return StepResult(done, f"{len(orphans)} leftover stops cancelled, read back gone", notes)
+        gone = figures.count(len(orphans), "leftover stop")
+        return StepResult(done, f"{gone} cancelled, read back gone" if orphans else "there is none", notes)
 
     return Step("stops", "cancel leftover stops", preview, perform)
 
@@ -175,7 +186,8 @@ def _leftover_stops(desk: Desk, exchange: Exchange, closed: frozenset[Key]) -> S
 def _preview_words(position: Position, aim: Aim, market: flatten.Market, manner: Manner) -> str:
     first = manner.rungs[0]
     touch = market.bid if position.size > 0 else market.ask
-    how = "at market" if first is None else f"limit IOC up to {first * 100:.2f} % through {touch or 'an empty book'}"
+    there = "an empty book" if touch is None else f"{touch:,f}"
+    how = "at market" if first is None else f"limit IOC up to {first * 100:.2f} % through {there}"
     side = "SELL" if position.size > 0 else "BUY"
     slot = "" if position.slot is None else f" iso {position.slot}"
     return f"{side} {abs(position.size) - aim.target:f} {position.product_id}{slot}, reduce-only, {how}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from perpctl.clock import from_ms, to_ms
@@ -10,7 +11,7 @@ from perpctl.errors import ExitCode, PerpctlError, RefusedBySafety, StateDamaged
 from perpctl.model.day import conservative_equity, day_start_ms
 from perpctl.procedures import cancelling
 from perpctl.questions.limits import limits_of
-from perpctl.results import Confirm, Done, Plan, Risk, Step, StepResult
+from perpctl.results import Confirm, Done, Json, Objection, Plan, Risk, Step, StepResult
 from perpctl.risk.breaches import mode_after_resume
 from perpctl.risk.limits import Limits
 from perpctl.store.latch import Latch, LatchState, Mode
@@ -38,7 +39,7 @@ async def _tighten(desk: Desk, name: str, mode: Mode, reason: str) -> Plan:
     """The latch needs no venue, so it is step one, and a venue that is down does not keep it from being written."""
 
     async def latch_preview() -> str:
-        return f"latch {desk.latch().path}: {_own(desk).read().mode} -> {mode}{_others(desk)}"
+        return f"{_own(desk).read().mode} -> {mode}{_others(desk)}, in {desk.latch().path}"
 
     async def latch_perform() -> StepResult:
         return _latched(desk, mode, reason)
@@ -48,15 +49,19 @@ async def _tighten(desk: Desk, name: str, mode: Mode, reason: str) -> Plan:
         return state.mode is mode and state.cause not in ("absent", "unreadable")
 
     async def entries_preview() -> str:
-        plan = await cancelling.cancel_all(desk)
-        return await plan.steps[0].preview()
+        try:
+            plan = await cancelling.cancel_all(desk)
+            return await plan.steps[0].preview()
+        except UnknownState as why:
+            return f"cancel what rests; it cannot be listed now: {why.message}"
 
     async def entries_perform() -> StepResult:
         try:
             plan = await cancelling.cancel_all(desk)
-            return await plan.steps[0].perform()
+            result = await plan.steps[0].perform()
         except PerpctlError as why:
             return _latched_only(desk, why)
+        return replace(result, facts={**result.facts, "next": [*_after(desk, mode, result)]})
 
     return Plan(
         name=name,
@@ -71,12 +76,21 @@ async def _tighten(desk: Desk, name: str, mode: Mode, reason: str) -> Plan:
     )
 
 
+def _after(desk: Desk, mode: Mode, result: StepResult) -> tuple[str, ...]:
+    """What to type next: the entries that are left, else what holds, and for a halt the way out."""
+    name = desk.settings.profile
+    if result.done not in (Done.DONE, Done.NOTHING_TO_DO):
+        return (f"perpctl -p {name} cancel-all --force", f"perpctl kill -p {name} --dry-run")
+    out = (f'perpctl -p {name} resume --as NAME --reason "..." --dry-run',) if mode is Mode.HALTED else ()
+    return (f"perpctl -p {name} stops verify", f"perpctl -p {name} positions", *out)
+
+
 def _latched_only(desk: Desk, why: PerpctlError) -> StepResult:
     """The latch stands, and what rests at the venue is not known to be gone."""
     held = _own(desk).read().mode
     words = f"LATCHED {held}, but the resting entries are unknown: {why.message}"
     name = desk.settings.profile
-    again = [f"perpctl cancel-all -p {name} --force", f"perpctl kill -p {name} --dry-run"]
+    again = [f"perpctl -p {name} cancel-all --force", f"perpctl kill -p {name} --dry-run"]
     code = None if isinstance(why, UnknownState) else why.exit_code
     return StepResult(Done.UNKNOWN, words, ("resting entries may still fill",), {"next": list(again)}, code)
 
@@ -116,17 +130,18 @@ async def resume(desk: Desk, who: str, reason: str) -> Plan:
         raise RefusedBySafety(
             "resume takes the name of a human",
             not_done="the mode was left as it is",
-            next_commands=(f'perpctl resume -p {desk.settings.profile} --as NAME --reason "..."',),
+            next_commands=(f'perpctl -p {desk.settings.profile} resume --as NAME --reason "..."',),
         )
     before = _own(desk).read()
 
     async def gates_preview() -> str:
-        objections = await _objections(desk)
-        return "REFUSED: " + "; ".join(objections) if objections else "no kill pending, reconciled, preflight green"
+        words, _ = await _objections(desk)
+        return Objection("; ".join(words)) if words else "no kill pending, reconciled, preflight green"
 
     async def gates_perform() -> StepResult:
-        if objections := await _objections(desk):
-            return StepResult(Done.REFUSED, "; ".join(objections), (), {"next": list(_cures(desk))}, ExitCode.REFUSED)
+        words, cures = await _objections(desk)
+        if words:
+            return StepResult(Done.REFUSED, "; ".join(words), (), {"next": [*cures]}, ExitCode.REFUSED)
         return StepResult(Done.DONE, "no kill pending, reconciled, preflight green")
 
     async def leave_preview() -> str:
@@ -164,8 +179,10 @@ async def _left(desk: Desk, before: LatchState, who: str, reason: str) -> StepRe
     if others := _others(desk):
         return StepResult(Done.PARTIAL, f"our latch says {read_back.mode}{others}", (others.removeprefix("; "),))
     if mode is Mode.NORMAL:
-        return StepResult(Done.DONE, f"{before.mode} -> normal, read back")
-    again = (f'perpctl resume -p {desk.settings.profile} --as NAME --reason "..."   (on the next risk day)',)
+        facts: dict[str, Json] = {"next": [f"perpctl -p {desk.settings.profile} status"]}
+        words = f"{before.mode} -> normal, read back; limits grow back: a quarter for 10 min, half for 20 more"
+        return StepResult(Done.DONE, words, (), facts)
+    again = (f'perpctl -p {desk.settings.profile} resume --as NAME --reason "..."   (on the next risk day)',)
     words = f"{before.mode} -> {read_back.mode}, no further{why}"
     return StepResult(Done.PARTIAL, words, ("entries stay refused",), {"next": list(again)})
 
@@ -191,28 +208,24 @@ async def _day_pnl_pct(desk: Desk) -> Decimal | None:
     return (equity - taken.equity) / taken.equity * 100 if taken.equity > 0 else None
 
 
-async def _objections(desk: Desk) -> list[str]:
+async def _objections(desk: Desk) -> tuple[list[str], list[str]]:
+    """What stands against a return, in words, and the commands that mend it."""
     from perpctl.checks import preflight
     from perpctl.emergency import pending
 
-    found = [f"kill {one.kill_id} is pending" for one in pending.unfinished(desk.settings.state_dir)]
+    name = desk.settings.profile
+    found = [
+        (f"kill {one.kill_id} is pending", f"perpctl kill -p {name} --status")
+        for one in pending.unfinished(desk.settings.state_dir)
+    ]
     clean_at = desk.projections().last_clean_reconcile()
     if clean_at is None or (desk.clock.now() - clean_at).total_seconds() > RECONCILED_WITHIN_S:
-        found.append("not reconciled within 5 min")
+        found.append(("not reconciled within 5 min", f'perpctl -p {name} reconcile --apply --reason "before resume"'))
     if others := _others(desk):
-        found.append(others.removeprefix("; besides, "))
-    return found + [f"preflight: {one}" for one in await preflight.objections(desk)]
-
-
-def _cures(desk: Desk) -> tuple[str, ...]:
-    name, trigger = desk.settings.profile, desk.settings.trading_disabled_file
-    by_file = (f"rm {trigger}",) if desk.latch().read().cause == "file" else ()
-    return (
-        *by_file,
-        f"perpctl kill -p {name} --status",
-        f'perpctl reconcile -p {name} --apply --reason "before resume"',
-        f"perpctl preflight -p {name}",
-    )
+        found.append((others.removeprefix("; besides, "), f"rm {desk.settings.trading_disabled_file}"))
+    found += [(f"preflight: {words}", fix) for words, fix in await preflight.objections(desk)]
+    cures = [fix for _, fix in found if fix.startswith(("perpctl", "rm "))]
+    return [words for words, _ in found], [*dict.fromkeys(cures)] or [f"perpctl -p {name} preflight"]
 
 
 def _journal(desk: Desk, before: LatchState, after: LatchState) -> None:

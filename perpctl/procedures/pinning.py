@@ -26,7 +26,7 @@ async def pin(desk: Desk) -> Plan:
         raise RefusedBySafety(
             f"profile {name} is pinned to account {pinned.id}, and its key reaches {identity.account_id}",
             not_done="the pin was left as it is",
-            next_commands=(f"perpctl auth test -p {name}", f"perpctl config show --origin -p {name}"),
+            next_commands=(f"perpctl -p {name} auth test", f"perpctl -p {name} config show --origin"),
         )
     path = config_dir() / "config.toml"
 

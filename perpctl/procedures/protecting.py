@@ -90,7 +90,9 @@ class _Placing:
     def result(self, lacking: tuple[Holding, ...]) -> StepResult:
         """Judged by what a fresh read still shows as lacking."""
         bare = tuple(f"{named(one.position)} has no full stop" for one in lacking)
-        commands = [f"perpctl -p {self._desk.settings.profile} {command}" for command in self._close]
+        name = self._desk.settings.profile
+        commands = [f"perpctl -p {name} {command}" for command in self._close]
+        commands = commands if commands or bare else [f"perpctl -p {name} stops verify"]
         facts: dict[str, Json] = {"placed": list(self._placed), "trouble": list(self._trouble), "next": list(commands)}
         words = "; ".join([*self._placed, *self._trouble]) or "every position has its stop"
         if bare:

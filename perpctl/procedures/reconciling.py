@@ -17,7 +17,7 @@ from perpctl.model.books.reconcile import (
     SettleAbsent,
 )
 from perpctl.procedures.kills import remember_kills
-from perpctl.questions import reconcile
+from perpctl.questions import figures, reconcile
 from perpctl.questions.reconcile import Compared
 from perpctl.results import Answer, Confirm, Done, Json, Plan, Risk, Step, StepResult
 from perpctl.store.intents import Intents
@@ -78,12 +78,14 @@ async def _journaled(desk: Desk, found: Compared, adopt: bool) -> StepResult:
         "adopted": len(adoptions),
         "clean": again.is_clean,
     }
-    words = f"{len(comparison.corrections)} corrections journaled, {len(adoptions)} adopted"
+    words = f"{figures.count(len(comparison.corrections), 'correction')} journaled, {len(adoptions)} adopted"
+    facts["next"] = [f"perpctl -p {desk.settings.profile} {'verify sync' if again.is_clean else 'reconcile'}"]
     if again.is_clean:
         done = Done.DONE if comparison.differences else Done.NOTHING_TO_DO
         return StepResult(done, f"{words}; compared again: clean", (), facts)
     left = tuple(f"{one.subject} {one.key}: ours {one.ours}, venue {one.venue}" for one in again.differences)
-    return StepResult(Done.PARTIAL, f"{words}; compared again: {len(left)} differences", left, facts)
+    differences = figures.count(len(left), "difference")
+    return StepResult(Done.PARTIAL, f"{words}; compared again: {differences}", left, facts)
 
 
 async def adopted(desk: Desk, order_id: str) -> Plan:

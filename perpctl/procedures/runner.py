@@ -27,10 +27,12 @@ from perpctl.results import (
     Json,
     Line,
     Next,
+    Objection,
     OnFailure,
     Plan,
     Risk,
     Row,
+    Scope,
     Step,
     StepResult,
     Table,
@@ -76,11 +78,11 @@ async def carry_out(build: Build, desk: Desk, wish: Wish) -> Answer:
     if isinstance(plan, Answer):  # asked so that it only looks: `reconcile` without `--apply`
         return plan
     if wish.dry_run:
-        return await _preview(plan, "DRY RUN: nothing is changed.")
+        return await _preview(plan, desk, "DRY RUN: nothing is changed.", wished=True)
     if plan.reason_required and not wish.reason:
         raise RefusedBySafety(f"{plan.name} needs a reason", not_done="nothing was done", next_commands=(_again(plan),))
     if plan.confirm is not Confirm.NONE and not wish.yes:
-        await _confirmed(plan, wish)
+        await _confirmed(plan, desk, wish)
         plan = await _still_true(plan, build, desk)
     return await _Carrying(plan, desk, wish).run()
 
@@ -91,27 +93,49 @@ def worst(codes: Iterable[ExitCode]) -> ExitCode:
     return ranked[-1] if ranked else ExitCode.OK
 
 
-async def _preview(plan: Plan, banner: str) -> Answer:
+async def _preview(plan: Plan, desk: Desk, banner: str, *, wished: bool) -> Answer:
     """What each step would do; steps that are done already say so."""
     rows: list[Row] = []
     facts: list[Json] = []
+    objections: list[str] = []
     for step in plan.steps:
         text = "already so" if await _is_done(step) else await step.preview()
+        objections += [text] if isinstance(text, Objection) else []
         rows.append(Row({"step": step.title, "would": text}))
         facts.append({"key": step.key, "title": step.title, "would": text})
     table = Table((Column("step", "STEP"), Column("would", "WHAT WOULD BE DONE")), tuple(rows), "nothing to do")
     body = {"plan": plan.name, "risk": plan.risk.value, "dry_run": True, "fingerprint": plan.fingerprint}
-    return Answer(SCHEMA, plan.scope, {**body, "steps": facts}, (table,), records="steps", banner=banner)
+    code = ExitCode.REFUSED if objections else ExitCode.OK
+    view: list[Block] = [table]
+    if objections:
+        view.append(Line(f"{plan.name} would be REFUSED", Tone.BAD, mark=True))
+    elif wished and plan.risk is Risk.LOWERS:
+        view.append(Next((_again(plan, "--yes"),)))
+    return Answer(
+        SCHEMA,
+        _scope_now(plan, desk),
+        {**body, "steps": facts},
+        tuple(view),
+        code,
+        "steps",
+        banner=banner,
+        trouble="; ".join(objections),
+    )
 
 
-async def _confirmed(plan: Plan, wish: Wish) -> None:
+def _scope_now(plan: Plan, desk: Desk) -> Scope:
+    """Whose money it was: the plan may have been made before the venue was asked."""
+    return plan.scope if plan.scope is not None and plan.scope.account else desk.known_scope()
+
+
+async def _confirmed(plan: Plan, desk: Desk, wish: Wish) -> None:
     if wish.ask is None:
         raise RefusedBySafety(
             f"{plan.name} asks before it acts, and there is no terminal to ask at",
             not_done="nothing was done",
             next_commands=(_again(plan, "--dry-run"), _again(plan, "--yes")),
         )
-    render.tell_page(await _preview(plan, f"{plan.name} would do this:"))
+    render.tell_page(await _preview(plan, desk, f"{plan.name} would do this:", wished=False))
     if plan.confirm is Confirm.TYPED:
         given = wish.ask(f"Type {plan.typed} to go on:") == plan.typed
     else:
@@ -238,7 +262,16 @@ class _Carrying:
         trouble = [] if self._unjournaled is None else [f"NOT JOURNALED: {self._unjournaled}"]
         lines = [Line(words, Tone.BAD, mark=True) for words in trouble]
         view: tuple[Block, ...] = (table, *lines, end, Next(tuple(dict.fromkeys(commands))))
-        return Answer(SCHEMA, self._plan.scope, facts, view, code, records="steps")
+        scope = _scope_now(self._plan, self._desk)
+        return Answer(SCHEMA, scope, facts, view, code, "steps", trouble=self._trouble(code))
+
+    def _trouble(self, code: ExitCode) -> str:
+        """The step that decided the exit code, in a sentence."""
+        if code is ExitCode.OK:
+            return ""
+        to_blame = [one for one in self._carried if _code(one.result) is code]
+        words = [f"{one.step.title}: {one.result.evidence}" for one in to_blame]
+        return "; ".join(words) or self._unjournaled or _verdict(code)
 
 
 def _failed(result: StepResult) -> bool:
@@ -251,7 +284,7 @@ def _code(result: StepResult) -> ExitCode:
 
 def _row(one: Carried) -> Row:
     result = one.result
-    below = tuple(Line(f"left: {each}", mark=True) for each in result.left)
+    below = (*map(Line, result.notes), *(Line(f"left: {each}", mark=True) for each in result.left))
     shown = result.done.value.upper().replace("_", " ") if _failed(result) else result.done.value.replace("_", " ")
     cells = {"step": one.step.title, "result": shown, "after": f"{one.after_s:.2f} s", "evidence": result.evidence}
     return Row(cells, below, _TONES.get(result.done, Tone.PLAIN))
@@ -267,6 +300,7 @@ def _facts(result: StepResult) -> dict[str, Json]:
         "result": result.done.value,
         "evidence": result.evidence,
         "left": list(result.left),
+        "notes": list(result.notes),
         "facts": dict(result.facts),
     }
 
@@ -281,5 +315,5 @@ def _verdict(code: ExitCode) -> str:
 
 
 def _again(plan: Plan, option: str = '--reason "..."') -> str:
-    named = f" -p {plan.scope.profile}" if plan.scope else ""
-    return f"perpctl {plan.command or plan.name}{named} {option}"
+    named = f"-p {plan.scope.profile} " if plan.scope else ""
+    return f"perpctl {named}{plan.command or plan.name} {option}"

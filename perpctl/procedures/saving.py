@@ -22,9 +22,10 @@ async def save(desk: Desk, file: Path | None) -> Plan:
     async def perform() -> StepResult:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         saved = save_state(desk.journal(), target)
-        evidence = f"{saved.path}, {saved.size:,} bytes, sha256 {saved.sha256}, {saved.head.seq} records, verified"
+        evidence = f"{saved.head.seq} records, {saved.size:,} bytes; the copy was verified"
         facts: dict[str, Json] = {"path": str(saved.path), "sha256": saved.sha256, "size": saved.size}
-        return StepResult(Done.DONE, evidence, (), facts)
+        notes = (f"file    {saved.path}", f"sha256  {saved.sha256}")
+        return StepResult(Done.DONE, evidence, (), facts, notes=notes)
 
     return Plan(
         "state save",

@@ -17,17 +17,20 @@ async def summary(desk: Desk) -> Answer:
     account = await exchange.account()
     age = desk.clock.monotonic() - account.seen
     currency = account.currency
+    used = account.initial_margin / account.equity if account.equity > 0 else None
+    share, slots = figures.percent(used, 1, signed=False), figures.count(account.slots_in_use, "isolated slot")
     view: tuple[Block, ...] = (
+        Line(""),
         Line(f"EQUITY       {figures.money(account.equity):>16} {currency}   every isolated slot included"),
         Line(f"BALANCE      {figures.money(account.balance):>16} {currency}"),
         Line(f"FREE         {figures.money(account.available):>16} {currency}"),
-        Line(f"INITIAL      {figures.money(account.initial_margin):>16} {currency}   margin in use"),
+        Line(f"INITIAL      {figures.money(account.initial_margin):>16} {currency}   margin in use, {share} of equity"),
         Line(f"MAINTENANCE  {figures.money(account.maintenance_margin):>16} {currency}   liquidation below this"),
         Line(
             f"SESSION      {figures.money(account.session_realized, signed=True):>16} {currency}   realised; "
             f"unrealised {figures.money(account.session_unrealized, signed=True)}; since 08:00 UTC"
         ),
-        Line(f"MODEL        {account.margin_model or figures.MISSING}   isolated slots in use {account.slots_in_use}"),
+        Line(f"MODEL        {account.margin_model or figures.MISSING}   {slots} in use"),
         Line(f"REQUESTS     {_rate(account.engine_rate)}/s, burst {_rate(account.engine_burst)} (matching engine)"),
     )
     facts: dict[str, Json] = {
@@ -51,7 +54,11 @@ async def summary(desk: Desk) -> Answer:
         ),
     }
     return Answer(
-        "perpctl.account/1", await desk.scope(), facts, view, standing=desk.standing(source="venue", age_s=age)
+        "perpctl.account/1",
+        await desk.scope(),
+        facts,
+        view,
+        standing=desk.standing(source="venue over HTTP", age_s=age),
     )
 
 

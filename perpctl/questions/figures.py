@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from decimal import Decimal
 
+from perpctl.clock import from_ms
 from perpctl.model.money import cents, plain
 
 MISSING = "?"
@@ -15,7 +16,8 @@ def money(amount: Decimal | None, *, signed: bool = False) -> str:
     """Two decimals with thousands separators; `?` when it could not be read."""
     if amount is None:
         return MISSING
-    return f"{cents(amount):+,.2f}" if signed else f"{cents(amount):,.2f}"
+    shown = cents(amount) + 0  # a negative nothing is nothing
+    return f"{shown:+,.2f}" if signed else f"{shown:,.2f}"
 
 
 def price(amount: Decimal | None, decimals: int) -> str:
@@ -54,9 +56,14 @@ def span(seconds: float) -> str:
     return " ".join(shown[:2]) if shown else "0 s"
 
 
-def count(number: int, thing: str) -> str:
-    """`1 fill`, `2 fills`."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+def count(number: int, thing: str, things: str = "") -> str:
+    """`1 fill`, `2 fills`; `things` where an s is not enough."""
+    return f"{number} {thing if number == 1 else things or thing + 's'}"
+
+
+def clock(at_ms: int) -> str:
+    """A moment of the venue's: `25 Nov 03:12:09 UTC`."""
+    return f"{from_ms(at_ms):%d %b %H:%M:%S} UTC"
 
 
 def text(amount: Decimal | None) -> str | None:

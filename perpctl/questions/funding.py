@@ -10,7 +10,7 @@ from perpctl.clock import from_ms
 from perpctl.exchange.port import Unsupported
 from perpctl.model.fill import FundingPayment, FundingRate
 from perpctl.questions import figures
-from perpctl.results import Answer, Block, Column, Json, Line, Row, Table
+from perpctl.results import Answer, Block, Column, Json, Line, Row, Table, Tone
 
 if TYPE_CHECKING:
     from perpctl.desk import Desk
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 EIGHT_HOURS_A_YEAR = Decimal(3 * 365)
 DAY_MS = 86_400_000
+SOURCE = "venue over HTTP"
 
 
 async def rates(desk: Desk, symbols: tuple[str, ...]) -> Answer:
@@ -26,9 +27,10 @@ async def rates(desk: Desk, symbols: tuple[str, ...]) -> Answer:
     found = await _rates(desk, exchange, symbols)
     now_ms = await exchange.time_ms()
     rows = tuple(_rate_row(symbol, rate, now_ms) for symbol, rate in found)
-    view = (Table(_RATE_COLUMNS, rows), Line("positive: longs pay shorts; the rate accrues continuously"))
+    view = (Table(_RATE_COLUMNS, rows), Line("positive: longs pay shorts", Tone.DIM))
     facts: dict[str, Json] = {"rates": [_rate_facts(symbol, rate) for symbol, rate in found]}
-    return Answer("perpctl.funding.rates/1", await desk.scope(), facts, view, records="rates")
+    standing = desk.standing(source=SOURCE, age_s=0.0)
+    return Answer("perpctl.funding.rates/1", await desk.scope(), facts, view, records="rates", standing=standing)
 
 
 async def _rates(
@@ -87,16 +89,19 @@ async def history(desk: Desk, days: int) -> Answer:
     paid, positions = await asyncio.gather(exchange.funding_payments(now_ms - days * DAY_MS), exchange.positions())
     if isinstance(paid, Unsupported):
         facts: dict[str, Json] = {"payments": None, "absent": paid.reason}
-        return Answer("perpctl.funding.history/1", await desk.scope(), facts, (Line(f"payments n/a: {paid.reason}"),))
+        told = (Line(f"payments n/a: {paid.reason}"),)
+        standing = desk.standing(source=SOURCE)
+        return Answer("perpctl.funding.history/1", await desk.scope(), facts, told, standing=standing)
     running = figures.total(position.funding for position in positions)
     currency = paid[0].currency if paid else (await exchange.account()).currency
     rows = tuple(_payment_row(payment) for payment in paid)
     total = sum((payment.amount for payment in paid), Decimal(0))
+    span = figures.count(days, "day")
     view: tuple[Block, ...] = (
-        Table(_PAYMENT_COLUMNS, rows, f"no funding was paid in the last {days} days"),
+        Table(_PAYMENT_COLUMNS, rows, f"no funding was paid in {span}"),
         Line(""),
-        Line(f"PAID     {figures.money(total, signed=True)} {currency} in {days} days; negative: we paid"),
-        Line(f"RUNNING  {figures.money(running, signed=True)} {currency} accrued since 08:00 UTC, not yet in cash"),
+        Line(f"PAID     {figures.money(total, signed=True)} {currency} in {span}; negative: we paid"),
+        Line(f"RUNNING  {figures.money(running, signed=True)} {currency} accrued in this session, not yet in cash"),
     )
     facts = {
         "days": days,
@@ -104,7 +109,8 @@ async def history(desk: Desk, days: int) -> Answer:
         **figures.texts([("paid", total), ("running", running)]),
         "currency": currency,
     }
-    return Answer("perpctl.funding.history/1", await desk.scope(), facts, view, records="payments")
+    standing = desk.standing(source=SOURCE, age_s=0.0)
+    return Answer("perpctl.funding.history/1", await desk.scope(), facts, view, records="payments", standing=standing)
 
 
 _PAYMENT_COLUMNS = (
@@ -159,7 +165,7 @@ async def schedule(desk: Desk) -> Answer:
                 {
                     "product": position.product_id,
                     "accrued": figures.money(position.funding, signed=True),
-                    "expected": "n/a" if rate is None else f"~{figures.money(expected, signed=True)}",
+                    "expected": _expected_words(rate, expected),
                 }
             )
         )
@@ -174,12 +180,13 @@ async def schedule(desk: Desk) -> Answer:
     when = "n/a at this venue"
     if next_ms is not None:
         when = f"{from_ms(next_ms):%a %d %b %H:%M} UTC, in {figures.span((next_ms - now_ms) / 1000)}"
-    view = (Line(f"NEXT     {when}"), Line(""), Table(_SCHEDULE_COLUMNS, tuple(rows), "no open position: nothing due"))
+    view = (Line(""), Line(f"NEXT     {when}"), Table(_SCHEDULE_COLUMNS, tuple(rows), "no open position: nothing due"))
     body: dict[str, Json] = {
         "next_at": None if next_ms is None else from_ms(next_ms).isoformat(),
         "positions": facts,
     }
-    return Answer("perpctl.funding.schedule/1", await desk.scope(), body, view, records="positions")
+    standing = desk.standing(source=SOURCE, age_s=0.0)
+    return Answer("perpctl.funding.schedule/1", await desk.scope(), body, view, records="positions", standing=standing)
 
 
 _SCHEDULE_COLUMNS = (
@@ -187,6 +194,12 @@ _SCHEDULE_COLUMNS = (
     Column("accrued", "ACCRUED", True),
     Column("expected", "STILL TO COME, AT THE RATE OF NOW", True),
 )
+
+
+def _expected_words(rate: FundingRate | None, expected: Decimal | None) -> str:
+    if rate is None:
+        return "n/a"
+    return figures.MISSING if expected is None else f"~{figures.money(expected, signed=True)}"
 
 
 def _expected(size: Decimal, mark: Decimal | None, rate: FundingRate | None, now_ms: int) -> Decimal | None:
@@ -201,6 +214,6 @@ async def overview(desk: Desk) -> Answer:
     """Rates, the next payment and what this session has accrued, on one screen."""
     now = await rates(desk, ())
     due, paid = await schedule(desk), await history(desk, 1)
-    view = (*now.view, Line(""), *due.view, Line(""), *paid.view)
+    view = (*now.view, *due.view, Line(""), *paid.view)
     facts: dict[str, Json] = {"rates": now.facts["rates"], "schedule": dict(due.facts), "history": dict(paid.facts)}
-    return Answer("perpctl.funding/1", now.scope, facts, view)
+    return Answer("perpctl.funding/1", now.scope, facts, view, standing=now.standing)

@@ -70,7 +70,7 @@ def fetch(address: str, path: str) -> tuple[int, Mapping[str, Any]]:
         answer = connection.getresponse()
         document = json.loads(answer.read(MAX_BODY))
     except (OSError, http.client.HTTPException) as why:
-        raise NobodyAnswers(f"{type(why).__name__}: {why}") from None
+        raise NobodyAnswers(getattr(why, "strerror", None) or str(why) or type(why).__name__) from None
     except ValueError:
         raise NobodyAnswers("something else listens there: its answer is not a health document") from None
     finally:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from perpctl.errors import ExitCode
 from perpctl.model.instrument import BookState, Instrument, Quote
 from perpctl.questions import figures
-from perpctl.results import Answer, Block, Column, Json, Line, Row, Table, Tone
+from perpctl.results import Answer, Block, Column, Json, Line, Next, Row, Table, Tone
 
 if TYPE_CHECKING:
     from perpctl.desk import Desk
 
 WIDE_SPREAD_BP = Decimal(5)  # conservative's widest spread to take
+SOURCE = "venue over HTTP"
 STALE_MS = 2_000  # an own-instrument quote is stale after this
 
 
@@ -32,7 +33,7 @@ async def status(desk: Desk, symbols: tuple[str, ...]) -> Answer:
     view: list[Block] = [
         Line(
             f"venue    {'open' if venue_open else 'NOT OPEN'}: locked {venue.locked}, {maintenance}; "
-            f"round trip {venue.round_trip_ms} ms, market time {now_ms} ms",
+            f"round trip {venue.round_trip_ms} ms, its time {figures.clock(now_ms)}",
             Tone.GOOD if venue_open else Tone.BAD,
         )
     ]
@@ -50,7 +51,12 @@ async def status(desk: Desk, symbols: tuple[str, ...]) -> Answer:
         "products": [report.facts() for report in reports],
     }
     code = ExitCode.OK if good else ExitCode.NEGATIVE
-    return Answer("perpctl.market.status/1", await desk.scope(), facts, tuple(view), code, "products")
+    if not good:
+        view.append(
+            Next((f"perpctl -p {desk.settings.profile} status", f"perpctl kill -p {desk.settings.profile} --dry-run"))
+        )
+    standing = desk.standing(source=SOURCE, age_s=0.0)
+    return Answer("perpctl.market.status/1", await desk.scope(), facts, tuple(view), code, "products", standing)
 
 
 _STATUS_COLUMNS = (
@@ -165,7 +171,9 @@ async def listing(desk: Desk) -> Answer:
         for one in instruments
     ]
     table = Table(_LIST_COLUMNS, rows)
-    return Answer("perpctl.market.list/1", await desk.scope(), {"products": products}, (table,), records="products")
+    standing = desk.standing(source=SOURCE)
+    facts: dict[str, Json] = {"products": products}
+    return Answer("perpctl.market.list/1", await desk.scope(), facts, (table,), records="products", standing=standing)
 
 
 _LIST_COLUMNS = (
@@ -213,6 +221,8 @@ async def book(desk: Desk, symbol: str, depth: int) -> Answer:
         "bids": [[figures.text(price), figures.text(size)] for price, size in found.bids[:depth]],
         "asks": [[figures.text(price), figures.text(size)] for price, size in found.asks[:depth]],
     }
-    head = Line(f"{instrument.product_id}   change {found.change_id}")
-    view = (head, Line(""), Table(columns, tuple(rows), "the book is empty"))
-    return Answer("perpctl.market.book/1", await desk.scope(), facts, view)
+    age_s = desk.clock.monotonic() - found.seen
+    head = Line(f"{instrument.product_id}   as of {figures.clock(found.at_ms)}, change {found.change_id}")
+    view = (Line(""), head, Table(columns, tuple(rows), "the book is empty"))
+    standing = desk.standing(source=SOURCE, age_s=age_s)
+    return Answer("perpctl.market.book/1", await desk.scope(), facts, view, standing=standing)

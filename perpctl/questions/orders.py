@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from perpctl.clock import from_ms, to_ms
 from perpctl.model import identity
 from perpctl.model.fill import Fill
-from perpctl.model.order import Order, is_protective
+from perpctl.model.instrument import Instrument
+from perpctl.model.order import Order, OrderType, is_protective
 from perpctl.model.position import Position
 from perpctl.questions import figures
-from perpctl.results import Answer, Column, Json, Line, Row, Table, Tone
+from perpctl.results import Answer, Column, Json, Line, Next, Row, Table, Tone
 
 if TYPE_CHECKING:
     from perpctl.desk import Desk
@@ -32,27 +35,35 @@ async def working(desk: Desk) -> Answer:
     exchange = await desk.exchange()
     orders, positions = await asyncio.gather(exchange.open_orders(), exchange.positions())
     now_ms = await exchange.time_ms()
-    rows = tuple(_row(desk, order, positions, now_ms) for order in orders)
+    products = {one.product_id: one for one in await exchange.instruments()}
+    rows = tuple(_row(desk, order, positions, now_ms, products.get(order.product_id)) for order in orders)
+    foreign = sum(owner(desk, order.identity) == "NOT OURS" for order in orders)
+    name = desk.settings.profile
     view = (
         Table(_COLUMNS, rows, "no order is working at the venue"),
         Line(""),
-        Line(_count(orders, positions)),
+        Line(_count(orders, positions) + (f"; {foreign} NOT OURS" if foreign else "")),
+        Next(_after(name, orders)),
     )
     facts: dict[str, Json] = {"orders": [_facts(desk, order, positions) for order in orders]}
-    return Answer(
-        "perpctl.orders/1", await desk.scope(), facts, view, records="orders", standing=desk.standing(source="venue")
-    )
+    standing = desk.standing(source="venue over HTTP", age_s=0.0)
+    return Answer("perpctl.orders/1", await desk.scope(), facts, view, records="orders", standing=standing)
+
+
+def _after(name: str, orders: tuple[Order, ...]) -> tuple[str, ...]:
+    if not orders:
+        return ()
+    return (f"perpctl -p {name} orders trace {orders[0].order_id}", f"perpctl -p {name} cancel-all --dry-run")
 
 
 _COLUMNS = (
     Column("product", "PRODUCT"),
+    Column("kind", "KIND"),
     Column("side", "SIDE"),
-    Column("type", "TYPE"),
     Column("size", "SIZE", True),
     Column("price", "PRICE", True),
     Column("filled", "FILLED", True),
     Column("age", "AGE", True),
-    Column("kind", "KIND"),
     Column("owner", "OWNER"),
     Column("id", "ID"),
 )
@@ -72,22 +83,32 @@ def kind(order: Order, positions: tuple[Position, ...]) -> str:
 
 def _count(orders: tuple[Order, ...], positions: tuple[Position, ...]) -> str:
     stops = sum(kind(order, positions) == "stop" for order in orders)
-    return f"{len(orders)} working: {len(orders) - stops} entries, {stops} protective stops"
+    entries = figures.count(len(orders) - stops, "entry", "entries")
+    return f"{len(orders)} working: {entries}, {figures.count(stops, 'protective stop')}"
 
 
-def _row(desk: Desk, order: Order, positions: tuple[Position, ...], now_ms: int) -> Row:
+def _kind_words(order: Order, positions: tuple[Position, ...]) -> str:
+    """What it is for, and its type where that does not follow."""
+    what = kind(order, positions)
+    usual = {"entry": OrderType.LIMIT, "stop": OrderType.STOP_MARKET}[what]
+    return what if order.type is usual else f"{what} {order.type.value}"
+
+
+def _row(desk: Desk, order: Order, positions: tuple[Position, ...], now_ms: int, instrument: Instrument | None) -> Row:
     price = order.trigger_price if order.is_trigger else order.price
     whose = owner(desk, order.identity)
+    base, decimals, of_price = "?", 4, 2
+    if instrument is not None:
+        base, decimals, of_price = instrument.base, instrument.size_decimals, instrument.price_decimals
     return Row(
         {
             "product": order.product_id if order.slot is None else f"{order.product_id} iso {order.slot}",
             "side": order.side.value,
-            "type": order.type.value,
-            "size": f"{order.size:f}",
-            "price": "market" if price is None else f"{price:,f}",
-            "filled": f"{order.filled:f}",
+            "size": figures.size(order.size, base, decimals, signed=False),
+            "price": "market" if price is None else figures.price(price, of_price),
+            "filled": "0" if order.filled == 0 else f"{order.filled:.{decimals}f}",
             "age": figures.age((now_ms - order.created_ms) / 1000),
-            "kind": kind(order, positions),
+            "kind": _kind_words(order, positions),
             "owner": whose if whose != "NOT OURS" else f"NOT OURS ({order.origin or 'origin not told'})",
             "id": order.order_id,
         },
@@ -128,19 +149,30 @@ async def filled(desk: Desk, hours: float) -> Answer:
     exchange = await desk.exchange()
     since_ms = await exchange.time_ms() - to_ms(from_ms(0) + timedelta(hours=hours))
     fills = await exchange.fills(since_ms)
-    rows = tuple(_fill_row(desk, fill) for fill in fills)
-    fees = sum((fill.fee for fill in fills), start=fills[0].fee * 0) if fills else None
+    products = {one.product_id: one for one in await exchange.instruments()}
+    in_order = sorted(fills, key=lambda fill: (fill.at_ms, fill.product_id, fill.trade_seq or 0))
+    rows = tuple(_fill_row(desk, fill, products.get(fill.product_id)) for fill in in_order)
+    fees = ", ".join(f"{figures.money(fee)} {currency}" for currency, fee in _fees(fills).items())
     view = (
         Table(_FILL_COLUMNS, rows, f"no fill in the last {hours:g} h"),
         Line(""),
-        Line(
-            f"{len(fills)} fills in {hours:g} h" + ("" if fees is None else f", fees {fees:f} {fills[0].fee_currency}")
-        ),
+        Line(f"{figures.count(len(fills), 'fill')} in {hours:g} h" + (f", fees {fees}" if fees else "")),
     )
-    facts: dict[str, Json] = {"hours": f"{hours:g}", "fills": [_fill_facts(desk, fill) for fill in fills]}
-    return Answer(
-        "perpctl.fills/1", await desk.scope(), facts, view, records="fills", standing=desk.standing(source="venue")
-    )
+    facts: dict[str, Json] = {
+        "hours": f"{hours:g}",
+        "fees": {currency: figures.text(fee) for currency, fee in _fees(fills).items()},
+        "fills": [_fill_facts(desk, fill) for fill in in_order],
+    }
+    standing = desk.standing(source="venue over HTTP", age_s=0.0)
+    return Answer("perpctl.fills/1", await desk.scope(), facts, view, records="fills", standing=standing)
+
+
+def _fees(fills: Sequence[Fill]) -> dict[str, Decimal]:
+    """What was paid, by currency: unlike money is not added up."""
+    sums: dict[str, Decimal] = {}
+    for fill in fills:
+        sums[fill.fee_currency] = sums.get(fill.fee_currency, Decimal(0)) + fill.fee
+    return sums
 
 
 _FILL_COLUMNS = (
@@ -156,16 +188,16 @@ _FILL_COLUMNS = (
 )
 
 
-def _fill_row(desk: Desk, fill: Fill) -> Row:
+def _fill_row(desk: Desk, fill: Fill, instrument: Instrument | None) -> Row:
     liquidity = {"M": "maker", "T": "taker"}.get(fill.liquidity or "", figures.MISSING)
     return Row(
         {
             "at": from_ms(fill.at_ms).strftime("%d %b %H:%M:%S"),
             "product": fill.product_id,
             "side": fill.side.value,
-            "size": f"{fill.size:f}",
-            "price": f"{fill.price:,f}",
-            "fee": f"{fill.fee:f} {fill.fee_currency}",
+            "size": f"{fill.size:f}" if instrument is None else f"{fill.size:.{instrument.size_decimals}f}",
+            "price": f"{fill.price:,f}" if instrument is None else figures.price(fill.price, instrument.price_decimals),
+            "fee": f"{fill.fee:.4f} {fill.fee_currency}",
             "liquidity": "LIQUIDATION" if fill.liquidation else liquidity,
             "owner": owner(desk, fill.identity),
             "id": fill.trade_id,

@@ -16,6 +16,7 @@ from perpctl.model import identity
 from perpctl.model.books.reconcile import Comparison, Ours, Theirs, compare, positions_agree
 from perpctl.model.day import reads_prove_nothing
 from perpctl.model.order import Order
+from perpctl.questions import figures
 from perpctl.results import Answer, Block, Column, Json, Line, Next, Row, Table, Tone
 from perpctl.store.records import Kind
 
@@ -140,7 +141,8 @@ async def in_step(desk: Desk) -> Answer:
     """Whether our journal and the venue agree; the same comparison, with a verdict."""
     found = await compared(desk)
     clean = found.comparison.is_clean
-    word = "IN STEP" if clean else f"NOT IN STEP: {len(found.comparison.differences)} differences"
+    differences = figures.count(len(found.comparison.differences), "difference")
+    word = "IN STEP" if clean else f"NOT IN STEP: {differences}"
     view = (Line(f"{word}; two reads {found.apart_s:.1f} s apart agree", _tone(clean), mark=not clean), *_table(found))
     if not clean:
         view = (*view, Next((f"perpctl -p {desk.settings.profile} reconcile",)))
@@ -153,7 +155,8 @@ async def answer(desk: Desk, found: Compared) -> Answer:
     """The comparison as a screen."""
     comparison, theirs = found.comparison, found.theirs
     name = desk.settings.profile
-    counts = f"{len(theirs.orders)} orders, {len(theirs.fills)} fills, {len(theirs.positions)} positions and funding"
+    amounts = ((theirs.orders, "order"), (theirs.fills, "fill"), (theirs.positions, "position"))
+    counts = ", ".join(figures.count(len(rows), name) for rows, name in amounts) + " and funding"
     view: list[Block] = [
         Line(f"compared {counts} with the venue; the two reads are {found.apart_s:.1f} s apart and agree"),
         *_table(found),
@@ -161,14 +164,15 @@ async def answer(desk: Desk, found: Compared) -> Answer:
     if comparison.is_clean:
         view.append(Line("CLEAN: no difference", Tone.GOOD))
     else:
-        words = f"{len(comparison.corrections)} corrections can be journaled"
+        words = f"{figures.count(len(comparison.corrections), 'correction')} can be journaled"
         left, plan = comparison.left_open, comparison.fingerprint
-        view.append(Line(f"{words}, {len(left)} differences stay open.  No order is ever sent.", Tone.BAD, mark=True))
+        stays = f"{figures.count(len(left), 'difference')} {'stays' if len(left) == 1 else 'stay'} open"
+        view.append(Line(f"{words}, {stays}.  No order is ever sent.", Tone.BAD, mark=True))
         applying = f'perpctl -p {name} reconcile --apply --plan {plan} --reason "..."'
         commands = [applying] if comparison.corrections else []
         if comparison.adoptions:
             commands.append(f'perpctl -p {name} reconcile --apply --adopt --plan {plan} --reason "..."')
-        view.append(Next(tuple(commands)))
+        view.append(Next(tuple(commands) or (f"perpctl -p {name} orders list", f"perpctl -p {name} fills list")))
     facts: dict[str, Json] = {
         "clean": comparison.is_clean,
         "fingerprint": comparison.fingerprint,

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from perpctl.clock import from_ms
-from perpctl.errors import ExitCode, PerpctlError
+from perpctl.errors import ExitCode, PerpctlError, StateDamaged
 from perpctl.questions import figures, health
-from perpctl.questions.held import positions, stops
+from perpctl.questions.held import positions, screen, stops
 from perpctl.questions.orders import kind, owner
 from perpctl.results import Answer, Block, Json, Line, Next, Tone
 from perpctl.store.latch import Mode
@@ -33,35 +33,53 @@ class Part:
     command: str | None = None
 
     def line(self) -> Line:
-        """On the screen."""
-        return Line(f"{self.name:<8} {self.text}", self.level, mark=self.level is not Tone.PLAIN)
+        """On the screen; what is wrong stands in it in capitals, and its command stands last."""
+        return Line(f"{self.name:<8} {self.text}", self.level)
 
 
 _FACT_NAMES = {"venue": "venue_state", "mode": "latch_state", "bot": "bot_state"}  # the heading has those names
 
 
+_ORDER = ("mode", "kill", "bot", "venue", "journal", "risk", "orders", "unknown", "next")
+
+
 async def status(desk: Desk) -> Answer:
-    """Mode, bot, venue, risk, orders, what comes next. Exit 0 fine, 1 something warns, 3 something is unknown."""
+    """Mode, bot, venue, risk, orders, what comes next.
+
+    Exit 0 fine, 1 something warns, 3 something is unknown, 11 our own state is damaged.
+    """
     parts = [_mode(desk), _pending_kill(desk), await _bot(desk)]
-    unknown = False
-    try:
-        parts += await _venue_parts(desk)
-    except PerpctlError as why:
-        unknown = True
-        parts.append(Part("venue", f"UNKNOWN: {why.message}", why.message, Tone.BAD, "market status"))
-    worst = _worst(parts, unknown)
-    scope = await desk.scope()
+    failures = list[PerpctlError]()
+    for ask in (_venue_parts, _own_parts):
+        try:
+            parts += await ask(desk)
+        except PerpctlError as why:
+            failures.append(why)
+            name, command = (
+                ("journal", "preflight --all") if isinstance(why, StateDamaged) else ("venue", "market status")
+            )
+            parts.append(Part(name, f"UNKNOWN: {why.message}", why.message, Tone.BAD, command))
+    parts.sort(key=lambda one: _ORDER.index(one.name))
+    worst = _worst(parts, failures)
+    scope = desk.known_scope()
     commands = tuple(f"perpctl -p {scope.profile} {one.command}" for one in parts if one.command)
-    words = {ExitCode.OK: "worst: ok (exit 0)", ExitCode.NEGATIVE: "worst: WARN (exit 1)"}
+    words = {ExitCode.OK: "ok", ExitCode.NEGATIVE: "WARN", ExitCode.STATE_DAMAGED: "OUR STATE IS DAMAGED"}
     view: list[Block] = [one.line() for one in parts]
-    view += [Next(commands)] if commands else []
-    view.append(Line(words.get(worst, "worst: UNKNOWN (exit 3)"), Tone.GOOD if worst is ExitCode.OK else Tone.BAD))
+    view.append(Next(commands, urgent=True))
+    word = words.get(worst, "UNKNOWN")
+    view.append(Line(f"worst: {word} (exit {int(worst)})", Tone.GOOD if worst is ExitCode.OK else Tone.BAD))
     facts: dict[str, Json] = {_FACT_NAMES.get(one.name, one.name): one.facts for one in parts}
-    return Answer("perpctl.status/1", scope, {**facts, "exit_code": int(worst)}, tuple(view), worst)
+    facts |= {"exit_code": int(worst), "commands": list(commands)}
+    trouble = "; ".join(why.message for why in failures)
+    return Answer("perpctl.status/1", scope, facts, tuple(view), worst, trouble=trouble)
 
 
-def _worst(parts: list[Part], unknown: bool) -> ExitCode:
-    if unknown:
+def _worst(parts: list[Part], failures: list[PerpctlError]) -> ExitCode:
+    """A damaged state of ours outweighs a venue that cannot be read: the one does not heal by itself."""
+    codes = {why.exit_code for why in failures}
+    if ExitCode.STATE_DAMAGED in codes:
+        return ExitCode.STATE_DAMAGED
+    if codes:
         return ExitCode.UNKNOWN
     return ExitCode.NEGATIVE if any(one.level is not Tone.PLAIN for one in parts) else ExitCode.OK
 
@@ -113,14 +131,14 @@ async def _venue_parts(desk: Desk) -> list[Part]:
     held_positions = tuple(one.position for one in held.holdings)
     stop_count = sum(kind(order, held_positions) == "stop" for order in orders)
     foreign = sum(owner(desk, order.identity) == "NOT OURS" for order in orders)
-    by_hand = f" ({foreign} not ours)" if foreign else ""
+    by_hand = f" ({foreign} NOT OURS)" if foreign else ""
+    entries = figures.count(len(orders) - stop_count, "entry", "entries")
     return [
         Part("venue", f"{'open' if open_now else 'NOT OPEN'}, {words}", facts, Tone.PLAIN if open_now else Tone.BAD),
         _risk(held),
-        _unknown_orders(desk),
         Part(
             "orders",
-            f"{len(orders)} working: {len(orders) - stop_count} entries{by_hand}, {stop_count} stops",
+            f"{len(orders)} working: {entries}{by_hand}, {figures.count(stop_count, 'stop')}",
             {"working": len(orders), "stops": stop_count, "not_ours": foreign},
             Tone.WARN if foreign else Tone.PLAIN,
             "orders list" if foreign else None,
@@ -138,22 +156,43 @@ def _clock(offset_ms: int | None) -> str:
 
 
 def _risk(held: Held) -> Part:
-    bare = [one for one in held.holdings if stops.trouble(one) is not None]
+    bare = [one for one in held.holdings if stops.is_bare(one)]
+    far = [one for one in held.holdings if one not in bare and stops.trouble(one) is not None]
     gross = figures.total(
         None if one.position.notional is None else abs(one.position.notional) for one in held.holdings
     )
     account = held.account
     used = None if account.equity <= 0 else account.initial_margin / account.equity
-    times = "" if gross is None or account.equity <= 0 else f", gross {gross / account.equity:.2f} x equity"
-    words = (
-        f"{len(held.holdings)} positions{times}, equity {figures.money(account.equity)} {account.currency}, "
-        f"margin used {figures.percent(used, 1, signed=False)}"
-    )
-    facts: Json = {"positions": len(held.holdings), "without_stop": len(bare), "equity": figures.text(account.equity)}
-    if not bare:
-        return Part("risk", words, facts)
-    command = f"stops place {bare[0].words}"
-    return Part("risk", f"{words}, {len(bare)} WITHOUT A STOP", facts, Tone.WARN, command)
+    times = "" if gross is None or account.equity <= 0 else f", gross {gross / account.equity:.2f} x"
+    share = None if gross is None or not held.gross_limit else gross / held.gross_limit
+    of_limit = "" if share is None else f" ({share * 100:.0f} %{screen.near_limit(share)})"
+    day = "" if held.day is None else f", day {held.day.percent:+.2f} %"
+    lost = held.day is not None and held.warn_pct is not None and held.day.percent <= -held.warn_pct
+    words = [
+        f"{figures.count(len(held.holdings), 'position')}{times}{of_limit}{day}{' WARN' if lost else ''}",
+        f"margin used {figures.percent(used, 1, signed=False)}",
+        *([f"{len(bare)} WITHOUT FULL STOP"] if bare else []),
+        *([f"{figures.count(len(far), 'STOP', 'STOPS')} TOO FAR"] if far else []),
+    ]
+    facts: Json = {
+        "positions": len(held.holdings),
+        "without_stop": len(bare),
+        "stop_too_far": len(far),
+        "equity": figures.text(account.equity),
+        "gross": figures.text(gross),
+        "gross_of_limit": None if share is None else f"{share:.4f}",
+        "margin_used": None if used is None else f"{used:.4f}",
+        "day_pct": None if held.day is None else f"{held.day.percent:.4f}",
+    }
+    wrong = bare + far
+    warns = bool(wrong) or lost or (share is not None and share >= screen.NEAR_LIMIT)
+    command = f"stops place {wrong[0].words if len(wrong) == 1 else ''}".strip() if wrong else None
+    return Part("risk", ", ".join(words), facts, Tone.WARN if warns else Tone.PLAIN, command)
+
+
+async def _own_parts(desk: Desk) -> list[Part]:
+    """What only our journal knows."""
+    return [_unknown_orders(desk)]
 
 
 def _unknown_orders(desk: Desk) -> Part:
@@ -161,4 +200,5 @@ def _unknown_orders(desk: Desk) -> Part:
     names: list[Json] = [one.key for one in unknown]
     if not unknown:
         return Part("unknown", "0 orders of unknown outcome", names)
-    return Part("unknown", f"{len(unknown)} ORDERS OF UNKNOWN OUTCOME", names, Tone.WARN, "reconcile")
+    words = figures.count(len(unknown), "ORDER", "ORDERS")
+    return Part("unknown", f"{words} OF UNKNOWN OUTCOME", names, Tone.WARN, "reconcile")

@@ -28,7 +28,7 @@ async def order(desk: Desk, word: str) -> Answer:
             Line("the venue forgets cancelled orders after about half an hour; our journal never does", Tone.DIM),
             Next((f"perpctl -p {scope.profile} orders list", f"perpctl -p {scope.profile} fills list")),
         )
-        facts: dict[str, Json] = {"order": word, "records": [], "venue": []}
+        facts: dict[str, Json] = {"order": word, "records": [], "at_venue": []}
         return Answer("perpctl.orders.trace/1", scope, facts, view, ExitCode.NEGATIVE, "records")
     view = (
         *_venue_lines(desk, venue),
@@ -38,9 +38,10 @@ async def order(desk: Desk, word: str) -> Answer:
     facts = {
         "order": word,
         "records": [_facts(record) for record in records],
-        "venue": [_venue_facts(one) for one in venue],
+        "at_venue": [_venue_facts(one) for one in venue],
     }
-    return Answer("perpctl.orders.trace/1", scope, facts, view, records="records")
+    standing = desk.standing(source="our journal beside the venue over HTTP")
+    return Answer("perpctl.orders.trace/1", scope, facts, view, records="records", standing=standing)
 
 
 _COLUMNS = (
@@ -78,7 +79,9 @@ def _detail(body: Any) -> str:
     words: list[str] = []
     if request := body.get("request"):
         price = request.get("price") or "market"
-        words.append(f"{request['side']} {request['size']} {request['product_id']} at {price} {request['type']}")
+        if trigger := request.get("trigger_price"):
+            price = f"{trigger} on {str(request.get('trigger') or '?').removesuffix('_price')}"
+        words.append(f"{request['side']} {request['size']} {request['product_id']} {request['type']} at {price}")
     if order := body.get("order"):
         words.append(f"{order['status']}, filled {order['filled']} of {order['size']}")
     if fill := body.get("fill"):

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from perpctl.desk import Desk, operator
-from perpctl.errors import ExitCode
-from perpctl.results import Answer, Json, Line
+from perpctl.errors import CredentialError, PerpctlError, UnknownState
+from perpctl.results import Answer, Block, Json, Line, Next, Tone
 
 
 async def whoami(desk: Desk) -> Answer:
     """The profile's money, venue and account; UNKNOWN (3) when the venue cannot tell or tells another account."""
-    scope = await desk.scope()
+    why: PerpctlError | None = None
+    try:
+        await desk.exchange()
+    except (UnknownState, CredentialError) as failed:
+        why = failed
     access = await desk.access()
     settings = desk.settings
     facts: dict[str, Json] = {
@@ -18,11 +22,14 @@ async def whoami(desk: Desk) -> Answer:
         "address": access.http,
         "key_file": str(access.key_file) if access.key_file else None,
     }
-    view = (
+    view: list[Block] = [
         Line(f"operator  {facts['operator']}"),
         Line(f"venue     {access.http}"),
         Line(f"key       {facts['key_file'] or 'none: public answers only'}"),
         Line(f"state     {settings.state_dir}"),
-    )
-    certain = scope.pinned in ("pinned", "not pinned")
-    return Answer("perpctl.whoami/1", scope, facts, view, ExitCode.OK if certain else ExitCode.UNKNOWN)
+    ]
+    if why is None:
+        return Answer("perpctl.whoami/1", desk.known_scope(), facts, tuple(view))
+    view.append(Line(f"account   UNKNOWN: {why.message}", Tone.BAD))
+    view.append(Next((f"perpctl -p {settings.profile} auth test", f"perpctl -p {settings.profile} market status")))
+    return Answer("perpctl.whoami/1", desk.known_scope(), facts, tuple(view), why.exit_code, trouble=why.message)

@@ -13,7 +13,6 @@ import pytest
 from perpctl import cli as tree
 from perpctl.clock import ManualClock
 from perpctl.errors import ExitCode, PerpctlError, UnknownState
-from tests.conftest import Cli
 
 
 def raising(problem: BaseException) -> Callable[[], int]:
@@ -86,10 +85,3 @@ def test_a_watch_ends_with_the_last_answers_code_and_no_traceback(paper: dict[st
     assert first.startswith('{"schema":"perpctl.positions/1"')
     assert second.startswith('{"schema":"perpctl.positions/1"')
     assert (watching.returncode, told) == (0, "")
-
-
-def test_whoami_is_drawn_as_before(cli: Cli, paper: dict[str, Any], golden: Callable[[str, str], None]) -> None:
-    ran = cli("whoami")
-    hidden = ran.out.replace(paper["gateway_http"], "ADDRESS").replace(paper["key_file"], "KEY")
-    lines = [line for line in hidden.splitlines() if not line.startswith(("state", "operator"))]
-    golden("whoami.txt", "\n".join(lines) + "\n")

@@ -131,7 +131,7 @@ def test_without_a_terminal_a_confirmation_is_missing(world: World, carry: Carry
     with pytest.raises(RefusedBySafety, match="no terminal") as refused:
         carry(world.plan(world.step("a"), confirm=confirm, typed="flat"))
     assert refused.value.exit_code == 5
-    assert "perpctl test it -p paper --yes" in refused.value.next_commands
+    assert "perpctl -p paper test it --yes" in refused.value.next_commands
     assert world.done == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from perpctl.clock import from_ms
@@ -13,6 +14,7 @@ from perpctl.results import Answer, Block, Column, Json, Line, Next, Row, Table,
 
 if TYPE_CHECKING:
     from perpctl.desk import Desk
+    from perpctl.model.instrument import Instrument
     from perpctl.model.position import Position
 
 SHOWN = 40
@@ -27,7 +29,7 @@ async def position(desk: Desk, symbol: str) -> Answer:
     changes = explain(fills)
     ours = {(change.after.product_id, change.after.slot): change.after for change in changes}
     slots = sorted({one.slot for one in held} | {slot for _, slot in ours}, key=lambda slot: slot or 0)
-    verdicts = [_verdict(slot, held, ours.get((instrument.product_id, slot))) for slot in slots]
+    verdicts = [_verdict(instrument, slot, held, ours.get((instrument.product_id, slot))) for slot in slots]
     agree = all(same for same, _, _ in verdicts)
     rows = tuple(_row(desk, change, instrument.price_decimals) for change in changes[-SHOWN:])
     view: list[Block] = []
@@ -38,7 +40,8 @@ async def position(desk: Desk, symbol: str) -> Answer:
     if not verdicts:
         view.append(Line("AGREE: flat here and at the venue", Tone.GOOD))
     if not agree:
-        view.append(Next((f"perpctl -p {desk.settings.profile} reconcile",)))
+        name = desk.settings.profile
+        view.append(Next((f"perpctl -p {name} reconcile", f"perpctl -p {name} fills list --hours 168")))
     facts: dict[str, Json] = {
         "product_id": instrument.product_id,
         "agree": agree,
@@ -46,7 +49,8 @@ async def position(desk: Desk, symbol: str) -> Answer:
         "slots": [facts for _, _, facts in verdicts],
     }
     code = ExitCode.OK if agree else ExitCode.NEGATIVE
-    return Answer("perpctl.positions.explain/1", await desk.scope(), facts, tuple(view), code, "fills")
+    standing = desk.standing(source="our journal beside the venue over HTTP")
+    return Answer("perpctl.positions.explain/1", await desk.scope(), facts, tuple(view), code, "fills", standing)
 
 
 _COLUMNS = (
@@ -63,15 +67,18 @@ _COLUMNS = (
 )
 
 
-def _verdict(slot: int | None, held: list[Position], ours: Tally | None) -> tuple[bool, str, Json]:
+def _verdict(
+    instrument: Instrument, slot: int | None, held: list[Position], ours: Tally | None
+) -> tuple[bool, str, Json]:
     theirs = next((one.size for one in held if one.slot == slot), None)
-    at_venue, here = theirs or 0, ours.size if ours else 0
+    at_venue, here = theirs or Decimal(0), ours.size if ours else Decimal(0)
     same = at_venue == here
     name = "" if slot is None else f"slot {slot}: "
-    words = f"{name}AGREE: {here:+f} here and at the venue"
+    shown_here, shown_there = (figures.size(one, instrument.base, instrument.size_decimals) for one in (here, at_venue))
+    words = f"{name}AGREE: {shown_here} here and at the venue"
     if not same:
-        words = f"{name}PART WAYS: our fills come to {here:+f}, the venue says {at_venue:+f}"
-    return same, words, {"slot": slot, "ours": f"{here:f}", "venue": f"{at_venue:f}", "agree": same}
+        words = f"{name}PART WAYS: our fills come to {shown_here}, the venue says {shown_there}"
+    return same, words, {"slot": slot, "ours": figures.text(here), "venue": figures.text(at_venue), "agree": same}
 
 
 def _row(desk: Desk, change: Change, decimals: int) -> Row:
@@ -80,12 +87,12 @@ def _row(desk: Desk, change: Change, decimals: int) -> Row:
         {
             "at": f"{from_ms(fill.at_ms):%d %b %H:%M:%S}",
             "side": fill.side.value,
-            "size": f"{fill.size:f}",
+            "size": f"{fill.size.normalize():f}",
             "price": figures.price(fill.price, decimals),
             "fee": f"{fill.fee:.4f}",
             "effect": change.effect.value,
             "realized": figures.money(change.realized, signed=True),
-            "after": f"{after.size:+f}",
+            "after": f"{after.size.normalize():+f}",
             "entry": "" if after.entry_price is None else figures.price(after.entry_price, decimals),
             "owner": owner(desk, fill.identity),
         }

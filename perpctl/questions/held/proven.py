@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -21,13 +22,21 @@ def answer(desk: Desk, schema: str, why: UnknownState) -> Answer:
     proven_at = desk.projections().last_clean_reconcile()
     age_s = None if proven_at is None else (desk.clock.now() - proven_at).total_seconds()
     reaches, pending = _reaches(desk)
+    currencies = {fill.product_id: fill.fee_currency for fill in desk.projections().fills()}
     name = desk.settings.profile
     since = "never proven" if age_s is None else f"last proven {figures.span(age_s)} ago, at {proven_at:%H:%M:%S} UTC"
-    orders = f"{pending} orders of ours may have filled since" if pending else "no order of ours was out"
+    orders = (
+        f"{figures.count(pending, 'order')} of ours may have filled since" if pending else "no order of ours was out"
+    )
     view = (
+        Line(""),
         Line(f"POSITIONS UNKNOWN: {since}; {orders}.", Tone.BAD, mark=True),
         Line(f"cause: {why.message}"),
-        Table(_COLUMNS, tuple(_row(one, age_s) for one in reaches), "our journal holds no position and no order"),
+        Table(
+            _COLUMNS,
+            tuple(_row(one, age_s, currencies) for one in reaches),
+            "our journal holds nothing",
+        ),
         Line("Not done: nothing was sent. New entries are refused until a fresh read."),
         Next(
             (
@@ -43,10 +52,10 @@ def answer(desk: Desk, schema: str, why: UnknownState) -> Answer:
         "last_proven_at": None if proven_at is None else proven_at.isoformat(),
         "orders_that_may_have_filled": pending,
         "last_proven": [_facts(one) for one in reaches],
-        "error": {"code": int(why.exit_code), "kind": "unknown", "message": why.message},
     }
     standing = desk.standing(venue_state="UNREACHABLE", source="our journal")
-    return Answer(schema, desk.known_scope(), facts, view, ExitCode.UNKNOWN, standing=standing)
+    trouble = f"positions unknown: {why.message}"
+    return Answer(schema, desk.known_scope(), facts, view, ExitCode.UNKNOWN, standing=standing, trouble=trouble)
 
 
 _COLUMNS = (
@@ -75,15 +84,16 @@ def _reaches(desk: Desk) -> tuple[list[Reach], int]:
     return sorted(found.values(), key=lambda one: (one.product_id, one.slot or 0)), len(working) + len(unknown)
 
 
-def _row(one: Reach, age_s: float | None) -> Row:
+def _row(one: Reach, age_s: float | None, currencies: Mapping[str, str]) -> Row:
     base = one.product_id.partition("_")[0]
     spread = f"{one.low:+f}" if one.low == one.high else f"{one.low:+f} to {one.high:+f}"
     worst = _worst(one)
+    money = f"{figures.money(worst)} {currencies.get(one.product_id, '')}".rstrip()
     price = worst if worst is None else one.price
     cells: dict[str, str | Age] = {
         "product": one.product_id if one.slot is None else f"{one.product_id} iso {one.slot}",
         "size": f"{one.size:+f} {base}",
-        "worst": f"{spread} {base} ({figures.money(worst)})",
+        "worst": f"{spread} {base} ({money})",
         "price": "?" if price is None else f"{price:,f}",
         "age": "?" if age_s is None else Age(age_s),
     }

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FUNDING_NOTE = "(1) accrued since the last settlement at 08:00 UTC, exact (the venue's), paid at the next settlement"
 LIQUIDATION_NOTE = "(2) the venue sends no liquidation price; worked out from margins, other prices unchanged"
+BESIDE = 64  # where the second half of a line under a product begins
 STALE_S = 60.0  # a position proven over HTTP
 NEAR_LIMIT = Decimal("0.75")  # of a limit: WARN
 
@@ -43,9 +44,11 @@ def answer(schema: str, scope: Scope, found: Held, desk: Desk) -> Answer:
 
 def _needs(found: Held, profile: str) -> list[Block]:
     """What a human must look at, each with its command."""
-    bare = [one for one in found.holdings if not one.stops]
+    bare = [one for one in found.holdings if not one.stops or not one.cover.is_enough]
     strange = [one for one in found.holdings if one.explained is not None and not one.is_explained]
-    lines: list[Block] = [Line(f"{_name(one)} has no stop", Tone.BAD, mark=True) for one in bare]
+    lines: list[Block] = [
+        Line(f"{_name(one)} has no {'full ' if one.stops else ''}stop", Tone.BAD, mark=True) for one in bare
+    ]
     lines += [Line(f"{_name(one)} is not explained by our fills", Tone.BAD, mark=True) for one in strange]
     commands = [f"perpctl -p {profile} stops place {one.words}" for one in bare]
     commands += [f"perpctl -p {profile} positions explain {one.instrument.symbol}" for one in strange]
@@ -82,21 +85,31 @@ def _row(one: Holding, age: float) -> Row:
     doubt: tuple[Line, ...] = ()
     if not position.units_agree:
         doubt = (Line("the venue's size fields contradict each other: nothing is sized from them", Tone.BAD, True),)
-    return Row(cells, (*_stop_lines(one), _liquidation_line(one), _owner_line(one), *doubt))
+    return Row(cells, (*_stop_lines(one), *_lines_of_liquidation_and_owner(one), *doubt))
+
+
+def _lines_of_liquidation_and_owner(one: Holding) -> tuple[Line, ...]:
+    """Side by side when both are short and neither needs a human."""
+    first, second = _liquidation_line(one), _owner_line(one)
+    if len(first.text) < BESIDE and second.tone is Tone.PLAIN:
+        return (Line(f"{first.text:<{BESIDE}}   {second.text}"),)
+    return (first, second)
 
 
 def _stop_lines(one: Holding) -> tuple[Line, ...]:
     used = "limit used ?" if one.limit is None else ""
     if one.limit_used is not None:
-        used = f"limit used {one.limit_used * 100:.0f} % of {figures.money(one.limit)}{_near(one.limit_used)}"
+        used = f"limit used {one.limit_used * 100:.0f} % of {figures.money(one.limit)}{near_limit(one.limit_used)}"
     if not one.stops:
-        return (Line(f"stop  NONE AT THE VENUE   {used}", Tone.BAD, mark=True),)
+        return (Line(f"{'stop  NONE AT THE VENUE':<{BESIDE}}   {used}", Tone.BAD, mark=True),)
     first, *more = (_stop_words(one, stop) for stop in one.stops)
-    lines = (Line(f"stop  {first}, covers {one.cover.fraction * 100:.0f} %   {used}"),)
+    whole = f"stop  {first}, covers {one.cover.fraction * 100:.0f} %"
+    lines = (Line(f"{whole:<{BESIDE}}   {used}"),)
     return (*lines, *(Line(f"stop  {words}") for words in more))
 
 
-def _near(used: Decimal) -> str:
+def near_limit(used: Decimal) -> str:
+    """The word for a limit that is nearly used, or more than used."""
     if used < NEAR_LIMIT:
         return ""
     return " OVER" if used > 1 else " WARN"
@@ -131,7 +144,7 @@ def _liquidation_line(one: Holding) -> Line:
 def _owner_line(one: Holding) -> Line:
     told = one.explained
     if told is None:
-        return Line("owner ? (our journal cannot be read: perpctl preflight says why)", Tone.WARN, mark=True)
+        return Line("owner ? (our journal cannot be read: perpctl preflight --all says why)", Tone.WARN, mark=True)
     if not one.is_explained:
         ours = figures.size(told.size, one.instrument.base, one.instrument.size_decimals)
         return Line(f"owner NOT EXPLAINED: our fills come to {ours}", Tone.BAD, mark=True)
@@ -173,7 +186,7 @@ def _total_line(found: Held) -> Line:
     tone = Tone.PLAIN
     if gross is not None and found.gross_limit:
         used = gross / found.gross_limit
-        words += f" ({used * 100:.0f} % of {figures.money(found.gross_limit)} allowed{_near(used)})"
+        words += f" ({used * 100:.0f} % of {figures.money(found.gross_limit)} allowed{near_limit(used)})"
         tone = Tone.WARN if used >= NEAR_LIMIT else tone
     pnl = f"uPnL {figures.money(upnl, signed=True)}   funding {figures.money(funding, signed=True)}"
     return Line(f"{words}   {pnl}", tone)

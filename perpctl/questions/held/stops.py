@@ -31,14 +31,15 @@ async def _answer(desk: Desk, schema: str, *, judged: bool) -> Answer:
     bad = [one for one in found.holdings if trouble(one) is not None]
     view: list[Block] = [Table(_COLUMNS, tuple(map(_row, found.holdings)), "no open position: no stop is due")]
     if judged:
-        words = f"{len(bad)} of {len(found.holdings)} POSITIONS ARE NOT PROTECTED"
-        good = f"PROTECTED: {len(found.holdings)} positions, each covered at the venue by orders that outlive the bot"
+        held = figures.count(len(found.holdings), "position")
+        words = f"{len(bad)} of {held} NOT PROTECTED AS ASKED"
+        good = f"PROTECTED: {held}, each covered at the venue by orders that outlive the bot"
         view.append(Line(words, Tone.BAD, mark=True) if bad else Line(good, Tone.GOOD))
     if bad:
         view.append(Next(tuple(f"perpctl -p {scope.profile} stops place {one.words}" for one in bad)))
     facts: dict[str, Json] = {"protected": not bad, "positions": [_facts(one) for one in found.holdings]}
     code = ExitCode.NEGATIVE if judged and bad else ExitCode.OK
-    standing = desk.standing(source="venue", age_s=desk.clock.monotonic() - found.read_at)
+    standing = desk.standing(source="venue over HTTP", age_s=desk.clock.monotonic() - found.read_at)
     return Answer(schema, scope, facts, tuple(view), code, "positions", standing=standing)
 
 
@@ -54,7 +55,21 @@ def trouble(one: Holding) -> str | None:
         cure = remedy(one.position, one.stops, one.stop_distance_pct, one.instrument.tick)
     except ValueError as why:
         return str(why)
-    return None if cure.place is None else f"farther from entry than {one.stop_distance_pct:f} % asks"
+    if cure.place is None:
+        return None
+    return f"{_from_entry(one)} from entry; at most {one.stop_distance_pct.normalize():f} % is allowed"
+
+
+def _from_entry(one: Holding) -> str:
+    entry, trigger = one.position.entry_price, one.cover.trigger_price
+    if not entry or trigger is None:
+        return figures.MISSING
+    return f"{abs(trigger - entry) / entry * 100:.1f} %"
+
+
+def is_bare(one: Holding) -> bool:
+    """Whether some of it has no stop at all; one that stands too far away is another trouble."""
+    return not one.stops or not one.cover.is_enough
 
 
 _COLUMNS = (

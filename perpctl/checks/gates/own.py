@@ -1,8 +1,10 @@
-"""This file holds the gates that we answer ourselves: limits, day, latch, kill, lease, journal, reconcile, version."""
+"""This file holds the gates that we answer ourselves: limits, day, latch, kill, lease, journal, books, version."""
 
 from __future__ import annotations
 
-import os
+import asyncio
+import contextlib
+import json
 import shutil
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -14,12 +16,14 @@ from perpctl.emergency import pending
 from perpctl.model.day import day_start_ms
 from perpctl.questions import figures
 from perpctl.questions.limits import limits_of
+from perpctl.risk.limits import Limits
 from perpctl.store.latch import Mode
 from perpctl.store.lease import Lease
 
 if TYPE_CHECKING:
     from perpctl.desk import Desk
 
+TALK_S = 1.0  # a bot that takes longer to say its mode will not be fenced in time either
 DISK_FAIL, DISK_WARN = 1 << 30, 5 << 30  # bytes free
 CLEAN_WARN_S = 300
 JUDGED_BY_RESUME = frozenset({"latch", "daily loss", "kill", "reconcile"})
@@ -30,9 +34,10 @@ def gates(desk: Desk, *, resuming: bool) -> Sequence[Gate]:
     asked = _Asked(desk)
     found = (
         Gate("RISK", "limits", asked.limits),
-        Gate("RISK", "daily loss", asked.day),
+        Gate("RISK", "daily loss", asked.day, asks_venue=True),
         Gate("OURSELVES", "latch", asked.latch),
         Gate("OURSELVES", "kill", asked.kill),
+        Gate("OURSELVES", "kill reaches the bot", asked.bot),
         Gate("OURSELVES", "lease", asked.lease),
         Gate("OURSELVES", "journal", asked.journal),
         Gate("OURSELVES", "unknown orders", asked.unknown),
@@ -52,10 +57,14 @@ class _Asked:
     async def limits(self) -> Finding:
         limits = limits_of(self._desk)
         if limits is None:
-            return failed("no risk level: nothing may be sent", f"perpctl config show --origin -p {self._name}")
+            return failed("no risk level: nothing may be sent", f"perpctl -p {self._name} config show --origin")
         if limits.unset:
-            return failed(f"unset, so nothing is allowed: {', '.join(limits.unset)}", "perpctl config show --origin")
-        words = f"{self._desk.settings.risk_level}; none unset"
+            fix = f"perpctl -p {self._name} config show --origin"
+            return failed(f"unset, so nothing is allowed: {', '.join(limits.unset)}", fix)
+        words = (
+            f"{self._desk.settings.risk_level}: order {limits.max_order_notional_usd:,f}, position "
+            f"{limits.max_position_notional_usd:,f}, gross {limits.max_gross_notional_equity:f} x equity; none unset"
+        )
         changed = sorted(self._desk.settings.limits)
         return passed(words if not changed else f"{words}; set by hand: {', '.join(changed)}")
 
@@ -67,7 +76,8 @@ class _Asked:
         if baseline is None or baseline.equity <= 0:
             return passed(f"no baseline of {name} yet; the bot takes it at its start")
         pnl = (account.equity - baseline.equity) / baseline.equity * 100
-        words = f"{pnl:+.2f} % since 08:00 UTC; baseline {figures.money(baseline.equity)} {baseline.currency}, kept"
+        lines = "" if limits is None else _day_lines(limits)
+        words = f"{pnl:+.2f} %{lines}; baseline {figures.money(baseline.equity)} {baseline.currency} of 08:00 UTC, kept"
         if limits is not None and pnl <= -limits.day_loss_reduce_pct:
             return failed(f"{words}; at or past the reduce line", "wait for the next risk day, 08:00 UTC")
         return warned(words) if limits is not None and pnl <= -limits.day_loss_warn_pct else passed(words)
@@ -75,9 +85,9 @@ class _Asked:
     async def latch(self) -> Finding:
         state = self._desk.latch().read()
         if state.mode is Mode.NORMAL:
-            return passed("off; readable and writable by this user")
+            return passed("off; this user reads and writes the file that the bot reads")
         words = f"{state.mode.upper()} by {state.who or state.cause}: {state.why!r}"
-        return failed(words, f'perpctl resume -p {self._name} --as NAME --reason "..."')
+        return failed(words, f'perpctl -p {self._name} resume --as NAME --reason "..."')
 
     async def kill(self) -> Finding:
         unfinished = [one.kill_id for one in pending.unfinished(self._desk.settings.state_dir)]
@@ -86,7 +96,34 @@ class _Asked:
         scope = self._desk.settings.kill_scope
         if scope is None and self._desk.settings.env == "live":
             return failed("kill_scope is not set", "set kill_scope to account or ours")
-        return passed(f"none pending; scope {scope or 'account'}; runs without bot, database and configuration")
+        return passed(f"none pending; scope {scope or 'account'}")
+
+    async def bot(self) -> Finding:
+        lease = Lease.read(self._desk.settings.state_dir / "lease")
+        if lease is None or not lease.is_held:
+            return passed("no bot runs: there is nothing to fence")
+        try:
+            async with asyncio.timeout(TALK_S):
+                answer = await self._asked_of_the_bot()
+        except (OSError, ValueError, TimeoutError) as why:
+            words = f"{lease.holder} (pid {lease.pid}) does not answer on its socket: {why or 'no answer'}"
+            return failed(words, f"perpctl kill -p {self._name} --dry-run")
+        if answer.get("pid") != lease.pid:
+            return failed(f"its socket is answered by pid {answer.get('pid')}, the lease is of {lease.pid}")
+        return passed(f"{lease.holder} answers on its socket, pid {lease.pid}")
+
+    async def _asked_of_the_bot(self) -> dict[str, object]:
+        reader, writer = await asyncio.open_unix_connection(self._desk.settings.state_dir / "control.sock")
+        try:
+            writer.write(b'{"do": "mode"}\n')
+            answer = json.loads(await reader.readline())
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+        if not isinstance(answer, dict):
+            raise ValueError("no answer of a bot")
+        return answer
 
     async def lease(self) -> Finding:
         lease = Lease.read(self._desk.settings.state_dir / "lease")
@@ -102,7 +139,7 @@ class _Asked:
         free = shutil.disk_usage(directory).free
         words = f"chain whole, {verdict.records:,} records; {free / (1 << 30):.0f} GiB free"
         if not verdict.is_whole:
-            return failed(f"chain BROKEN: {verdict}", f"perpctl state save -p {self._name}")
+            return failed(f"chain BROKEN: {verdict}", f"perpctl -p {self._name} state save")
         if free < DISK_FAIL:
             return failed(words, "free some disk")
         return warned(words, "free some disk") if free < DISK_WARN else passed(words)
@@ -111,12 +148,13 @@ class _Asked:
         unknown = self._desk.projections().unknown_orders()
         if unknown:
             names = ", ".join(one.key for one in unknown[:3])
-            return failed(f"{len(unknown)} orders of unknown outcome: {names}", f"perpctl reconcile -p {self._name}")
-        return passed("none: every order of ours is confirmed, refused or proven absent")
+            words = f"{figures.count(len(unknown), 'order')} of unknown outcome: {names}"
+            return failed(words, f"perpctl -p {self._name} reconcile")
+        return passed("none: each order of ours is confirmed, refused or proven absent")
 
     async def reconcile(self) -> Finding:
         clean_at = self._desk.projections().last_clean_reconcile()
-        fix = f'perpctl reconcile -p {self._name} --apply --reason "before the start"'
+        fix = f'perpctl -p {self._name} reconcile --apply --reason "before the start"'
         if clean_at is None:
             projections = self._desk.projections()
             if projections.newest_fill() is None and not projections.orders():
@@ -127,6 +165,9 @@ class _Asked:
         return passed(words) if age_s <= CLEAN_WARN_S else warned(f"{words}; the bot does it again at its start", fix)
 
     async def version(self) -> Finding:
-        return passed(
-            f"perpctl {__version__}, settings valid, state in {self._desk.settings.state_dir}, uid {os.getuid()}"
-        )
+        return passed(f"perpctl {__version__}; settings hold; profile {self._name}")
+
+
+def _day_lines(limits: Limits) -> str:
+    lines = (limits.day_loss_warn_pct, limits.day_loss_reduce_pct, limits.day_loss_kill_pct)
+    return " of " + "/".join(f"-{line:.2f}" for line in lines) + " %"

@@ -1,0 +1,110 @@
+"""States of the desk to look at, each made anew on the stage: what is held, what rests, what is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from decimal import Decimal
+
+from perpctl import profile
+from perpctl.clock import ManualClock
+from perpctl.desk import Desk
+from tests import trading
+from tests.commands.stage import BTC, ETH, SOL, Stage
+from tests.conftest import START, Cli
+
+RISK_DAY = "2026-11-24"  # 03:12 UTC belongs to the day that began at 08:00 UTC
+Scene = Callable[[Stage, Cli], None]
+
+
+def at_the_desk(trade: Callable[[Desk], object]) -> None:
+    """Trade at the venue as ourselves, on the stage's clock."""
+
+    async def work() -> None:
+        desk = Desk(profile.load("paper"), ManualClock(START))
+        try:
+            made = trade(desk)
+            if asyncio.iscoroutine(made):
+                await made
+        finally:
+            await desk.aclose()
+
+    asyncio.run(work())
+
+
+def booked(cli: Cli) -> None:
+    """Our books learn what the venue has."""
+    ran = cli("reconcile", "--apply", "--yes", "--reason", "the scene is set")
+    assert ran.code == 0, ran.out + ran.err
+
+
+def flat(stage: Stage, cli: Cli) -> None:
+    """Nothing is held, nothing rests."""
+
+
+async def _two_products(desk: Desk) -> None:
+    await trading.place(desk, size="0.35")
+    await trading.place(desk, size="0.35", side="SELL", trigger_price="82500", reduce_only=True)
+    await trading.place(desk, size="6", side="SELL", product_id=ETH)
+    await trading.place(desk, size="6", trigger_price="2660", reduce_only=True, product_id=ETH)
+
+
+def held(stage: Stage, cli: Cli) -> None:
+    """Two products with their stops, the day's baseline taken, the books in step."""
+    at_the_desk(_two_products)
+    booked(cli)
+    at_the_desk(lambda desk: desk.projections().set_baseline(RISK_DAY, Decimal(100_000), "USDC"))
+    stage.tell("/advance", seconds=600)
+
+
+def bare(stage: Stage, cli: Cli) -> None:
+    """As `held`; beside them somebody else's isolated slot without a stop, and an order by hand."""
+    held(stage, cli)
+    slot = {"instrument_name": SOL, "amount": 40, "isolated": True, "allocated_margin": 1200}
+    stage.call("private/buy", type="market", **slot)
+    stage.call("private/sell", type="limit", instrument_name=BTC, amount=0.01, price=88000, label="by-hand")
+
+
+async def _entries(desk: Desk) -> None:
+    await trading.entry(desk, size="0.02")
+    await trading.entry(desk, "SELL", size="0.03")
+
+
+def working(stage: Stage, cli: Cli) -> None:
+    """As `bare`, and two entries of our own rest."""
+    bare(stage, cli)
+    at_the_desk(_entries)
+
+
+def unreadable(stage: Stage, cli: Cli) -> None:
+    """As `held`, with an entry out, known to our books; then the venue is gone."""
+    held(stage, cli)
+    at_the_desk(lambda desk: trading.entry(desk, size="0.02"))
+    booked(cli)
+    stage.tell("/fault", kind="outage")
+
+
+def halted(stage: Stage, cli: Cli) -> None:
+    """As `held`, latched by hand."""
+    held(stage, cli)
+    assert cli("disable", "--reason", "quotes run away from mark").code == 0
+
+
+def paid(stage: Stage, cli: Cli) -> None:
+    """As `held`, past a settlement: funding was paid."""
+    held(stage, cli)
+    stage.tell("/advance", seconds=5 * 3600, quiet=True)
+
+
+def halted_bare(stage: Stage, cli: Cli) -> None:
+    """As `bare`, latched by hand: there is something against a return."""
+    bare(stage, cli)
+    booked(cli)
+    assert cli("disable", "--reason", "quotes run away from mark").code == 0
+
+
+def protected(stage: Stage, cli: Cli) -> None:
+    """As `bare`, with the missing stop placed by an operator."""
+    bare(stage, cli)
+    booked(cli)
+    assert cli("stops", "place", "--yes", "--reason", "the slot was bare").code == 0

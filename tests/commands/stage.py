@@ -1,0 +1,77 @@
+"""A paper exchange on which nothing moves by itself: fixed start, fixed seed, and a clock that stands still.
+
+As a module it is that exchange as a process; `Stage` is a hand on it, for states that no command of ours makes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import time_machine
+
+from perpctl import profile
+from perpctl.clock import ManualClock
+from perpctl.paper import server
+from tests.conftest import START, tell
+from tests.paper.gateway.trader import sign
+
+BTC = "BTC_USDC-PERPETUAL"
+ETH = "ETH_USDC-PERPETUAL"
+SOL = "SOL_USDC-PERPETUAL"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What the exchange's ready line says, and what can be done to it."""
+
+    card: dict[str, Any]
+
+    def reset(self) -> None:
+        """As new: every account flat, the market as it began; two seconds have passed, so there are books."""
+        self.tell("/fault", method="DELETE")
+        self.tell("/reset")
+        self.tell("/state", credits=False)  # on a clock that stands still they would never come back
+        self.tell("/advance", seconds=2)
+
+    def found(self) -> None:
+        """Have the commands of the profile `paper` find it by themselves."""
+        file = profile.load("paper").endpoints_file
+        assert file is not None
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(self.card))
+
+    def tell(self, path: str, method: str = "POST", **words: Any) -> Any:
+        """One request to the control plane."""
+        return tell(f"{self.card['control']}{path}", method=method, **words)
+
+    def call(self, method: str, **params: Any) -> Any:
+        """One private request as a stranger with the same key would send it: no label of ours, any slot."""
+        key = json.loads(Path(self.card["key_file"]).read_text())
+        token = self._ask("public/auth", {"grant_type": "coinbase_cdp", "token": sign(key, START.timestamp())}, None)
+        return self._ask(method, params, token["access_token"])
+
+    def _ask(self, method: str, params: dict[str, Any], token: str | None) -> Any:
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
+        request = urllib.request.Request(self.card["gateway_http"], body, headers)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=10) as answer:
+            return json.load(answer)["result"]
+
+
+class StillClock(ManualClock):
+    """Stands still while sleepers really sleep: for what listens to sockets, where others wait beside it."""
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(min(seconds, 0.05))
+
+
+if __name__ == "__main__":
+    with time_machine.travel(START, tick=False):
+        sys.exit(server.main(sys.argv[1:]))
