@@ -53,7 +53,7 @@ class Amount:
 
     @classmethod
     def given(cls, by: str | None, to: str | None) -> Amount:
-        """From `--by 50%`, `--by 0.1`, `--by "0.1 BTC"` or `--to 0.5`. Raises UsageError unless it is exactly one of them."""
+        """From `--by 50%`, `--by 0.1`, `--by "0.1 BTC"` or `--to 0.5`. Raises UsageError unless it is one of them."""
         if (by is None) == (to is None):
             raise _wrong("say either --by (50%, or a size in base coin) or --to (a size in base coin)")
         text = by or to or ""
