@@ -61,7 +61,7 @@ class _Asked:
     async def instrument(self) -> Finding:
         rows = [
             f"{one.product_id} tick {one.tick.normalize():f}, step {one.size_step:f} {one.base}, fees "
-            f"{(one.maker_fee * 100).normalize():f}/{(one.taker_fee * 100).normalize():f} %"
+            f"{_fee(one.maker_fee)}/{_fee(one.taker_fee)} %"
             for one in await self._instruments()
         ]
         return passed("; ".join(rows))
@@ -98,6 +98,9 @@ class _Asked:
         return passed(words)
 
     async def dead_man(self) -> Finding:
+        terms = (await self._desk.exchange()).terms
+        if terms.dead_man is not None:
+            return passed(f"n/a: {terms.dead_man}")
         armed = await sockets.arm_dead_man(self._desk)
         if armed:
             return passed("armed for a connection and read back; it was let go again")
@@ -143,6 +146,10 @@ class _Asked:
     async def _instruments(self) -> list[Instrument]:
         exchange = await self._desk.exchange()
         return list(await asyncio.gather(*map(exchange.instrument, self._desk.settings.symbols)))
+
+
+def _fee(fraction: Decimal | None) -> str:
+    return figures.MISSING if fraction is None else f"{(fraction * 100).normalize():f}"
 
 
 def _in(inside: bool) -> str:

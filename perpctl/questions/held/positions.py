@@ -23,6 +23,7 @@ from perpctl.results import Answer, Column, Json, Row, Table
 
 if TYPE_CHECKING:
     from perpctl.desk import Desk
+    from perpctl.exchange.port import VenueTerms
     from perpctl.model.fill import Fill
     from perpctl.store.projections import Projections
 
@@ -94,6 +95,7 @@ class Held:
 
     account: Account
     holdings: tuple[Holding, ...]
+    terms: VenueTerms
     gross_limit: Decimal | None
     day: Day | None
     warn_pct: Decimal | None
@@ -156,6 +158,7 @@ async def read(desk: Desk) -> Held:
     return Held(
         account,
         tuple(map(holding, positions)),
+        exchange.terms,
         next((found.gross_notional for found in bounds.values() if found is not None), None),
         None if records is None or isinstance(records, StateDamaged) else _day(records, account, positions, at_ms),
         None if limits is None else limits.day_loss_warn_pct,

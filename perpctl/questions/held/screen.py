@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from perpctl.questions.held.positions import Held, Holding
 
 FUNDING_NOTE = "(1) accrued since the last settlement at 08:00 UTC, exact (the venue's), paid at the next settlement"
+NO_FUNDING_NOTE = "(1) paid each hour; the venue's rows of positions do not tell it: perpctl funding"
 LIQUIDATION_NOTE = "(2) the venue sends no liquidation price; worked out from margins, other prices unchanged"
 BESIDE = 64  # where the second half of a line under a product begins
 STALE_S = 60.0  # a position proven over HTTP
@@ -28,7 +29,13 @@ def answer(schema: str, scope: Scope, found: Held, desk: Desk) -> Answer:
     age = desk.clock.monotonic() - found.read_at
     view: list[Block] = [_table(found, age), *_totals(found)]
     if found.holdings:
-        view += [Line(""), Line(FUNDING_NOTE, Tone.DIM)]
+        view += [Line(""), Line(FUNDING_NOTE if found.terms.continuous_funding else NO_FUNDING_NOTE, Tone.DIM)]
+        if found.terms.mark_absent:
+            view.append(Line(f"(3) {found.terms.mark_absent}: {found.terms.valued_by}", Tone.DIM))
+    absent = {
+        one.instrument.mark_absent: one.instrument.valued_by for one in found.holdings if one.instrument.mark_absent
+    }
+    view += [Line(f"mark n/a: {why}; positions are valued by {by}", Tone.DIM) for why, by in absent.items()]
     if any(one.liquidation is not None for one in found.holdings):
         view.append(Line(LIQUIDATION_NOTE, Tone.DIM))
     view += _needs(found, scope.profile)
@@ -57,20 +64,28 @@ def _needs(found: Held, profile: str) -> list[Block]:
 
 def _table(found: Held, age: float) -> Table:
     currency = found.account.currency
+    in_contracts = any(one.instrument.contract_size is not None for one in found.holdings)
     columns = (
         Column("product", "PRODUCT"),
+        *((Column("contracts", "CONTRACTS", True),) if in_contracts else ()),
         Column("size", "POSITION", True),
         Column("notional", f"NOTIONAL {currency}", True),
         Column("entry", "ENTRY", True),
-        Column("mark", "MARK", True),
+        Column("mark", "PRICE (3)" if found.terms.mark_absent else "MARK", True),
         Column("upnl", f"uPnL {currency}", True),
         Column("funding", "FUNDING (1)", True),
         Column("age", "AGE", True),
     )
-    return Table(columns, tuple(_row(one, age) for one in found.holdings), "no open position")
+    return Table(columns, tuple(_row(one, found, age) for one in found.holdings), "no open position")
 
 
-def _row(one: Holding, age: float) -> Row:
+def _funding(one: Holding, found: Held) -> str:
+    if one.position.funding is None and not found.terms.continuous_funding:
+        return "n/a"
+    return figures.money(one.position.funding, signed=True)
+
+
+def _row(one: Holding, found: Held, age: float) -> Row:
     position, instrument = one.position, one.instrument
     cells: dict[str, str | Age] = {
         "product": _name(one),
@@ -79,9 +94,11 @@ def _row(one: Holding, age: float) -> Row:
         "entry": figures.price(position.entry_price, instrument.price_decimals),
         "mark": figures.price(position.mark, instrument.price_decimals),
         "upnl": figures.money(position.unrealized, signed=True),
-        "funding": figures.money(position.funding, signed=True),
+        "funding": _funding(one, found),
         "age": Age(age, STALE_S),
     }
+    if (contracts := instrument.contracts(position.size)) is not None:
+        cells["contracts"] = f"{'LONG' if contracts > 0 else 'SHORT'} {abs(contracts).normalize():f}"
     doubt: tuple[Line, ...] = ()
     if not position.units_agree:
         doubt = (Line("the venue's size fields contradict each other: nothing is sized from them", Tone.BAD, True),)
@@ -262,12 +279,17 @@ def _facts(one: Holding, age: float) -> dict[str, Json]:
         "slot": position.slot,
         "size": figures.text(position.size),
         "size_unit": instrument.base,
+        "contracts": figures.text(instrument.contracts(position.size)),
+        "contract_size": figures.text(instrument.contract_size),
+        "mark_price_absent": instrument.mark_absent,
+        "price_source": instrument.valued_by,
         "currency": instrument.currency,
         **figures.texts(
             [
                 ("notional", None if position.notional is None else abs(position.notional)),
                 ("entry_price", position.entry_price),
-                ("mark_price", position.mark),
+                ("price", position.mark),
+                ("mark_price", None if instrument.mark_absent else position.mark),
                 ("index_price", position.index),
                 ("unrealized_pnl", position.unrealized),
                 ("realized_pnl", position.realized),
