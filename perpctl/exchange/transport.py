@@ -44,6 +44,9 @@ class Transport(Protocol):
     async def post(self, url: str, body: bytes, headers: dict[str, str], deadline_s: float) -> HttpReply:
         """One HTTP exchange within `deadline_s`; raises NotSent or NoAnswer."""
 
+    async def start_over(self) -> None:
+        """Use no HTTP connection again that is open now: answers on it have lost their calls."""
+
     async def connect(self, url: str, deadline_s: float) -> Wire:
         """A new line to `url` within `deadline_s`; raises NotSent."""
 
@@ -73,6 +76,9 @@ class Network:
 
     async def get(self, url: str, headers: dict[str, str], deadline_s: float) -> HttpReply:
         return await self._http.get(url, headers, deadline_s)
+
+    async def start_over(self) -> None:
+        await self._http.aclose()
 
     async def connect(self, url: str, deadline_s: float) -> Wire:
         check_address(url)

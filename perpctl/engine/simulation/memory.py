@@ -143,6 +143,9 @@ class Memory:
         self.lines.append(line)
         return line
 
+    async def start_over(self) -> None:
+        return
+
     async def aclose(self) -> None:
         for line in tuple(self.lines):
             await line.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, DecimalException
 from typing import Any, cast
@@ -12,6 +13,7 @@ from perpctl.exchange.http import NoAnswer
 from perpctl.model.money import parse_decimal
 
 Row = Mapping[str, Any]
+LONGEST_CHECKED = 64 * 1024  # bytes: an answer about orders is shorter, what is longer is a list of rows
 RETRY_AFTER_MIN_S, RETRY_AFTER_MAX_S = 1.0, 30.0
 
 _decode_json = msgspec.json.Decoder(float_hook=Decimal).decode
@@ -34,6 +36,24 @@ def decode(frame: bytes | str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise NoAnswer(f"the answer is JSON but no object: {type(content).__name__}")
     return content
+
+
+def refuse_doubles(frame: bytes | str) -> None:
+    """Raises NoAnswer when an object names a member twice: which of the two is meant, nobody can say."""
+    if len(frame) > LONGEST_CHECKED:
+        return
+    try:
+        json.loads(frame, object_pairs_hook=_without_doubles, parse_float=str, parse_int=str)
+    except ValueError as why:
+        raise NoAnswer(f"the answer contradicts itself: {why}") from None
+
+
+def _without_doubles(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name in found if sum(name == one for one, _ in pairs) > 1)
+        raise ValueError(f"{twice!r} is there twice")
+    return found
 
 
 def row_of(value: object, what: str) -> Row:

@@ -56,6 +56,10 @@ HISTORY = Policy(30, 3, 1.0)
 QUICK = Policy(3, 2)
 
 
+class NoAccess(NotSent):
+    """Signing in failed, with repeats of its own: to ask again for what needed it would only multiply them."""
+
+
 class Line:
     """Calls to one gateway with one key. The key file is read at the first private call."""
 
@@ -148,7 +152,7 @@ class Line:
         try:
             return await self._tokens.bearer()
         except VenueUnreachable as why:
-            raise NotSent(f"no access: {why}") from why
+            raise NoAccess(f"no access: {why}") from why
 
     async def _exchange(self) -> Mapping[str, object]:
         """A token for a JWT; a refusal is tried once more if the answer's Date says that our clock was off."""
@@ -212,7 +216,7 @@ def unreachable(method: str, why: Exception) -> VenueUnreachable:
 def _worth_repeating(why: BaseException) -> bool:
     if isinstance(why, RpcFailure):
         return why.kind in _WORTH_REPEATING
-    return isinstance(why, NotSent | NoAnswer)
+    return isinstance(why, NotSent | NoAnswer) and not isinstance(why, NoAccess)
 
 
 def _throttle(state: RetryCallState) -> RpcFailure | None:

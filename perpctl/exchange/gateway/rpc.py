@@ -14,6 +14,7 @@ import msgspec
 from perpctl.exchange import trace
 from perpctl.exchange.both.document import clamp_retry_after as clamp_retry_after
 from perpctl.exchange.both.document import decode as decode
+from perpctl.exchange.both.document import refuse_doubles
 from perpctl.exchange.gateway.errors import RpcFailure
 from perpctl.exchange.http import HeldBack as HeldBack
 from perpctl.exchange.http import HttpReply, NoAnswer, NotSent
@@ -37,6 +38,10 @@ class Call:
     gate: Gate | None = None
 
 
+class AnotherAnswer(NoAnswer):
+    """The answer belongs to another call: whatever else comes over that connection may be off by one as well."""
+
+
 def encode(call_id: int, call: Call) -> bytes:
     """The frame of a call: named parameters, absent ones left out, decimals as plain JSON numbers."""
     params = {name: _exact(value) for name, value in call.params.items()}
@@ -52,13 +57,13 @@ def unwrap(answer: Mapping[str, Any], call_id: int) -> Any:
     error = answer.get("error")
     if isinstance(error, dict) and isinstance(error.get("code"), int):
         if answer.get("id", call_id) != call_id:
-            raise NoAnswer("the answer belongs to another call")
+            raise AnotherAnswer("the answer belongs to another call")
         detail = error.get("data")
         raise RpcFailure(error["code"], str(error.get("message", "")), detail, _wish(detail))
     if "result" not in answer:
         raise NoAnswer("the answer has neither result nor error")
     if answer.get("id") != call_id:
-        raise NoAnswer("the answer belongs to another call")
+        raise AnotherAnswer("the answer belongs to another call")
     return answer["result"]
 
 
@@ -82,14 +87,22 @@ class HttpRpc:
         reply = await self._transport.post(f"{self._url}/{call.method}", body, headers, call.deadline_s)
         trace.answered("http", call.method, reply.body, reply.status)
         self.on_date(reply.headers.get("date"))
-        return _read_reply(reply, call_id)
+        try:
+            return _read_reply(reply, call_id)
+        except AnotherAnswer:
+            await self._transport.start_over()
+            raise
 
 
 def _read_reply(reply: HttpReply, call_id: int) -> Any:
     """The body speaks first, the status only when the body does not."""
     try:
+        check_kind(reply)
         answer = decode(reply.body)
+        refuse_doubles(reply.body)
         result = unwrap(answer, call_id)
+    except AnotherAnswer:
+        raise
     except NoAnswer as why:
         if reply.status == 429:
             wish = clamp_retry_after(reply.headers.get("retry-after"))
@@ -101,6 +114,13 @@ def _read_reply(reply: HttpReply, call_id: int) -> Any:
     if not 200 <= reply.status < 300:
         raise NoAnswer(f"HTTP {reply.status} around a result")
     return result
+
+
+def check_kind(reply: HttpReply) -> None:
+    """Raises NoAnswer for a body that says of itself that it is no JSON, whatever it looks like."""
+    kind = reply.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if "json" not in kind and not reply.body.lstrip().startswith(b"<"):  # a web page is named as one below
+        raise NoAnswer(f"the answer is {kind}, not the API")
 
 
 def _wish(detail: object) -> float | None:
@@ -175,6 +195,8 @@ class SocketRpc:
         trace.frame("<-", frame)
         try:
             message = decode(frame)
+            if "method" not in message:
+                refuse_doubles(frame)
         except NoAnswer as why:
             # A frame that cannot be read may have been anything, an order of ours included: start over.
             raise WireClosed(f"unreadable frame: {why}") from None

@@ -188,6 +188,9 @@ class Venue:
         if line.peer is not None:
             line.peer.inbox.put_nowait(None)
 
+    async def start_over(self) -> None:
+        return
+
     async def aclose(self) -> None:
         for lines in self.lines.values():
             for line in lines:
