@@ -66,4 +66,7 @@ async def settle_intent(exchange: port.Exchange, tracked: TrackedOrder, clock: C
     assert tracked.request is not None
     unknown = port.Unknown(tracked.cause or "the run that sent it ended", tracked.request.valid_until_ms)
     since_ms = (tracked.since_ms or 0) - SLACK_MS
-    return await settle(exchange, tracked.request, unknown, clock, since_ms=since_ms, patience_s=PATIENCE_S)
+    sent_ms = tracked.since_ms
+    return await settle(
+        exchange, tracked.request, unknown, clock, since_ms=since_ms, sent_ms=sent_ms, patience_s=PATIENCE_S
+    )

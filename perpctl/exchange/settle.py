@@ -7,37 +7,50 @@ from typing import Protocol
 
 from perpctl.clock import Clock
 from perpctl.errors import PerpctlError
-from perpctl.exchange.port import Absent, Confirmed, Settled, Unknown
+from perpctl.exchange.port import Absent, Arrival, Confirmed, Settled, Unknown, VenueTerms
 from perpctl.model.fill import Fill
 from perpctl.model.order import Order, OrderRequest
+from perpctl.model.venue.calendar import VenueCalendar
 
 READ_EVERY_S = 1.0
 SLOW_AFTER_S = 15.0
 SLOW_EVERY_S = 5.0
-APART_S = 2.0  # between the two reads that prove absence
-DAY_MS = 86_400_000
-# 07:59:55 to 08:00:15 UTC: the venue settles, and what it answers proves nothing.
-SETTLEMENT_MS = (28_795_000, 28_815_000)
+PATIENCE_S = 60.0
 
 
 class Reads(Protocol):
     """What settling asks of a venue."""
 
+    @property
+    def terms(self) -> VenueTerms: ...
+    @property
+    def calendar(self) -> VenueCalendar: ...
     async def time_ms(self) -> int: ...
     async def order(self, identity: str, order_id: str | None = None) -> tuple[Order, ...]: ...
     async def fills(self, since_ms: int) -> tuple[Fill, ...]: ...
 
 
 async def settle(
-    venue: Reads, request: OrderRequest, unknown: Unknown, clock: Clock, *, since_ms: int, patience_s: float = 60.0
+    venue: Reads,
+    request: OrderRequest,
+    unknown: Unknown,
+    clock: Clock,
+    *,
+    since_ms: int,
+    sent_ms: int | None = None,
+    patience_s: float | None = None,
 ) -> Settled:
     """Whether an order of unknown outcome exists: found by its identity, or proven never to have arrived.
 
-    `since_ms` is market time right before the send. Absent takes two empty readings of orders and trades, 2 s apart,
-    both begun after the venue can no longer take the order; without a `valid_until_ms` it cannot be proven. Asked
-    every second for 15 s, then every 5 s, for `patience_s` in all; the order counts at its worst until proven.
+    `since_ms` is market time before the send, `sent_ms` right before it when the first reaches further back. Absent
+    takes two empty readings of orders and trades as far apart as the venue's terms ask, both begun when by those terms
+    the order can no longer arrive. Asked every second for 15 s, then every 5 s, for `patience_s` in all; the order
+    counts at its worst until proven.
     """
+    arrival = venue.terms.arrival
+    patience_s = PATIENCE_S + (arrival.after_send_s or 0.0) if patience_s is None else patience_s
     valid_until_ms = unknown.valid_until_ms or request.valid_until_ms
+    settled_ms = valid_until_ms if arrival.after_send_s is None else None
     started = clock.monotonic()
     empty_at: float | None = None
     last = unknown.cause
@@ -51,10 +64,12 @@ async def settle(
         else:
             if found is not None:
                 return found
+            if settled_ms is None and arrival.after_send_s is not None:  # of a send that nobody dated: from now
+                settled_ms = (sent_ms or max(since_ms, 0) or at_ms) + int(arrival.after_send_s * 1000)
             last = "not listed yet, and the venue may still take it"
-            if _proves_absence(at_ms, valid_until_ms):
-                if empty_at is not None and asked_at - empty_at >= APART_S:
-                    return Absent(_evidence(request, at_ms))
+            if settled_ms is not None and at_ms > settled_ms and not venue.calendar.reads_prove_nothing(at_ms):
+                if empty_at is not None and asked_at - empty_at >= arrival.apart_s:
+                    return Absent(_evidence(request, at_ms, arrival))
                 empty_at = asked_at if empty_at is None else empty_at
         elapsed = clock.monotonic() - started
         if elapsed >= patience_s:
@@ -101,14 +116,10 @@ def _first_of(orders: Sequence[Order]) -> Order:
     return min(orders, key=lambda order: (not order.is_trigger, order.created_ms, order.order_id))
 
 
-def _proves_absence(at_ms: int, valid_until_ms: int | None) -> bool:
-    of_day = at_ms % DAY_MS
-    settling = SETTLEMENT_MS[0] <= of_day <= SETTLEMENT_MS[1]
-    return valid_until_ms is not None and at_ms > valid_until_ms and not settling
-
-
-def _evidence(request: OrderRequest, at_ms: int) -> str:
+def _evidence(request: OrderRequest, at_ms: int, arrival: Arrival) -> str:
+    since = "its last valid moment" if arrival.after_send_s is None else f"{arrival.after_send_s:g} s from its send"
+    watched = f"; looked for again for {arrival.watched_s / 3600:g} h" if arrival.watched_s else ""
     return (
-        f"no order and no trade under {request.identity} in two readings {APART_S:g} s apart, the last at {at_ms} ms "
-        "market time, after the order's last valid moment"
+        f"no order and no trade under {request.identity} in two readings {arrival.apart_s:g} s apart, the last at "
+        f"{at_ms} ms market time, after {since}{watched}"
     )

@@ -11,11 +11,15 @@ import pytest
 
 from perpctl.clock import ManualClock
 from perpctl.errors import VenueUnreachable
+from perpctl.exchange.advanced_trade.client import TERMS as US_TERMS
 from perpctl.exchange.gateway import wire
-from perpctl.exchange.port import Absent, Confirmed, Unknown
+from perpctl.exchange.gateway.client import TERMS as GATEWAY_TERMS
+from perpctl.exchange.port import Absent, Confirmed, Unknown, VenueTerms
 from perpctl.exchange.settle import settle, settle_cancel
 from perpctl.model.fill import Fill
 from perpctl.model.order import Order, OrderType
+from perpctl.model.venue import calendars
+from perpctl.model.venue.calendar import VenueCalendar
 from tests.exchange.gateway.venue import order_row, request, trade_row
 
 START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -33,6 +37,8 @@ class Venue:
     broken_until_s: float = 0.0
     start_ms: int = START_MS
     reads: list[float] = field(default_factory=list)
+    terms: VenueTerms = GATEWAY_TERMS
+    calendar: VenueCalendar = calendars.GLOBAL
 
     async def time_ms(self) -> int:
         if self.clock.monotonic() < self.broken_until_s:
@@ -164,3 +170,44 @@ async def test_a_cancel_is_settled_when_the_order_has_ended(venue: Venue, clock:
 async def test_a_cancel_of_an_order_that_stays_open_is_unknown(venue: Venue, clock: ManualClock) -> None:
     venue.orders = [(0, ORDER)]
     assert await settle_cancel(venue, ORDER, clock) == Unknown("order USDC-1 is open")
+
+
+# --- a venue whose orders have no last valid moment -------------------------------------------------------------------
+
+
+@pytest.fixture
+def us(clock: ManualClock) -> Venue:
+    return Venue(clock, terms=US_TERMS, calendar=calendars.US)
+
+
+async def test_where_orders_have_no_last_moment_absence_takes_a_minute_and_two_readings_five_seconds_apart(
+    us: Venue, clock: ManualClock
+) -> None:
+    settled = await settle(us, request(), Unknown("no answer"), clock, since_ms=START_MS)
+    assert isinstance(settled, Absent)
+    assert "60 s from its send" in settled.evidence
+    assert "24 h" in settled.evidence
+    proof = [at for at in us.reads if at > 60.0]
+    assert proof[-1] - proof[0] >= 5.0
+
+
+async def test_an_order_that_shows_up_within_that_minute_is_confirmed(us: Venue, clock: ManualClock) -> None:
+    us.orders = [(58, ORDER)]
+    settled = await settle(us, request(), Unknown("no answer"), clock, since_ms=START_MS)
+    assert isinstance(settled, Confirmed)
+
+
+async def test_a_look_further_back_does_not_shorten_the_minute(us: Venue, clock: ManualClock) -> None:
+    unknown, long_ago = Unknown("no answer"), START_MS - 600_000
+    settled = await settle(us, request(), unknown, clock, since_ms=long_ago, sent_ms=START_MS, patience_s=30)
+    assert isinstance(settled, Unknown)
+    undated = await settle(us, request(), unknown, clock, since_ms=-60_000, patience_s=30)
+    assert isinstance(undated, Unknown)
+
+
+async def test_readings_while_the_session_rolls_prove_nothing(clock: ManualClock) -> None:
+    roll_ms = START_MS + 10 * 3_600_000  # 22:00 UTC is 17:00 New York
+    us = Venue(clock, start_ms=roll_ms - 20_000, terms=US_TERMS, calendar=calendars.US)
+    settled = await settle(us, request(), Unknown("no answer"), clock, since_ms=roll_ms - 600_000)
+    assert isinstance(settled, Absent)
+    assert clock.monotonic() >= 20 + 30 + 5
