@@ -1,7 +1,7 @@
 """This file counts requests to Advanced Trade: each class has its own purse for a second and for the hour.
 
 10,000 requests an hour and key are documented now, 30 a second and user were documented before; a quarter of the hour
-and a third of the second belong to exits and are lent to nobody.
+and a third of the second belong to exits and are lent to nobody. What is public is counted by address, not by key.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SHARES: Mapping[Duty, Share] = {
     Duty.STRATEGY: Share(8, 15, 4500),
     Duty.RECONCILE: Share(4, 15, 1500),
     Duty.WATCHDOG: Share(2, 8, 500),
-    Duty.OPERATOR: Share(2, 20, 1000),
+    Duty.OPERATOR: Share(8, 24, 1000),  # a preflight asks some fifty times at once; the hour holds commands to a rate
 }
 
 

@@ -42,6 +42,7 @@ from perpctl.model.venue import calendars
 
 MOST_CANDLES = 300  # of one answer; 350 are documented, CDE products give so many (seen)
 MINUTE_MS = 60_000
+WINDOW_S = 30.0  # it changes twice a day; margin is counted in the dearest one anyway
 _GRANULARITIES = {
     1: "ONE_MINUTE",
     5: "FIVE_MINUTE",
@@ -98,6 +99,8 @@ class AdvancedTrade:
         self._lists = Lists(rest, self._listing)
         self._writes = Writes(rest, self._listing, self._lists, self, may_send)
         self._identity: Identity | None = None
+        self._window: str | None = None
+        self._window_at = float("-inf")
 
     def work_for(self, duty: Duty) -> None:
         """Say whose share of the requests the reads draw on from now on; operators' by default."""
@@ -192,12 +195,18 @@ class AdvancedTrade:
         return await self._rest.read("/cfm/balance_summary", {}, parse)
 
     async def _margin_window(self) -> str | None:
-        """The window in force; None when the venue does not tell this account (seen: 403)."""
+        """The window in force; None when the venue does not tell this account (seen: 403). It has its own times."""
+        if self._clock.monotonic() - self._window_at < WINDOW_S:
+            return self._window
         query = {"margin_profile_type": "MARGIN_PROFILE_TYPE_RETAIL_REGULAR"}
         try:
-            return await self._rest.read("/cfm/intraday/current_margin_window", query, money.margin_window, QUICK)
+            self._window = await self._rest.read(
+                "/cfm/intraday/current_margin_window", query, money.margin_window, QUICK
+            )
         except (CredentialError, VenueRefused, VenueUnreachable):
-            return None
+            self._window = None
+        self._window_at = self._clock.monotonic()
+        return self._window
 
     async def positions(self) -> tuple[Position, ...]:
         moment = await self._moment()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -24,6 +25,7 @@ class Listing:
 
     def __init__(self, rest: Rest) -> None:
         self._rest = rest
+        self._listing = asyncio.Lock()
         self._rows: tuple[Row, ...] = ()
         self._listed_at = float("-inf")
         self._units: dict[str, Contract] = {}
@@ -33,12 +35,13 @@ class Listing:
 
     async def rows(self) -> tuple[Row, ...]:
         """Every future, dated ones too; asked anew when the last answer is no longer fresh."""
-        now = self._rest.clock.monotonic()
-        if now - self._listed_at > FRESH_S:
-            path, signed = self.twin("/products")
-            self._rows = await self._rest.read(path, FUTURES, _futures, PAGE, signed=signed)
-            self._listed_at = self._units_at = now
-            self._units = {unit.product_id: unit for unit in map(wire.contract, self._rows)}
+        async with self._listing:  # questions asked side by side need one list
+            now = self._rest.clock.monotonic()
+            if now - self._listed_at > FRESH_S:
+                path, signed = self.twin("/products")
+                self._rows = await self._rest.read(path, FUTURES, _futures, PAGE, signed=signed)
+                self._listed_at = self._units_at = now
+                self._units = {unit.product_id: unit for unit in map(wire.contract, self._rows)}
         return self._rows
 
     async def row(self, product_id: str) -> Row:

@@ -119,7 +119,8 @@ class Rest:
         call = _Call("GET", path, query, b"", policy.deadline_s, signed)
 
         async def attempt() -> T:
-            await self.budget.take(_working_for.get() or self.duty)
+            if signed:
+                await self.budget.take(_working_for.get() or self.duty)
             return parse(await self._signed_in(call))
 
         try:
