@@ -25,6 +25,7 @@ from perpctl.clock import ManualClock
 from perpctl.desk import Desk
 from perpctl.host.process import is_running, start_detached
 
+VENUES = ("global", "us")
 START = datetime(2026, 11, 25, 3, 12, 7, tzinfo=UTC)
 _FOREIGN = ("PERPCTL_", "COINBASE_", "XDG_", "DEBUG_", "LOG_LEVEL", "NO_COLOR", "SUDO_USER")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ftp_proxy")
@@ -135,8 +136,16 @@ def _paper_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str
 
 
 @pytest.fixture
-def paper(_paper_server: dict[str, Any], home: Path) -> dict[str, Any]:
-    """A running paper exchange, as new, with a book: what its ready line says. Commands find it by themselves."""
+def paper(request: pytest.FixtureRequest, _paper_server: dict[str, Any], home: Path) -> dict[str, Any]:
+    """A running paper exchange, as new, with a book: what its ready line says. Commands find it by themselves.
+
+    Parametrised with "us" the paper profile trades at that venue: `pytest.mark.parametrize("paper", VENUES,
+    indirect=True)`.
+    """
+    if (venue := getattr(request, "param", "global")) != "global":
+        folder = profile.config_dir()
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.toml").write_text(f'[profiles.paper]\nvenue = "{venue}"\n')
     control = _paper_server["control"]
     tell(f"{control}/fault", method="DELETE")
     tell(f"{control}/reset")
@@ -145,7 +154,7 @@ def paper(_paper_server: dict[str, Any], home: Path) -> dict[str, Any]:
     assert settings.endpoints_file is not None
     settings.endpoints_file.parent.mkdir(parents=True, exist_ok=True)
     settings.endpoints_file.write_text(json.dumps(_paper_server))
-    return _paper_server
+    return {**_paper_server, "venue": venue}
 
 
 def tell(url: str, *, method: str = "POST", **words: Any) -> Any:

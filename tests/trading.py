@@ -21,6 +21,33 @@ from perpctl.model.order import Order, OrderRequest, OrderType, Purpose, Side, T
 
 BTC = "BTC_USDC-PERPETUAL"
 ETH = "ETH_USDC-PERPETUAL"
+PRODUCTS = {"global": BTC, "us": "BIP-20DEC30-CDE"}
+TICKS = {"global": Decimal("0.1"), "us": Decimal(5)}
+# What a fault has to hit, by what it does and where.
+CALLS = {
+    "global": {
+        "mass cancel": "private/cancel_all_by_currency",
+        "open orders": "private/get_open_orders",
+        "positions": "private/get_positions",
+        "sell": "private/sell",
+    },
+    "us": {
+        "mass cancel": "POST */orders/batch_cancel",
+        "open orders": "GET */orders/historical/batch",
+        "positions": "GET */cfm/positions",
+        "sell": "POST */orders*",
+    },
+}
+
+
+def btc(at: Desk | dict[str, Any]) -> str:
+    """The venue's perpetual on BTC."""
+    return PRODUCTS[at.settings.venue if isinstance(at, Desk) else at["venue"]]
+
+
+def call(paper: dict[str, Any], what: str) -> str:
+    """The pattern of a fault that hits this call at the venue of the test."""
+    return CALLS[paper["venue"]][what]
 
 
 @asynccontextmanager
@@ -54,7 +81,7 @@ async def place(desk: Desk, **asked: Any) -> Order:
     price = asked.pop("price", None)
     request = OrderRequest(
         identity=name,
-        product_id=asked.pop("product_id", BTC),
+        product_id=asked.pop("product_id", btc(desk)),
         side=Side(asked.pop("side", "BUY")),
         size=Decimal(asked.pop("size", "0.01")),
         type=OrderType.STOP_MARKET if trigger else OrderType.LIMIT if price else OrderType.MARKET,
@@ -73,19 +100,24 @@ async def place(desk: Desk, **asked: Any) -> Order:
 
 async def entry(desk: Desk, side: str = "BUY", **asked: Any) -> Order:
     """A limit order that rests half a percent away from the market."""
-    quote = await (await desk.exchange()).quote(asked.get("product_id", BTC))
-    assert quote.mark is not None
     away = Decimal("0.995") if side == "BUY" else Decimal("1.005")
-    return await place(desk, side=side, price=f"{(quote.mark * away).quantize(Decimal('0.1')):f}", **asked)
+    return await place(desk, side=side, price=await _away(desk, away, asked.get("product_id")), **asked)
 
 
 async def stop(desk: Desk, side: str = "SELL", **asked: Any) -> Order:
     """A protective stop, reduce-only, three percent away."""
-    quote = await (await desk.exchange()).quote(asked.get("product_id", BTC))
-    assert quote.mark is not None
     away = Decimal("0.97") if side == "SELL" else Decimal("1.03")
-    trigger = f"{(quote.mark * away).quantize(Decimal('0.1')):f}"
+    trigger = await _away(desk, away, asked.get("product_id"))
     return await place(desk, side=side, trigger_price=trigger, reduce_only=True, **asked)
+
+
+async def _away(desk: Desk, factor: Decimal, product_id: str | None) -> str:
+    """The market's price times a factor, on the venue's tick."""
+    quote = await (await desk.exchange()).quote(product_id or btc(desk))
+    price = quote.mark or quote.last
+    assert price is not None
+    tick = TICKS[desk.settings.venue]
+    return f"{(price * factor / tick).to_integral_value() * tick:f}"
 
 
 async def held(desk: Desk) -> dict[str, Decimal]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
 
+from perpctl.exchange.budget import Duty
 from perpctl.model.fill import Fill, FundingPayment, FundingRate
 from perpctl.model.instrument import Book, Instrument, Quote
 from perpctl.model.order import Order, OrderRequest
@@ -224,6 +225,9 @@ class Exchange(Protocol):
     venue: str
     terms: VenueTerms
     calendar: VenueCalendar  # when this venue settles, stops and changes its margin
+
+    def work_for(self, duty: Duty) -> None:
+        """Say whose share of the request limits the reads draw on from now on; operators' by default."""
 
     async def time_ms(self) -> int: ...
     async def identity(self) -> Identity: ...

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from perpctl.desk import operator
 from perpctl.errors import UsageError
-from perpctl.exchange.port import Exchange
+from perpctl.exchange.port import Confirmed, Exchange
 from perpctl.model import flatten
 from perpctl.model.flatten import Key, key_of
 from perpctl.model.instrument import Instrument
@@ -136,7 +136,10 @@ async def _plan(
             return StepResult(Done.NOTHING_TO_DO, "nothing is held")
         desk.journal()  # makes the directory that the lock is in
         with one_closer(desk.settings.state_dir):
-            result = await Closer(desk, exchange, aims, manner.rungs).run()
+            if exchange.terms.reduces_only:
+                result = await Closer(desk, exchange, aims, manner.rungs).run()
+            else:
+                result = await _close_beside_stops(desk, exchange, aims, manner)
         again = () if result.done is Done.DONE else (f"perpctl -p {desk.settings.profile} {command} --market",)
         after = f"perpctl -p {desk.settings.profile} positions"
         return replace(result, facts={**result.facts, "next": [*again, after]})
@@ -149,6 +152,29 @@ async def _plan(
     confirm = Confirm.YES if aims else Confirm.NONE
     name, command = named
     return Plan(name, await desk.scope(), Risk.LOWERS, confirm, sides, tuple(steps), command=command)
+
+
+async def _close_beside_stops(desk: Desk, exchange: Exchange, aims: Mapping[Key, Aim], manner: Manner) -> StepResult:
+    """Where no order is bound to reduce, a stop that fires beside a close turns the position around.
+
+    So one step of size is closed first, which proves that closing works; then the stops of what is closed go, and only
+    when they read as ended the rest is closed. If nothing can be closed the stops stay.
+    """
+    whole = {key: aim for key, aim in aims.items() if aim.target == 0}
+    steps = {one.product_id: one.size_step for one in await exchange.instruments()}
+    first = {key: Aim(abs(aim.start) - steps.get(key[0], abs(aim.start)), aim.start) for key, aim in whole.items()}
+    orders, positions = await asyncio.gather(exchange.open_orders(), exchange.positions())
+    guards = [one for one in flatten.sort_standing(orders, positions).stops if key_of(one) in whole]
+    if guards:
+        tried = await Closer(desk, exchange, {key: aim for key, aim in first.items() if aim.target}, manner.rungs).run()
+        if tried.done not in (Done.DONE, Done.NOTHING_TO_DO):
+            return tried
+        outcomes = await Hand(desk, exchange, operator(), "its position is being closed").cancel(guards)
+        standing = [one.order_id for one, end in zip(guards, outcomes, strict=True) if not isinstance(end, Confirmed)]
+        if standing:
+            words = f"these stops still stand, and could turn the position around: {', '.join(standing)}"
+            return StepResult(Done.PARTIAL, f"{tried.evidence}; {words}", tuple(standing))
+    return await Closer(desk, exchange, aims, manner.rungs).run()
 
 
 def _leftover_stops(desk: Desk, exchange: Exchange, closed: frozenset[Key]) -> Step:

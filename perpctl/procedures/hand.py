@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from perpctl.clock import from_ms
 from perpctl.emergency import pending
 from perpctl.errors import PerpctlError, StateDamaged
+from perpctl.exchange.budget import Duty
 from perpctl.exchange.port import Absent, Confirmed, Exchange, Outcome, Refused, Settled, Unknown
 from perpctl.exchange.settle import settle
 from perpctl.model import identity
@@ -50,6 +51,7 @@ class Hand:
     def __init__(self, desk: Desk, exchange: Exchange, operator: str, why: str) -> None:
         self._desk = desk
         self._exchange = exchange
+        exchange.work_for(Duty.EXIT)  # whatever is sent by hand lowers risk, and must not queue behind other reads
         self._why = why
         self._maker = Maker(operator_id=operator)
         self._projections = desk.projections()

@@ -10,8 +10,10 @@ from perpctl.errors import ExitCode, UnknownState
 from perpctl.procedures import cancelling, runner
 from perpctl.procedures.runner import Wish
 from tests import trading
+from tests.conftest import VENUES
 
 YES = Wish(yes=True, reason="test")
+pytestmark = pytest.mark.parametrize("paper", VENUES, indirect=True)
 
 
 async def test_every_entry_goes_whoever_made_it_and_the_protective_stop_stays(paper: dict[str, Any]) -> None:
@@ -34,14 +36,15 @@ async def test_include_stops_takes_the_stop_and_says_what_is_then_bare(paper: di
         await trading.stop(desk, size="0.05")
         answer = await runner.carry_out(lambda at: cancelling.cancel_all(at, include_stops=True), desk, YES)
         assert await trading.working(desk) == set()
-        assert answer.facts["steps"][0]["left"] == [f"{trading.BTC} +0.05 has no stop now"]  # type: ignore[index,call-overload]
+        assert answer.facts["steps"][0]["left"] == [f"{trading.btc(paper)} +0.05 has no stop now"]  # type: ignore[index,call-overload]
 
 
 async def test_a_stop_without_a_position_is_an_entry_unless_it_can_only_reduce(paper: dict[str, Any]) -> None:
     async with trading.at_the_desk() as desk:
-        quote = await (await desk.exchange()).quote(trading.BTC)
-        assert quote.mark is not None
-        await trading.place(desk, side="BUY", trigger_price=f"{quote.mark + 500:.1f}")
+        quote = await (await desk.exchange()).quote(trading.btc(paper))
+        price = quote.mark or quote.last
+        assert price is not None
+        await trading.place(desk, side="BUY", trigger_price=f"{(price + 500) // 5 * 5}")
         answer = await runner.carry_out(cancelling.cancel_all, desk, YES)
         assert answer.exit_code is ExitCode.OK
         assert await trading.working(desk) == set()
@@ -51,7 +54,7 @@ async def test_when_the_mass_cancel_is_lost_the_ids_are_cancelled_one_by_one(pap
     async with trading.at_the_desk() as desk:
         for _ in range(3):
             await trading.entry(desk)
-        trading.control(paper, "/fault", {"kind": "drop_before", "method": "private/cancel_all_by_currency"})
+        trading.control(paper, "/fault", {"kind": "drop_before", "method": trading.call(paper, "mass cancel")})
         answer = await runner.carry_out(cancelling.cancel_all, desk, YES)
         assert answer.exit_code is ExitCode.OK
         assert await trading.working(desk) == set()
@@ -60,7 +63,7 @@ async def test_when_the_mass_cancel_is_lost_the_ids_are_cancelled_one_by_one(pap
 async def test_a_listing_that_fails_is_never_an_empty_one(paper: dict[str, Any]) -> None:
     async with trading.at_the_desk() as desk:
         await trading.entry(desk)
-        fault = {"kind": "http_status", "status": 503, "method": "private/get_open_orders", "count": 1000}
+        fault = {"kind": "http_status", "status": 503, "method": trading.call(paper, "open orders"), "count": 1000}
         trading.control(paper, "/fault", fault)
         with pytest.raises(UnknownState):
             await runner.carry_out(cancelling.cancel_all, desk, YES)

@@ -14,8 +14,10 @@ from perpctl.procedures.closer import one_closer
 from perpctl.procedures.closing import Amount, Manner
 from perpctl.procedures.runner import Build, Wish
 from tests import trading
+from tests.conftest import VENUES
 
 YES = Wish(yes=True, reason="test")
+both_venues = pytest.mark.parametrize("paper", VENUES, indirect=True)
 LADDER = Manner.named(market=False, max_slippage=None)
 MARKET = Manner.named(market=True, max_slippage=None)
 
@@ -29,47 +31,51 @@ def close(manner: Manner = LADDER) -> Build:
     return lambda desk: closing.close(desk, "BTC-PERP", None, manner)
 
 
+@both_venues
 @pytest.mark.parametrize(
-    ("by", "to", "left"), [("50%", None, "0.025"), ("0.02", None, "0.03"), (None, "0.01", "0.01"), (None, "0", None)]
+    ("by", "to", "left"), [("50%", None, "0.03"), ("0.02", None, "0.04"), (None, "0.01", "0.01"), (None, "0", None)]
 )
 async def test_exactly_what_was_asked_is_left(paper: dict[str, Any], by: str, to: str, left: str | None) -> None:
     async with trading.at_the_desk() as desk:
-        await trading.place(desk, size="0.05")
+        await trading.place(desk, size="0.06")
         answer = await runner.carry_out(reduce(by, to), desk, YES)
         assert answer.exit_code is ExitCode.OK
-        assert await trading.held(desk) == ({} if left is None else {trading.BTC: Decimal(left)})
+        assert await trading.held(desk) == ({} if left is None else {trading.btc(paper): Decimal(left)})
 
 
+@both_venues
 async def test_a_short_is_closed_by_buying_and_its_leftover_stop_goes(paper: dict[str, Any]) -> None:
     async with trading.at_the_desk() as desk:
-        await trading.place(desk, side="SELL", size="0.05")
-        await trading.stop(desk, side="BUY", size="0.05")
+        await trading.place(desk, side="SELL", size="0.06")
+        await trading.stop(desk, side="BUY", size="0.06")
         answer = await runner.carry_out(close(), desk, YES)
         assert answer.exit_code is ExitCode.OK
         assert (await trading.held(desk), await trading.working(desk)) == ({}, set())
 
 
+@both_venues
 async def test_every_order_it_sends_is_settled_in_the_journal(paper: dict[str, Any]) -> None:
     async with trading.at_the_desk() as desk:
-        await trading.place(desk, size="0.05")
+        await trading.place(desk, size="0.06")
         await runner.carry_out(close(), desk, YES)
         projections = desk.projections()
         assert projections.unknown_orders() == ()
-        assert sum(fill.size for fill in projections.fills()) == Decimal("0.05")
+        assert sum(fill.size for fill in projections.fills()) == Decimal("0.06")
 
 
+@both_venues
 async def test_a_lost_answer_is_looked_up_and_nothing_is_closed_twice(paper: dict[str, Any]) -> None:
     async with trading.at_the_desk() as desk:
-        await trading.place(desk, size="0.05")
-        trading.control(paper, "/fault", {"kind": "drop_after", "method": "private/sell"})
+        await trading.place(desk, size="0.06")
+        trading.control(paper, "/fault", {"kind": "drop_after", "method": trading.call(paper, "sell")})
         answer = await runner.carry_out(reduce("50%"), desk, YES)
         assert answer.exit_code is ExitCode.OK
-        assert await trading.held(desk) == {trading.BTC: Decimal("0.025")}
+        assert await trading.held(desk) == {trading.btc(paper): Decimal("0.03")}
 
 
 async def test_a_venue_that_always_refuses_ends_it_and_the_rest_is_named(paper: dict[str, Any]) -> None:
     async with trading.at_the_desk() as desk:
-        await trading.place(desk, size="0.05")
+        await trading.place(desk, size="0.06")
         fault = {"kind": "error", "code": 10009, "message": "not_enough_funds", "method": "private/*l*", "count": 1000}
         for method in ("private/sell", "private/close_position"):
             trading.control(paper, "/fault", {**fault, "method": method})
@@ -78,24 +84,27 @@ async def test_a_venue_that_always_refuses_ends_it_and_the_rest_is_named(paper: 
         assert "5 times in a row" in str(answer.facts)
 
 
+@both_venues
 async def test_two_closers_at_once_do_not_shrink_twice(paper: dict[str, Any]) -> None:
     async with trading.at_the_desk() as one, trading.at_the_desk() as other:
-        await trading.place(one, size="0.05")
+        await trading.place(one, size="0.06")
         answers = await asyncio.gather(*(runner.carry_out(reduce("50%"), desk, YES) for desk in (one, other)))
-        assert await trading.held(one) == {trading.BTC: Decimal("0.025")}
+        assert await trading.held(one) == {trading.btc(paper): Decimal("0.03")}
         assert {answer.exit_code for answer in answers} == {ExitCode.OK, ExitCode.HELD}
 
 
+@both_venues
 async def test_while_another_closes_nothing_is_sent(paper: dict[str, Any]) -> None:
     async with trading.at_the_desk() as desk:
-        await trading.place(desk, size="0.05")
+        await trading.place(desk, size="0.06")
         desk.journal()
         with one_closer(desk.settings.state_dir):
             answer = await runner.carry_out(close(), desk, YES)
         assert answer.exit_code is ExitCode.HELD
-        assert await trading.held(desk) == {trading.BTC: Decimal("0.05")}
+        assert await trading.held(desk) == {trading.btc(paper): Decimal("0.06")}
 
 
+@both_venues
 async def test_nothing_held_is_nothing_to_do(paper: dict[str, Any]) -> None:
     async with trading.at_the_desk() as desk:
         assert (await runner.carry_out(close(), desk, Wish())).exit_code is ExitCode.OK
@@ -109,9 +118,10 @@ def test_nonsense_is_refused_before_anything_is_read(by: str | None, to: str | N
         Amount.given(by, to)
 
 
-@pytest.mark.parametrize("by", ["0.00001", "0.06"])
+@both_venues
+@pytest.mark.parametrize("by", ["0.00001", "0.07"])
 async def test_less_than_a_step_or_more_than_is_held_is_refused(paper: dict[str, Any], by: str) -> None:
     async with trading.at_the_desk() as desk:
-        await trading.place(desk, size="0.05")
+        await trading.place(desk, size="0.06")
         with pytest.raises(UsageError):
             await runner.carry_out(reduce(by), desk, YES)

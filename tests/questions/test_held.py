@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from perpctl.errors import ExitCode
 from perpctl.procedures import protecting, reconciling, runner
 from perpctl.procedures.runner import Wish
 from perpctl.questions.held import positions, stops
 from tests import trading
+from tests.conftest import VENUES
 
 YES = Wish(yes=True, reason="test")
+pytestmark = pytest.mark.parametrize("paper", VENUES, indirect=True)
 
 
 def one(answer: Any) -> Any:
