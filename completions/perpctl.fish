@@ -335,7 +335,7 @@ complete -c perpctl -n '__fish_seen_subcommand_from paper; and __fish_seen_subco
 complete -c perpctl -n '__fish_seen_subcommand_from paper; and __fish_seen_subcommand_from key' -l out -r -F -d 'Never an existing file'
 complete -c perpctl -n '__fish_seen_subcommand_from paper; and __fish_seen_subcommand_from key' -l algorithm -x -a 'es256 ed25519' -d 'The kind of key'
 complete -c perpctl -n '__fish_seen_subcommand_from paper; and __fish_seen_subcommand_from key' -l permissions -r -F -d 'Of view, trade, transfer'
-complete -c perpctl -n '__fish_seen_subcommand_from paper; and __fish_seen_subcommand_from key' -l account -r -F -d 'Another number is another account'
+complete -c perpctl -n '__fish_seen_subcommand_from paper; and __fish_seen_subcommand_from key' -l account -r -F -d 'Another number is another account and portfolio'
 complete -c perpctl -n '__fish_seen_subcommand_from paper; and __fish_seen_subcommand_from key' -l profile -s p -r -F -d 'Whose money'
 complete -c perpctl -n '__fish_seen_subcommand_from paper; and __fish_seen_subcommand_from key' -l output -s o -l format -x -a 'table json jsonl csv' -d 'table, json, jsonl or csv'
 complete -c perpctl -n '__fish_seen_subcommand_from paper; and __fish_seen_subcommand_from key' -l dry-run -d 'Show what would be done; change nothing'

@@ -50,7 +50,7 @@ def key(
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Never an existing file.")],
     algorithm: Annotated[Algorithm, typer.Option(help="The kind of key.")] = Algorithm.es256,
     permissions: Annotated[str, typer.Option(help="Of view, trade, transfer.")] = "view,trade",
-    account: Annotated[int, typer.Option(min=1, max=9999, help="Another number is another account.")] = 1,
+    account: Annotated[int, typer.Option(min=1, max=9999, help="Another number is another account and portfolio.")] = 1,
 ) -> CarryOut:
     """Write a CDP key file that the paper exchange accepts, also while it runs."""
     from perpctl.paper import operating

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 10.0
 START = "perpctl paper serve --port 0"
+ADDRESSES = (
+    "pid", "gateway_http", "gateway_ws", "gateway_streams", "advanced_trade_rest", "advanced_trade_ws",
+    "advanced_trade_ws_user", "control",
+)  # fmt: skip
 
 
 def folder_of(desk: Desk) -> Path:
@@ -100,17 +104,15 @@ async def status(desk: Desk) -> Answer:
         view = (Line(f"no paper exchange runs in {folder}"), Next((START,)))
         return Answer("perpctl.paper.status/1", desk.known_scope(), facts, view, ExitCode.NEGATIVE)
     seen = await remote.ask("GET", "/status")
-    ready = {name: remote.card[name] for name in ("pid", "gateway_http", "gateway_ws", "gateway_streams", "control")}
+    ready = {name: remote.card[name] for name in ADDRESSES}
     marks = ", ".join(f"{name} {mark}" for name, mark in seen["marks"].items())
     lines = [
         Line(f"running, pid {ready['pid']}, {seen['connections']} connections, {ready['gateway_http']}"),
         Line(f"market time {_moment(seen['market_time_ms'])}, speed {seen['speed'] or 'max'}"),
         Line(f"marks {marks}"),
     ]
-    for number, account in seen["accounts"].items():
-        held = ", ".join(f"{size} {name}" for name, size in account["positions"].items()) or "flat"
-        text = f"account {number} ({account['username']}): equity {Decimal(account['equity']):,.2f} USDC, "
-        lines.append(Line(f"{text}open orders {account['open_orders']}, {held}"))
+    for unit, accounts in (("USDC", seen["accounts"]), ("USD", seen["us"]["accounts"])):
+        lines += [_account_line(number, account, unit) for number, account in accounts.items()]
     lines += [Line(f"fault {rule['id']}: {rule['kind']} {rule['method']}", mark=True) for rule in seen["faults"]]
     body: dict[str, Json] = {"running": True, "state_dir": str(folder), **ready, **seen}
     return Answer("perpctl.paper.status/1", desk.known_scope(), body, tuple(lines))
@@ -118,6 +120,12 @@ async def status(desk: Desk) -> Answer:
 
 def _moment(at_ms: int) -> str:
     return f"{from_ms(at_ms):%a %d %b %Y %H:%M:%S} UTC"
+
+
+def _account_line(number: str, account: Mapping[str, Any], unit: str) -> Line:
+    held = ", ".join(f"{size} {name}" for name, size in account["positions"].items()) or "flat"
+    text = f"account {number} ({account['username']}): equity {Decimal(account['equity']):,.2f} {unit}, "
+    return Line(f"{text}open orders {account['open_orders']}, {held}")
 
 
 def _plan(
@@ -138,7 +146,12 @@ async def make_key(desk: Desk, algorithm: Algorithm, out: Path, permissions: str
         from perpctl.paper.keys import KeyRing
 
         key = KeyRing(folder).create(algorithm, out, wanted, account, desk.clock.now())
-        facts: dict[str, Json] = {"key_file": str(out), "name": key.name, "permissions": list(wanted)}
+        facts: dict[str, Json] = {
+            "key_file": str(out),
+            "name": key.name,
+            "permissions": list(wanted),
+            "portfolio": key.portfolio,
+        }
         return StepResult(Done.DONE, f"{out} (0600), {key.name}, {permissions}", (), facts)
 
     return _plan(desk, "paper key", f"write a new {algorithm} key to {out}", perform)

@@ -227,10 +227,6 @@ class Purse:
     def buying_power(self) -> Decimal:
         return max(ZERO, self.view.equity - self.view.projected_initial_margin) + self.view.wallet
 
-    @property
-    def buffer(self) -> Decimal:
-        return self.view.equity - self.view.maintenance_margin
-
     def buffer_percent(self, threshold: Decimal) -> str:
         """The buffer as a share of the threshold; 1000 when nothing is held, as the documents' example has it."""
         return text(((self.view.equity - threshold) / threshold * 100).quantize(CENT)) if threshold else "1000"
@@ -245,20 +241,23 @@ def summary(purse: Purse) -> Row:
     """Every figure of the balance summary as plain strings; REST makes money objects of some."""
     view = purse.view
     pending = view.sweep.amount or ZERO if view.sweep else ZERO
+    # Sums are made of what is shown, so that whoever adds up the figures finds no cent missing.
+    equity, unrealised, funding = view.equity.quantize(CENT), view.total_pl.quantize(CENT), purse.funding.quantize(CENT)
+    cash, threshold = equity - unrealised - funding, view.maintenance_margin.quantize(CENT)
     figures = {
         "futures_buying_power": purse.buying_power,
-        "total_usd_balance": purse.cash + view.wallet,
+        "total_usd_balance": cash + view.wallet,
         "cbi_usd_balance": view.wallet,
-        "cfm_usd_balance": purse.cash,
+        "cfm_usd_balance": cash,
         "total_open_orders_hold_amount": purse.hold,
-        "unrealized_pnl": view.total_pl,
+        "unrealized_pnl": unrealised,
         "daily_realized_pnl": purse.daily_realised,
         "initial_margin": view.initial_margin,
-        "available_margin": view.equity,
-        "liquidation_threshold": view.maintenance_margin,
-        "liquidation_buffer_amount": purse.buffer,
+        "available_margin": equity,
+        "liquidation_threshold": threshold,
+        "liquidation_buffer_amount": equity - threshold,
         "total_pending_transfers_amount": pending,
-        "funding_pnl": purse.funding,
+        "funding_pnl": funding,
     }
     return {name: text(value.quantize(CENT)) for name, value in figures.items()}
 
