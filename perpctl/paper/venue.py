@@ -79,7 +79,7 @@ class Venue:
         """One tick of the feed, in every instance."""
         seen = self._scaled(tick)
         self.exchange.on_tick(seen)
-        self.us.on_tick(seen, self.exchange.product(tick.product).base)
+        self.us.on_tick(seen, self.exchange.product(tick.product).base, hurried=self.speed == MAX_SPEED)
 
     def _advance_all(self, now: int) -> None:
         self.exchange.advance(now)

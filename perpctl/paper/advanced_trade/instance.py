@@ -13,6 +13,7 @@ from perpctl.paper.types import Tick
 
 USERNAME = "paper"
 FOLDER = "us"  # below the exchange's own directory
+PACE_MS = 15 * 60_000
 
 
 @dataclass
@@ -26,6 +27,7 @@ class UsVenue:
     faults: FaultPlane
     exchange: KeptExchange = field(init=False)
     face: AdvancedTrade = field(init=False)
+    _due_ms: dict[str, int] = field(default_factory=dict)  # by coin: until then an unused venue may skip ticks
 
     def __post_init__(self) -> None:
         resumed = self.record.resume()
@@ -42,10 +44,22 @@ class UsVenue:
         self.face = AdvancedTrade(self.exchange, self.keys, seed=self.seed, faults=self.faults, keeper=self.record)
         self.face.remember(self.record.extra)
 
-    def on_tick(self, tick: Tick, base: str) -> None:
-        """The feed's market in a coin moved."""
+    def on_tick(self, tick: Tick, base: str, *, hurried: bool = False) -> None:
+        """The feed's market in a coin moved. Who is `hurried` and at nobody's service takes one now and then."""
+        if hurried and tick.at_ms < self._due_ms.get(base, 0) and self._is_unused:
+            return
+        self._due_ms[base] = tick.at_ms + PACE_MS
         for made in follow(tick, base):
             self.exchange.on_tick(made)
+
+    @property
+    def _is_unused(self) -> bool:
+        """Whether nobody listens, has an order or holds anything."""
+        accounts = self.exchange.account_ids()
+        return not self.face.sessions and not any(
+            self.exchange.open_orders(account) or any(held.size for held in self.exchange.positions(account))
+            for account in accounts
+        )
 
     def advance(self, now: int) -> None:
         """Market time is `now`."""
@@ -62,6 +76,7 @@ class UsVenue:
             session.cut()
         self.record.extra = {}
         self.start_ms = start_ms
+        self._due_ms = {}
         self.exchange = self._new_exchange()
         self._open_face()
 
