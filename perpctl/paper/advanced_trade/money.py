@@ -363,6 +363,8 @@ def set_margin_setting(call: Call) -> Row:
 
 def current_margin_window(call: Call) -> Row:
     call.query.word("margin_profile_type", ("MARGIN_PROFILE_TYPE_UNSPECIFIED", *PROFILES))
+    if call.face.switches.window_forbidden:
+        raise ApiError(403, "PERMISSION_DENIED", "margin window is not available to this account")
     calendar = purse_of(call).calendar
     window = calendar.window(call.now)
     return {

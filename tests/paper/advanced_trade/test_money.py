@@ -137,6 +137,9 @@ def test_margin_follows_the_window_for_who_enrolled(trader: Trader) -> None:
     assert window == {"margin_window_type": "MARGIN_WINDOW_TYPE_OVERNIGHT", "end_time": "2026-10-01T12:00:00Z"}
     with pytest.raises(Refused, match="400"):
         trader.post("/cfm/intraday/margin_setting", setting="NONE")
+    trader.face.switches.change({"window_forbidden": True})
+    with pytest.raises(Refused, match="403"):
+        trader.get("/cfm/intraday/current_margin_window")
 
 
 def test_a_liquidation_is_marked_and_no_order_can_be_entered_meanwhile() -> None:

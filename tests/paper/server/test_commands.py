@@ -31,7 +31,9 @@ def test_status_names_address_account_marks_and_faults(cli: Cli, paper: dict[str
     assert ran.code == 0
     assert ran.json["gateway_http"] == paper["gateway_http"]
     assert ran.json["faults"][0]["method"] == "private/*"
-    assert "account 1 (paper): equity 100000 USDC" in cli("paper", "status").out
+    shown = cli("paper", "status").out
+    assert "account 1 (paper): equity 100,000.00 USDC" in shown
+    assert "account 1 (paper): equity 100,000.00 USD," in shown  # of the US face
     assert cli("paper", "fault", "clear").code == 0
     assert cli("paper", "status", "-o", "json").json["faults"] == []
 

@@ -31,6 +31,7 @@ class Switches:
     pending_as: str = "PENDING"
     proof_token: str = ""  # without it, lists of orders and fills are empty and ask for it
     limit_ioc: bool = False  # whether sor_limit_ioc is taken
+    window_forbidden: bool = False  # whether the margin window is answered with 403, as some accounts have seen
 
     def change(self, wanted: dict[str, Any]) -> None:
         """Set some. Raises UsageError for an unknown one or a value out of bounds."""
