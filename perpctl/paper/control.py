@@ -94,7 +94,9 @@ class Control:
         }
 
     def _faults(self, wanted: Answer) -> Answer:
-        return {"faults": self.venue.faults.list(), "kinds": KINDS}
+        faults = self.venue.faults
+        struck = {str(rule): count for rule, count in faults.struck.items()}
+        return {"faults": faults.list(), "struck": struck, "kinds": KINDS}
 
     def _add_fault(self, wanted: Answer) -> Answer:
         return {"id": self.venue.faults.add(read_rule(wanted))}

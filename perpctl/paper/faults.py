@@ -73,6 +73,7 @@ class FaultPlane:
     """The rules in force. Each strike draws from one seeded source, so a run can be repeated."""
 
     seed: int = 0
+    struck: dict[int, int] = field(default_factory=dict)  # by the id of the rule, also of one that is over
     _rules: list[Rule] = field(default_factory=list)
     _next_id: int = 1
     _random: random.Random = field(init=False)
@@ -143,6 +144,7 @@ class FaultPlane:
                 rule.count -= 1
                 if rule.count <= 0:
                     self._rules.remove(rule)
+            self.struck[rule.id] = self.struck.get(rule.id, 0) + 1
             yield rule
 
 

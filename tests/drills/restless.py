@@ -45,3 +45,23 @@ class Restless:
             Desired(Side.BUY, size, view.bid - 20 * tick, "rests"),
             Desired(Side.SELL, size, view.ask + 20 * tick, "rests"),
         )
+
+
+class Greedy:
+    """Buys, and buys again, whatever it holds: only the limits stop it."""
+
+    name = "greedy"
+
+    def __init__(self) -> None:
+        self.params = RestlessParams(6_000)
+        self._next_ms = 0
+
+    def warm_up(self, closes: Sequence[tuple[int, Decimal]]) -> None:
+        """Needs no history."""
+
+    def on_market(self, view: View) -> Sequence[Desired] | None:
+        if view.market_ms < self._next_ms:
+            return None
+        self._next_ms = view.market_ms + self.params.every_ms
+        size = floor_to(view.max_order / 2, view.instrument.size_step)
+        return (Desired(Side.BUY, size, view.ask + 50 * view.instrument.tick, "more", take=True),)

@@ -5,46 +5,20 @@ The long form, drawn by seed: `python -m tests.drills.storm 600 1`.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import apsw
 import pytest
 
 from perpctl import profile
 from tests.conftest import Cli
-from tests.drills.arena import STRATEGY, Arena, arena
+from tests.drills.arena import STRATEGY, Arena
 from tests.drills.storm import WIRE, WORLD, struck
 
 pytestmark = [pytest.mark.drill, pytest.mark.timeout(120)]
-VARIABLES = ("PERPCTL_STATE_DIR", "PERPCTL_CONFIG_DIR")
-
-
-@pytest.fixture(scope="module")
-def _arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Arena, dict[str, str]]]:
-    directory = tmp_path_factory.mktemp("arena")
-    places = {name: str(directory / name.split("_")[1].lower()) for name in VARIABLES}
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in places.items():
-            patch.setenv(name, value)
-        opened = contextlib.ExitStack()
-        place = opened.enter_context(arena(directory, seed=5))
-    with opened:
-        yield place, places
-
-
-@pytest.fixture
-def place(_arena: tuple[Arena, dict[str, str]], home: Path, monkeypatch: pytest.MonkeyPatch) -> Arena:
-    """One exchange and, while it lives, one bot for all of these."""
-    for name, value in _arena[1].items():
-        monkeypatch.setenv(name, value)
-    _arena[0].trading()
-    return _arena[0]
 
 
 @pytest.mark.parametrize("name", WIRE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from itertools import pairwise
 from typing import Any
@@ -52,6 +53,18 @@ def test_an_error_an_expired_token_and_a_late_answer(trader: Trader) -> None:
     faults.add(Rule("delay_answer", "private/buy", seconds=1.5))
     assert buy(trader).delay_s == 1.5
     assert placed(trader) == 1
+
+
+def test_strikes_are_counted_by_rule_and_only_when_they_struck(trader: Trader) -> None:
+    faults = trader.venue.faults
+    two, never = faults.add(Rule("error", "private/get_*", count=2, skip=1)), faults.add(Rule("error", "private/sell"))
+    for _ in range(5):
+        with contextlib.suppress(Refused):
+            trader.http("private/get_open_orders")
+    assert faults.struck == {two: 2}
+    assert never not in faults.struck
+    assert faults.clear() == 1
+    assert faults.struck == {two: 2}
 
 
 def test_rules_spare_count_and_match_by_pattern(trader: Trader) -> None:
