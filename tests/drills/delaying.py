@@ -18,10 +18,13 @@ def delayed(port: int, one_way_s: float = ONE_WAY_S) -> Iterator[int]:
     servers: list[asyncio.Server] = []
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):
+        try:
             while part := await reader.read(1 << 16):
                 loop.call_later(one_way_s, writer.write, part)
             await asyncio.sleep(one_way_s)
+        except ConnectionError:
+            pass  # one end is gone: so is the other, below
+        finally:
             writer.close()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
