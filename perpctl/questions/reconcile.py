@@ -98,11 +98,12 @@ async def _read(desk: Desk, exchange: Exchange, projections: Projections) -> tup
 
 
 def _since_ms(desk: Desk, projections: Projections, now_ms: int) -> int:
-    """From an hour before the last clean comparison; a month back when there never was one."""
+    """From an hour before the last clean comparison; a month back when none is known, or our clock went back since."""
     clean_at = projections.last_clean_reconcile()
-    if clean_at is None:
+    ago_ms = None if clean_at is None else to_ms(desk.clock.now()) - to_ms(clean_at)
+    if ago_ms is None or ago_ms < 0:
         return now_ms - NEVER_CLEAN_MS
-    return now_ms - (to_ms(desk.clock.now()) - to_ms(clean_at)) - OVERLAP_MS
+    return now_ms - ago_ms - OVERLAP_MS
 
 
 async def _looked_up(

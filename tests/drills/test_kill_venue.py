@@ -117,8 +117,12 @@ def test_while_the_venue_liquidates_nothing_is_closed_and_then_the_rest_is(desk:
             trader.market("buy", BTC, "2")
     trader.market("buy", ETH, "1")
     mark = Decimal(str(desk.exchange.control("status")["marks"][BTC]))
-    desk.exchange.control("price", "POST", instrument_name=BTC, price=str(int(mark * Decimal("0.97"))))
-    desk.exchange.control("state", "POST", instrument_name=BTC, state="locked")  # and so it cannot come to its end
+    for share in ("0.97", "0.94", "0.91", "0.88"):  # down until the venue has begun
+        desk.exchange.control("state", "POST", instrument_name=BTC, state="locked")  # in which it cannot come to an end
+        if trader.gateway.summaries().is_liquidated:
+            break
+        desk.exchange.control("state", "POST", instrument_name=BTC, state="open")
+        desk.exchange.control("price", "POST", instrument_name=BTC, price=str(int(mark * Decimal(share))))
     desk.validate(kill={"foreground_s": 3, "hold_s": 1, "hold_unproven_s": 1})
     done = desk.kill()
     assert (done.code, done.receipt["pending"]) == (6, True), done.talk
