@@ -24,7 +24,6 @@ NEAR_LIQUIDATION = Decimal("0.02")
 Rungs = tuple[Decimal | None, ...]
 _WAITING_BOOK = frozenset({"locked", "settlement", "halted", "inactive"})
 _SIZE_REFUSED = frozenset({10002, 10021, 10022, 10027})
-_LOCKED_OUT = frozenset({10019, 10072, 11098})  # locks of the account: a liquidation is one of their causes
 NOTHING_LEFT = frozenset({10004, 10010, 11008, 11044})  # gone already: cancelled, filled, closed
 _VALID_AND_A_LITTLE_MS = 4_000
 
@@ -72,7 +71,6 @@ class Closer:
         self.unsettled: dict[str, str] = {}  # labels of closes whose outcome is not known
         self.refusals: dict[str, str] = {}
         self.last_order: Order | None = None  # the last of ours that the venue confirmed
-        self.locked_out = False  # the last close was refused because the account may not trade
         self.rungs = wish.rungs
         self._partly = wish.scope != "account"
         self._record = record
@@ -179,7 +177,6 @@ class Closer:
             fills=[asdict(execution.fill) for execution in executions],
             after_s=round(self._after(), 3),
         )
-        self.locked_out = False
         closed.executions.update({execution.fill.trade_id: execution for execution in executions})
         self.last_order = order
         return order.filled
@@ -187,7 +184,6 @@ class Closer:
     def _refused(self, close: Close, why: Said) -> Decimal:
         if why.throttled:
             raise why
-        self.locked_out = why.code in _LOCKED_OUT
         if why.code in _SIZE_REFUSED and close.size is not None:
             self._unsized.add(key_of(close))
         if why.code not in NOTHING_LEFT:

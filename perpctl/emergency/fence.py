@@ -10,10 +10,8 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from perpctl.errors import StateDamaged
 from perpctl.store.lease import Lease, process_started
@@ -21,7 +19,7 @@ from perpctl.store.lease import Lease, process_started
 ASK_S = 0.5
 ASK_FOREIGN_S = 2.0
 _GONE_S = 1.0
-STOP_S = 5.0
+_STOP_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,52 +86,13 @@ def _kill_process(lease: Lease, name: str) -> tuple[bool, str]:
 
 def ask_bot(path: Path, kill_id: str, reason: str, seconds: float) -> int | None:
     """The pid of the bot that says it is fenced; None when nobody does within `seconds`."""
-    answer = _ask(path, {"do": "fence", "kill_id": kill_id, "reason": reason}, seconds)
-    return _pid(answer) if answer is not None and answer.get("fenced") is True else None
-
-
-@dataclass(frozen=True, slots=True)
-class Sighted:
-    """Whether a bot could be fenced, how long that would take, and how, in words."""
-
-    can_be_fenced: bool
-    seconds: float
-    words: str
-
-
-def sight_bot(directory: Path) -> Sighted:
-    """What `fence_bot` would meet; the bot is asked how it is, and nothing changes. Never raises."""
-    try:
-        lease = Lease.read(directory / "lease")
-    except StateDamaged as why:
-        return Sighted(False, ASK_FOREIGN_S, f"the bot cannot be identified: {why}")
-    if lease is None or lease.released or lease.holder_lives is False:
-        return Sighted(True, 0.0, "no bot holds the lease")
-    name, asked = f"{lease.holder} pid {lease.pid}", time.monotonic()
-    if lease.holder_lives is None:
-        return Sighted(False, ASK_FOREIGN_S, f"{name} is on {lease.host}, NOT THIS HOST: only asked")
-    answer = _ask(directory / "control.sock", {"do": "mode"}, ASK_S)
-    took = time.monotonic() - asked
-    if answer is not None and _pid(answer) == lease.pid:
-        return Sighted(True, took, f"{name} on this host answers over its socket in {took * 1000:.0f} ms")
-    if lease.uid == os.getuid() or os.getuid() == 0:
-        return Sighted(True, ASK_S, f"{name} on this host does not answer: SIGKILL after {ASK_S * 1000:.0f} ms")
-    return Sighted(False, ASK_FOREIGN_S, f"{name} does not answer and belongs to uid {lease.uid}: only asked")
-
-
-def _pid(answer: Mapping[str, Any]) -> int | None:
-    pid = answer.get("pid")
-    return pid if answer.get("ok") is True and isinstance(pid, int) else None
-
-
-def _ask(path: Path, question: Mapping[str, str], seconds: float) -> Mapping[str, Any] | None:
-    """One question on the control socket and its answer; None when none comes within `seconds`."""
+    question = json.dumps({"do": "fence", "kill_id": kill_id, "reason": reason}) + "\n"
     end = time.monotonic() + seconds
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(seconds)
             connection.connect(str(path))
-            connection.sendall(json.dumps(question).encode() + b"\n")
+            connection.sendall(question.encode())
             heard = b""
             while b"\n" not in heard and len(heard) < 65_536:
                 connection.settimeout(max(0.001, end - time.monotonic()))
@@ -141,9 +100,9 @@ def _ask(path: Path, question: Mapping[str, str], seconds: float) -> Mapping[str
                     return None
                 heard += part
         answer = json.loads(heard)
-    except (OSError, ValueError):
+        return int(answer["pid"]) if answer["ok"] is True and answer["fenced"] is True else None
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    return answer if isinstance(answer, dict) else None
 
 
 def stop_unit(unit: str | None) -> tuple[str, str]:
@@ -154,8 +113,8 @@ def stop_unit(unit: str | None) -> tuple[str, str]:
 
     command = ["systemctl", "--no-ask-password"]
     try:
-        subprocess.run([*command, "stop", unit], capture_output=True, timeout=STOP_S, check=False)
-        state = subprocess.run([*command, "is-active", unit], capture_output=True, timeout=STOP_S, check=False)
+        subprocess.run([*command, "stop", unit], capture_output=True, timeout=_STOP_S, check=False)
+        state = subprocess.run([*command, "is-active", unit], capture_output=True, timeout=_STOP_S, check=False)
     except (OSError, subprocess.SubprocessError) as why:
         return "UNKNOWN", f"{unit}: {why}"
     word = state.stdout.decode(errors="replace").strip()

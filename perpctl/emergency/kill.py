@@ -98,10 +98,8 @@ def _carry_out(wished: argparse.Namespace) -> int:
         from perpctl.emergency import preview
 
         return preview.show(targets, wished)
-    wished.began = BEGAN
     if not wished.force:
         _ask(targets)
-        wished.began = time.monotonic()  # the receipt counts from Enter, not from the typing
     return _kill(targets, wished)
 
 

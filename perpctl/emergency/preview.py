@@ -1,7 +1,4 @@
-"""This file is `kill --dry-run`: what would be done, from live reads; it changes nothing.
-
-Looking and reckoning are apart: `look` asks the venue and the bot, `facts_of` works out the rest from what they said.
-"""
+"""This file is `kill --dry-run`: what would be done, from live reads; it changes nothing."""
 
 from __future__ import annotations
 
@@ -16,78 +13,77 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from perpctl.emergency import fence
 from perpctl.emergency.closer import near_liquidation
-from perpctl.emergency.screen.preview import screen
+from perpctl.emergency.receipt import shown as money
 from perpctl.emergency.steps import is_derivative
 from perpctl.emergency.target import Target, as_fraction, locate
-from perpctl.emergency.venue.depth import Depth
 from perpctl.emergency.venue.gateway import Gateway, Said
-from perpctl.emergency.venue.pace import ids_seconds
-from perpctl.emergency.venue.rows import Owner, Ticker, number
+from perpctl.emergency.venue.rows import number
 from perpctl.emergency.venue.wire import NoAnswer, Wire, few_at_a_time, side_by_side
-from perpctl.errors import ExitCode, UnknownState
-from perpctl.model.flatten import LADDER, PRODUCTS_AT_ONCE, READS_APART_S, Standing, ladder, sort_standing
+from perpctl.errors import ExitCode, StateDamaged, UnknownState
+from perpctl.model.flatten import LADDER, Standing, ladder, sort_standing
 from perpctl.model.money import ZERO, cents, plain
-from perpctl.model.order import Order, Side
+from perpctl.model.order import Side
 from perpctl.model.position import Position
+from perpctl.store.lease import Lease
 
 Facts = dict[str, Any]
-T = TypeVar("T")
 _WITHIN = tuple(rung for rung in LADDER if rung is not None)
-_LATCH_S = 0.15  # what a kill holds itself to; a dry run writes nothing, so it cannot measure it
-_CALLS_A_ROUND = 3  # the price, the close, the look at what it left
-_DAY_S, _SETTLES_S = 86_400, 8 * 3_600  # 08:00 UTC, GATEWAY docs, settlement
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What the venue and the bot said. Times on the monotonic clock; `round_trip_s` of the smallest call there is."""
-
-    owner: Owner | None
-    is_pinned: bool
-    key: Facts
-    standing: Standing
-    spot_orders: int
-    locked: str
-    tickers: Mapping[str, Ticker]
-    books: Mapping[str, dict[str, Any]]
-    instruments: Mapping[str, dict[str, Any]]
-    near_liquidation: bool
-    bot: fence.Sighted
-    market_ms: int
-    round_trip_s: float
-    prices_age_s: float
 
 
 def show(targets: Sequence[Target], wished: argparse.Namespace) -> int:
     """Print what a kill of these targets would do. Raises UnknownState when the venue cannot be read."""
     for target in targets:
-        facts = facts_of(target, _look_or_say_why(target), wished, datetime.now(UTC))
-        sys.stdout.write(json.dumps(facts) + "\n" if wished.output == "json" else screen(facts))
+        facts = _facts(target, wished)
+        sys.stdout.write(json.dumps(facts) + "\n" if wished.output == "json" else _screen(facts))
     if len(targets) > 1:
         sys.stdout.write("Several live profiles: each would be latched, its entries cancelled, none closed.\n")
     return ExitCode.OK
 
 
-# --- looking ---------------------------------------------------------------------------------------------------------
-
-
-def _look_or_say_why(target: Target) -> Seen:
+def _facts(target: Target, wished: argparse.Namespace) -> Facts:
     try:
-        return look(target)
+        gateway, standing, spot_orders = _look(target)
+        closes = _closes(gateway, standing)
     except (NoAnswer, Said) as why:
         raise UnknownState(
             f"the venue cannot be read: {why}",
             not_done="Nothing was latched, cancelled or closed.",
             next_commands=(f"perpctl kill -p {target.profile} --force",),
         ) from why
+    owner = gateway.owner
+    slippage = as_fraction(wished.max_slippage) if wished.max_slippage else None
+    rungs = ladder(slippage, at_market=wished.market)
+    return {
+        "schema": "perpctl.kill_preview/1",
+        "env": target.env,
+        "venue": target.venue,
+        "profile": target.profile,
+        "account": None
+        if owner is None
+        else {"id": owner.account_id, "pinned": "pinned" if gateway.pin else "not pinned"},
+        "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "scope": wished.scope or target.scope,
+        "key": gateway.key_id,
+        "latches": {str(path): _can_be_written(path) for path in target.latches},
+        "bot": _bot(target.directory),
+        "entries": [_order_row(order) for order in standing.limits],
+        "entries_by_id": [_order_row(order) for order in standing.triggers],
+        "stops": [_order_row(order) for order in standing.stops],
+        "rungs": ["market" if rung is None else plain(rung) for rung in rungs],
+        "at_market_at_once": near_liquidation(gateway, standing.positions),
+        "closes": closes,
+        "bot_unit": target.bot_unit,
+        "hold_s": target.timing.hold,
+        "spot_orders": spot_orders,
+        "balances": {} if owner is None else {coin: plain(amount) for coin, amount in owner.balances.items()},
+        "settings_at_ms": target.settings_at_ms,
+    }
 
 
-def look(target: Target) -> Seen:
-    """Live reads of the venue, and a question to the bot that changes nothing. Raises NoAnswer, Said."""
+def _look(target: Target) -> tuple[Gateway, Standing, int]:
     address = locate(target)
     gateway = Gateway(Wire(address.http, address.ca_file), address.key_files, address.pin, address.key_name)
     gateway.enter()
@@ -96,205 +92,82 @@ def look(target: Target) -> Seen:
         [order for order in orders if is_derivative(order.product_id)],
         [position for position in positions if is_derivative(position.product_id)],
     )
-    names = tuple(dict.fromkeys(position.product_id for position in standing.positions))
-    asked = time.monotonic()
-    tickers = _answered(names, few_at_a_time([partial(gateway.ticker, name) for name in names]))
+    return gateway, standing, sum(1 for order in orders if not is_derivative(order.product_id))
+
+
+def _closes(gateway: Gateway, standing: Standing) -> list[Facts]:
+    names = list(dict.fromkeys(position.product_id for position in standing.positions))
     books = _answered(names, few_at_a_time([partial(gateway.book, name) for name in names]))
-    instruments = _answered(names, few_at_a_time([partial(gateway.instrument, name) for name in names]))
-    locked, sent = gateway.locked(), time.monotonic()
-    gateway.learn_market_clock()
-    return Seen(
-        owner=gateway.owner,
-        is_pinned=gateway.pin is not None,
-        key={"id": gateway.key_id, "trade": gateway.may("trade"), "transfer": gateway.may("transfer")},
-        standing=standing,
-        spot_orders=sum(1 for order in orders if not is_derivative(order.product_id)),
-        locked=locked,
-        tickers=tickers,
-        books=books,
-        instruments=instruments,
-        near_liquidation=near_liquidation(gateway, standing.positions),
-        bot=fence.sight_bot(target.directory),
-        market_ms=gateway.market_ms(),
-        round_trip_s=time.monotonic() - sent,
-        prices_age_s=time.monotonic() - asked,
-    )
+    specified = _answered(names, few_at_a_time([partial(gateway.instrument, name) for name in names]))
+    rows = []
+    for position in standing.positions:
+        instrument, book = specified[position.product_id], books[position.product_id]
+        rows.append(_close_row(position, _Depth.read(book, position), number(instrument["taker_commission"])))
+    return rows
 
 
-def _answered(names: Sequence[str], answers: Sequence[T | Exception]) -> Mapping[str, T]:
-    found: dict[str, T] = {}
-    for name, answer in zip(names, answers, strict=True):
+def _answered(names: Sequence[str], answers: Sequence[dict[str, Any] | Exception]) -> Mapping[str, dict[str, Any]]:
+    for answer in answers:
         if isinstance(answer, Exception):
             raise answer
-        found[name] = answer
-    return found
+    return {name: answer for name, answer in zip(names, answers, strict=True) if isinstance(answer, dict)}
 
 
-# --- reckoning -------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class _Depth:
+    """The side of a book that would fill a close, best first."""
+
+    levels: tuple[tuple[Decimal, Decimal], ...]
+    mid: Decimal | None
+    sign: int
+
+    @classmethod
+    def read(cls, book: Mapping[str, Any], position: Position) -> _Depth:
+        sign = 1 if position.size > 0 else -1  # selling a long is filled by bids
+        levels = tuple((number(row[0]), number(row[1])) for row in book["bids" if sign > 0 else "asks"])
+        touch = [number(book[side][0][0]) for side in ("bids", "asks") if book[side]]
+        return cls(levels, sum(touch, ZERO) / 2 if len(touch) == 2 else None, sign)
+
+    def within(self, fraction: Decimal) -> Decimal:
+        """Size that rests within `fraction` of the touch."""
+        if not self.levels:
+            return ZERO
+        bound = self.levels[0][0] * (1 - self.sign * fraction)
+        return sum((size for price, size in self.levels if (price - bound) * self.sign >= 0), ZERO)
+
+    def average(self, size: Decimal) -> Decimal | None:
+        """The average price at which `size` would fill; None when the book shown does not hold it."""
+        left, paid = size, ZERO
+        for price, there in self.levels:
+            taken = min(left, there)
+            left, paid = left - taken, paid + taken * price
+            if left == 0:
+                return paid / size
+        return None
 
 
-def facts_of(target: Target, seen: Seen, wished: argparse.Namespace, at: datetime) -> Facts:
-    """What a kill would do and cost, as JSON; the screen shows nothing else."""
-    closes = [_close_row(position, seen) for position in seen.standing.positions]
-    owner, standing = seen.owner, seen.standing
-    set_by = "asked" if wished.scope else "set in the profile" if target.scope_set else "not set"
+def _close_row(position: Position, depth: _Depth, taker_fee: Decimal) -> Facts:
+    size = abs(position.size)
+    expected = depth.average(size)
+    slip = None if expected is None or depth.mid is None else (depth.mid - expected) * depth.sign
     return {
-        "schema": "perpctl.kill_preview/2",
-        "env": target.env,
-        "venue": target.venue,
-        "profile": target.profile,
-        "account": None
-        if owner is None
-        else {"id": owner.account_id, "pinned": "pinned" if seen.is_pinned else "not pinned"},
-        "at": at.isoformat(timespec="milliseconds"),
-        "scope": wished.scope or target.scope,
-        "scope_from": set_by,
-        "key": seen.key,
-        "locked": seen.locked,
-        "books": {name: ticker.state for name, ticker in seen.tickers.items()},
-        "round_trip_ms": round(seen.round_trip_s * 1000),
-        "steps": _steps(target, seen, wished),
-        "entries": [_order_row(order) for order in standing.limits],
-        "entries_by_id": [_order_row(order) for order in standing.triggers],
-        "stops": [_order_row(order) for order in standing.stops],
-        "closes": closes,
-        "cost": _cost(closes, owner),
-        "prices_age_s": f"{seen.prices_age_s:.1f}",
-        "settlement_in_s": (_SETTLES_S - seen.market_ms // 1000) % _DAY_S,
-        "spot_orders": seen.spot_orders,
-        "balances": {} if owner is None else {coin: plain(amount) for coin, amount in owner.balances.items()},
-        "settings_at_ms": target.settings_at_ms,
-    }
-
-
-def _steps(target: Target, seen: Seen, wished: argparse.Namespace) -> list[Facts]:
-    """Each step in words, and how long it may take at the round trip measured just now."""
-    standing, trip = seen.standing, seen.round_trip_s
-    slippage = as_fraction(wished.max_slippage) if wished.max_slippage else None
-    rungs = ladder(slippage, at_market=wished.market or seen.near_liquidation)
-    stops, timing = len(standing.stops), target.timing
-    hold = timing.hold if seen.bot.can_be_fenced else timing.hold_unproven
-    currencies = ", ".join(target.currencies)
-    return [
-        _step("latch", _LATCH_S, *(f"{path}: {_can_be_written(path)}" for path in target.latches)),
-        _step("fence", seen.bot.seconds, seen.bot.words),
-        _step(
-            "entries",
-            2 * trip + ids_seconds(len(standing.triggers), trip),
-            f"{_count(len(standing.limits), 'limit order')} by ONE request ({currencies}, future, limit, isolated "
-            "included)",
-            *(_trigger_words(order) for order in standing.triggers),
-            f"{_count(stops, 'protective stop')} stay until their position reads zero",
-        ),
-        _step("close", _closing_seconds(seen, rungs), _close_words(seen, rungs)),
-        _step("stops", ids_seconds(stops, trip), f"{_count(stops, 'order')} by id"),
-        _step(
-            "prove",
-            READS_APART_S + 2 * trip,
-            "2 listings and 2 position reads 1 s apart agree, all slots; margin in use 0.00",
-        ),
-        _step("hold", hold, f"{hold:.0f} s: anything that appears is cancelled, closed and reported"),
-        _step("stop", *_service(target.bot_unit)),
-    ]
-
-
-def _step(step: str, seconds: float | None, *what: str) -> Facts:
-    return {"step": step, "what": list(what), "expected_s": None if seconds is None else f"{seconds:.2f}"}
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _trigger_words(order: Order) -> str:
-    at = "" if order.trigger_price is None else f" at {plain(order.trigger_price)}"
-    return (
-        f"1 by id: {order.side.value} {plain(order.remaining)} {order.product_id}{at} ({order.origin or 'origin ?'}), "
-        "a trigger that protects nothing: an entry"
-    )
-
-
-def _close_words(seen: Seen, rungs: Sequence[Decimal | None]) -> str:
-    count = _count(len(seen.standing.positions), "position")
-    if seen.near_liquidation:
-        return f"{count} at market at once: liquidation is less than 2 % away"
-    limits = ", ".join(f"{rung * 100:.2f}" for rung in rungs if rung is not None)
-    path = f"limits {limits} % through the touch" if limits else ""
-    return f"{count}, reduce-only: " + ", then ".join(filter(None, [path, "at market" if rungs[-1] is None else ""]))
-
-
-def _closing_seconds(seen: Seen, rungs: Sequence[Decimal | None]) -> float | None:
-    """As many rounds as the dearest position climbs, for each wave of products; None: the books do not tell."""
-    positions = seen.standing.positions
-    if not positions:
-        return 0.0
-    climbs = [_depth_of(position, seen).rounds(abs(position.size), rungs) for position in positions]
-    waves = -(-len(positions) // PRODUCTS_AT_ONCE)
-    return max(climbs) * waves * _CALLS_A_ROUND * seen.round_trip_s
-
-
-def _service(unit: str | None) -> tuple[float, str]:
-    return (fence.STOP_S, f"{unit}, asking no password") if unit else (0.0, "the profile names no service")
-
-
-def _depth_of(position: Position, seen: Seen) -> Depth:
-    return Depth.read(seen.books[position.product_id], position)
-
-
-def _close_row(position: Position, seen: Seen) -> Facts:
-    name = position.product_id
-    ticker, depth, size = seen.tickers[name], _depth_of(position, seen), abs(position.size)
-    taker_fee = number(seen.instruments[name]["taker_commission"])
-    expected, mid = depth.average(size), depth.mid
-    slip = None if expected is None or mid is None else (mid - expected) * depth.sign
-    edge = ticker.band_low if depth.sign > 0 else ticker.band_high
-    worst = None if edge is None or mid is None else max(ZERO, (mid - edge) * depth.sign) * size
-    return {
-        "product": name,
+        "product": position.product_id,
         "slot": position.slot,
         "side": (Side.SELL if position.size > 0 else Side.BUY).value,
         "size": plain(size),
-        "coin": name.split("_")[0].split("-")[0],
         "units_agree": position.units_agree,
         "depth": [plain(depth.within(fraction)) for fraction in _WITHIN],
-        "mid": None if mid is None else plain(mid),
-        "band_pct": _band_pct(ticker),
         "expected": None if expected is None else plain(expected.quantize(Decimal("0.01"))),
-        "slippage_bps": None if slip is None or not mid else plain((slip / mid * 10_000).quantize(_TENTH)),
+        "slippage_bps": None if slip is None or not depth.mid else plain((slip / depth.mid * 10_000).quantize(_TENTH)),
         "slippage": None if slip is None else plain(cents(slip * size)),
         "fee": None if expected is None else plain(cents(size * expected * taker_fee)),
-        "at_worst": None if worst is None else plain(cents(worst)),
     }
 
 
 _TENTH = Decimal("0.1")
 
 
-def _band_pct(ticker: Ticker) -> str | None:
-    """How far the venue lets prices go from the mark."""
-    if ticker.band_high is None or not ticker.mark:
-        return None
-    return plain(((ticker.band_high - ticker.mark) / ticker.mark * 100).quantize(_TENTH))
-
-
-def _cost(closes: Sequence[Facts], owner: Owner | None) -> Facts:
-    """Sums over the closes whose book holds them; the others are counted."""
-    known = [row for row in closes if row["slippage"] is not None]
-    slippage = sum((Decimal(row["slippage"]) for row in known), ZERO)
-    fees = sum((Decimal(row["fee"]) for row in known), ZERO)
-    total, equity = slippage + fees, owner.equity if owner else ZERO
-    unbounded = any(row["at_worst"] is None for row in closes)
-    return {
-        "slippage": plain(slippage),
-        "fees": plain(fees),
-        "total": plain(total),
-        "of_equity_pct": plain((total / equity * 100).quantize(Decimal("0.01"))) if equity > 0 else None,
-        "at_worst": None if unbounded else plain(sum((Decimal(row["at_worst"]) for row in closes), ZERO)),
-        "not_known": len(closes) - len(known),
-    }
-
-
-def _order_row(order: Order) -> Facts:
+def _order_row(order: Any) -> Facts:
     return {
         "order_id": order.order_id,
         "product": order.product_id,
@@ -311,3 +184,85 @@ def _can_be_written(path: Path) -> str:
         return "writable" if os.access(path, os.W_OK) else "NOT WRITABLE"
     parent = next((folder for folder in path.parents if folder.exists()), Path("/"))
     return "absent, can be made" if os.access(parent, os.W_OK) else "absent, CANNOT BE MADE"
+
+
+def _bot(directory: Path) -> Facts:
+    """Who would be fenced, and how."""
+    try:
+        lease = Lease.read(directory / "lease")
+    except StateDamaged as why:
+        return {"state": "unknown", "how": str(why)}
+    if lease is None or lease.released or lease.holder_lives is False:
+        return {"state": "none", "how": "no bot holds the lease"}
+    if lease.holder_lives is None:
+        return {"state": "elsewhere", "how": f"{lease.holder} pid {lease.pid} is on {lease.host}, NOT THIS HOST"}
+    same = lease.uid == os.getuid() or os.getuid() == 0
+    reach = "SIGKILL when it does not answer" if same else f"asked only: it belongs to uid {lease.uid}"
+    socket = "control socket there" if (directory / "control.sock").exists() else "no control socket"
+    return {"state": "here", "how": f"{lease.holder} pid {lease.pid} on this host: {socket}, {reach}"}
+
+
+# --- the screen ------------------------------------------------------------------------------------------------------
+
+
+def _screen(facts: Facts) -> str:
+    account = facts["account"]
+    pinned = "= pinned" if account and account["pinned"] == "pinned" else "NOT PINNED"
+    shown = "?" if account is None else f"{account['id']} {pinned}"
+    coins = ", ".join(f"{money(amount)} {coin}" for coin, amount in facts["balances"].items()) or "nothing"
+    lines = [
+        "DRY RUN: nothing is latched, cancelled or closed.  Live reads only.",
+        f"{facts['env'].upper()}  {facts['venue']}  profile {facts['profile']}  account {shown}"
+        f"      {time.strftime('%a %d %b %Y  %H:%M:%S UTC', time.gmtime())}",
+        f"scope {facts['scope'].upper()}   key {facts['key']}",
+        "",
+        f"{'STEP':<10}WHAT WOULD BE DONE",
+        *_step_lines(facts),
+        *_close_lines(facts),
+        "",
+        f"LEFT STANDING   balances {coins}; {facts['spot_orders']} spot orders",
+        "NOT COVERED     other keys of this account, the web page: keys are listed at portal.cdp.coinbase.com",
+        f"To do it        perpctl kill -p {facts['profile']} --force            gentler: --max-slippage 0.30%",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _step_lines(facts: Facts) -> list[str]:
+    mass = f"{len(facts['entries'])} limit orders by ONE request (future, limit, isolated included)"
+    by_id = [
+        f"          1 by id: {row['side']} {row['remaining']} {row['product']} {row['type']}: an entry"
+        for row in facts["entries_by_id"]
+    ]
+    path = ", then ".join("market" if rung == "market" else f"{Decimal(rung) * 100:.2f} %" for rung in facts["rungs"])
+    if facts["at_market_at_once"]:
+        path = "at market at once: liquidation is less than 2 % away"
+    return [
+        *(f"1 latch   {path}: {state}" for path, state in facts["latches"].items()),
+        f"2 fence   {facts['bot']['how']}",
+        f"3 entries {mass}",
+        *by_id,
+        f"          {len(facts['stops'])} protective stops stay until their position reads zero",
+        f"4 close   {len(facts['closes'])} positions, reduce-only, through the touch: {path}",
+        f"5 stops   {len(facts['stops'])} orders by id",
+        "6 prove   agreeing reads 1 s apart: orders and positions, all slots; margin in use 0.00",
+        f"7 hold    {facts['hold_s']:.0f} s: anything that appears is cancelled, closed and reported",
+        f"8 stop    {facts['bot_unit'] or 'no service named in the profile'}",
+    ]
+
+
+def _close_lines(facts: Facts) -> list[str]:
+    if not facts["closes"]:
+        return ["", "CLOSE     nothing: no position is open"]
+    titles = f"{'CLOSE':<26}{'ORDER':<14}{'DEPTH WITHIN 0.10/0.30/0.75 %':<32}"
+    lines = ["", f"{titles}{'EXPECTED':>11}{'SLIPPAGE':>11}{'FEE':>9}"]
+    for row in facts["closes"]:
+        name = row["product"] + (f" iso {row['slot']}" if row["slot"] is not None else "")
+        slip = "?" if row["slippage_bps"] is None else f"{row['slippage_bps']} bp"
+        order = f"{row['side']} {row['size']}" + ("" if row["units_agree"] else " (whole)")
+        cost = f"{row['expected'] or '?':>11}{slip:>11}{row['fee'] or '?':>9}"
+        lines.append(f"{name:<26}{order:<14}{' / '.join(row['depth']):<32}{cost}")
+    known = [row for row in facts["closes"] if row["slippage"] is not None]
+    slippage = sum((Decimal(row["slippage"]) for row in known), ZERO)
+    fees = sum((Decimal(row["fee"]) for row in known), ZERO)
+    missing = f"; {len(facts['closes']) - len(known)} not known" if len(known) < len(facts["closes"]) else ""
+    return [*lines, f"COST      {slippage} slippage + {fees} fees = {slippage + fees} USDC{missing}"]

@@ -1,4 +1,4 @@
-"""This file writes the receipt of a kill: signed JSON, which the screen shows and nothing else."""
+"""This file writes the receipt of a kill: signed JSON, and one screen that shows nothing the JSON does not hold."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import hashlib
 import hmac
 import json
 import os
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from perpctl.emergency.closer import Closed
 from perpctl.emergency.steps import Pursuit
 from perpctl.errors import ExitCode
-from perpctl.model.flatten import Key, key_of
+from perpctl.model.flatten import Key
 from perpctl.model.money import ZERO, plain
 from perpctl.model.order import Order, Side
 from perpctl.model.position import Position
@@ -55,11 +55,10 @@ def make_receipt(pursuit: Pursuit, *, pending: bool) -> dict[str, Any]:
         "by": wish.who,
         "command": wish.command,
         "reason": wish.reason,
-        "verdict": verdict(pursuit),
+        "verdict": _verdict(code, pursuit),
         "exit": int(code),
         "pending": pending,
         "after_s": round(pursuit.after(), 2),
-        "proven": _proven(pursuit),
         "steps": [
             {"step": name, "state": state.state, "after_s": _rounded(state.after_s), "evidence": state.evidence}
             for name, state in pursuit.steps.items()
@@ -71,8 +70,6 @@ def make_receipt(pursuit: Pursuit, *, pending: bool) -> dict[str, Any]:
         "latches": {str(path): outcome for path, outcome in pursuit.latches.items()},
         "refused": dict(pursuit.closer.refusals),
         "appeared_in_hold": list(pursuit.broken),
-        "told": list(pursuit.told),
-        "record": pursuit.record.trouble or str(pursuit.record.path),
         "notes": _notes(pursuit),
         "worker": os.getpid(),
     }
@@ -112,24 +109,12 @@ def save(receipt: Facts, directory: Path) -> str:
     return str(path)
 
 
-def verdict(pursuit: Pursuit) -> str:
-    """How it stands, in two or three words."""
-    code = judge(pursuit)
+def _verdict(code: ExitCode, pursuit: Pursuit) -> str:
     if code is ExitCode.OK:
         return "PROVEN FLAT"
     if code is ExitCode.PARTIAL:
         return "NOT FLAT" if pursuit.standing and not pursuit.standing.is_flat else "NOT PROVEN YET"
     return "UNKNOWN"
-
-
-def _proven(pursuit: Pursuit) -> Facts | None:
-    """When flat was proven, and for how long it has held since; None: not proven, or not any more."""
-    if pursuit.proven_at is None:
-        return None
-    after = pursuit.proven_at - pursuit.wish.began
-    held = pursuit.after() - after
-    at = datetime.now(UTC) - timedelta(seconds=held)
-    return {"at": at.isoformat(timespec="milliseconds"), "after_s": _rounded(after), "held_s": _rounded(held)}
 
 
 def _account(pursuit: Pursuit) -> Facts:
@@ -181,7 +166,7 @@ def _left(pursuit: Pursuit) -> Facts:
     owner = gateway.owner if gateway else None
     return {
         "seen_s_ago": None if pursuit.looked_at is None else _rounded(_age(pursuit)),
-        "positions": None if standing is None else [_position_row(each, standing.stops) for each in standing.positions],
+        "positions": None if standing is None else [_position_row(each) for each in standing.positions],
         "orders": None if standing is None else [_order_row(each) for each in standing.entries + standing.orphans],
         "stops": None if standing is None else [_order_row(each) for each in standing.stops],
         "spot_orders": pursuit.spot_orders,
@@ -194,16 +179,12 @@ def _age(pursuit: Pursuit) -> float:
     return pursuit.after() - (pursuit.looked_at - pursuit.wish.began)
 
 
-def _position_row(position: Position, stops: tuple[Order, ...]) -> Facts:
-    """With what a move of 3 % against it costs, and the trigger of each stop that stands for it."""
-    worth = position.notional
+def _position_row(position: Position) -> Facts:
     return {
         "product": position.product_id,
         "slot": position.slot,
         "size": plain(position.size),
-        "notional": _text(worth),
-        "three_percent": None if worth is None else _text(-worth * 3 / 100),
-        "stops": [_text(stop.trigger_price) for stop in stops if key_of(stop) == key_of(position)],
+        "notional": _text(position.notional),
     }
 
 
@@ -211,7 +192,6 @@ def _order_row(order: Order) -> Facts:
     return {
         "order_id": order.order_id,
         "product": order.product_id,
-        "slot": order.slot,
         "side": order.side.value,
         "remaining": plain(order.remaining),
         "type": order.type.value,
@@ -222,6 +202,8 @@ def _order_row(order: Order) -> Facts:
 
 def _notes(pursuit: Pursuit) -> list[str]:
     notes = list(pursuit.gateway.notes) if pursuit.gateway else []
+    if pursuit.record.trouble:
+        notes.append(pursuit.record.trouble)
     if pursuit.wish.scope != "account":
         notes.append(f"positions of the whole account: {_whole(pursuit)}")
     if pursuit.waits:
@@ -246,3 +228,127 @@ def _text(number: Decimal | None) -> str | None:
 
 def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 2)
+
+
+# --- the screen ------------------------------------------------------------------------------------------------------
+
+
+def screen(receipt: Facts) -> str:
+    """The receipt as an operator reads it."""
+    lines = [_headline(receipt), _whose(receipt), f"by {receipt['by']}", f"   {receipt['command']}"]
+    if receipt["reason"]:
+        lines.append(f'   "{receipt["reason"]}"')
+    lines += ["", f"{'STEP':<11}{'RESULT':<14}{'AFTER':>8}   EVIDENCE"]
+    for number, step in enumerate(receipt["steps"], 1):
+        after = "" if step["after_s"] is None else f"{step['after_s']:.2f} s"
+        lines.append(f"{number} {step['step']:<9}{step['state']:<14}{after:>8}   {step['evidence']}")
+    lines += _closed_lines(receipt) + _standing_lines(receipt) + _fact_lines(receipt) + _next_lines(receipt)
+    return "\n".join(lines) + "\n"
+
+
+def _headline(receipt: Facts) -> str:
+    at, after, code = receipt["at"][11:23], receipt["after_s"], receipt["exit"]
+    if code == ExitCode.OK:
+        return f"PROVEN FLAT at {at} UTC, {after} s after Enter, hold included.   exit 0"
+    pending = "  PENDING: the kill goes on." if receipt["pending"] else ""
+    if code == ExitCode.PARTIAL:
+        return f"{receipt['verdict']} at {at} UTC, {after} s after Enter.{pending}   exit 6"
+    return f"UNKNOWN at {at} UTC, {after} s after Enter: flat is not proven.{pending}   exit {code}"
+
+
+def _whose(receipt: Facts) -> str:
+    account = receipt["account"]
+    shown = f"account {account['id']} {'= pinned' if account['pinned'] == 'pinned' else account['pinned'].upper()}"
+    if account["id"] is None:
+        shown = "account ?" if account["pinned"] != "differs" else "account DIFFERS from the pinned one"
+    return (
+        f"{receipt['env'].upper()}  {receipt['venue']}  profile {receipt['profile']}  {shown}"
+        f"   receipt {receipt['kill_id']}   scope {receipt['scope'].upper()}"
+    )
+
+
+def _closed_lines(receipt: Facts) -> list[str]:
+    if not receipt["closed"]:
+        return []
+    lines = ["", _CLOSED.format("CLOSED", "SIZE", "AVERAGE", "ARRIVAL", "SLIP bp", "SLIP", "FEE", "REALISED", "ORDERS")]
+    for row in receipt["closed"]:
+        name = row["product"] + (f" iso {row['slot']}" if row["slot"] is not None else "")
+        slip = "?" if row["slippage_bps"] is None else f"{Decimal(row['slippage_bps']):.1f}"
+        costs = (shown(row["slippage"]), shown(row["fee"]), shown(row["realized"], signed=True))
+        prices = (shown(row["average"]), shown(row["arrival"]))
+        lines.append(_CLOSED.format(name, f"{row['side']} {row['size']}", *prices, slip, *costs, row["orders"]))
+    return lines + ([_total(receipt["closed"])] if len(receipt["closed"]) > 1 else [])
+
+
+_CLOSED = "{:<30}{:>13}{:>11}{:>11}{:>8}{:>9}{:>8}{:>11}{:>7}"
+
+
+def _total(rows: Sequence[Facts]) -> str:
+    """What all closes came to; `?` as soon as one of them is not known."""
+    sums = [
+        None if any(row[member] is None for row in rows) else str(sum((Decimal(row[member]) for row in rows), ZERO))
+        for member in ("slippage", "fee", "realized")
+    ]
+    costs = (shown(sums[0]), shown(sums[1]), shown(sums[2], signed=True))
+    return _CLOSED.format("TOTAL, USDC", "", "", "", "", *costs, sum(row["orders"] for row in rows))
+
+
+def shown(amount: str | None, *, signed: bool = False) -> str:
+    """Money as people read it: two decimals, thousands separators; `?` when not known."""
+    if amount is None:
+        return "?"
+    return f"{Decimal(amount):+,.2f}" if signed else f"{Decimal(amount):,.2f}"
+
+
+def _equity_line(equity: Facts, closed: Sequence[Facts]) -> str:
+    before, after = equity["before"], equity["after"]
+    line = f"EQUITY    before {shown(before)}   after {shown(after)}"
+    if before is None or after is None:
+        return line
+    change, fees = Decimal(after) - Decimal(before), sum((Decimal(row["fee"]) for row in closed), ZERO)
+    return f"{line}   change {change:+,.2f} = against mark {change + fees:+,.2f}, fees {-fees:+,.2f}"
+
+
+def _standing_lines(receipt: Facts) -> list[str]:
+    left = receipt["left"]
+    if left["positions"] is None:
+        return ["", "STANDING   never seen: no listing was answered"]
+    lines = []
+    for row in left["positions"]:
+        lines.append(f"STANDING   {row['product']} {row['size']}, notional {row['notional'] or '?'}")
+    for word, rows in (("ORDER", left["orders"]), ("STOP", left["stops"])):
+        for row in rows:
+            lines.append(f"{word:<11}{row['order_id']} {row['side']} {row['remaining']} {row['product']} {row['type']}")
+    age = f"seen {left['seen_s_ago']} s ago" if lines else ""
+    return ["", *lines, *([age] if age else [])]
+
+
+def _fact_lines(receipt: Facts) -> list[str]:
+    equity, left = receipt["equity"], receipt["left"]
+    balances = left["balances"]
+    held = None if balances is None else ", ".join(f"{shown(amount)} {coin}" for coin, amount in balances.items())
+    coins = "?" if held is None else held or "nothing"
+    orders = "?" if left["spot_orders"] is None else left["spot_orders"]
+    lines = [
+        _equity_line(equity, receipt["closed"]),
+        f"UNKNOWN   {'; '.join(receipt['unknown']) or 'nothing'}",
+        f"LEFT      balances {coins}; {orders} spot orders (never touched)",
+    ]
+    lines += [f"REFUSED   {what}: {why}" for what, why in receipt["refused"].items()]
+    lines += [f"NOTE      {note}" for note in receipt["notes"]]
+    signed = "signed with identity.key" if receipt.get("hmac") else "NOT SIGNED"
+    lines.append(f"FILE      {receipt.get('file', 'not kept')}   sha256 {str(receipt.get('sha256'))[:12]}   {signed}")
+    return lines
+
+
+def _next_lines(receipt: Facts) -> list[str]:
+    profile, kill_id = receipt["profile"], receipt["kill_id"]
+    lines = [""]
+    if receipt["pending"]:
+        lines.append(f"WHO FINISHES   process {receipt['worker']} on this host; not the next boot: kill --finish then")
+        commands = [f"perpctl kill -p {profile} {what}" for what in ("--status", f"--abandon {kill_id} --reason ...")]
+    elif receipt["exit"] == ExitCode.OK:
+        commands = [f"perpctl -p {profile} reconcile", f"perpctl -p {profile} resume --dry-run"]
+    else:
+        commands = [f"perpctl kill -p {profile} --force", f"perpctl -p {profile} positions"]
+    return [*lines, *(f"Next      {command}" for command in commands)]

@@ -20,7 +20,6 @@ from perpctl.emergency.ownership import own_part, rise_of_delta
 from perpctl.emergency.pending import Record
 from perpctl.emergency.target import Target, locate
 from perpctl.emergency.venue.gateway import Gateway, Said
-from perpctl.emergency.venue.pace import Pace
 from perpctl.emergency.venue.wire import NoAnswer, Wire, at_once, few_at_a_time, side_by_side
 from perpctl.errors import AccountMismatch, CredentialError, PerpctlError, UnknownState
 from perpctl.model import identity
@@ -38,6 +37,7 @@ KEY_REFUSED_S = 10.0
 QUIET_AFTER_OUTAGE_S = 30.0
 _MAY_NOT_TRADE = frozenset({11042, 13021, 13403})
 _BEAT_S = 2.0
+_IDS_A_SECOND, _IDS_AT_ONCE = 3.0, 12  # 60 % of the lowest engine tier
 _THROTTLE_S = (1.0, 2.0, 4.0, 5.0)
 
 
@@ -79,8 +79,6 @@ class Pursuit:
         self.proven_at: float | None = None
         self.over = False
         self.waits: str | None = None  # what the venue does not let us do right now
-        self.told: list[Mapping[str, str | None]] = []  # whom, when, or why not
-        self._entries_seen: set[str] = set()
         self._reads: list[Read] = []
         self._entries_gone: list[Read] = []
         self._acted_at = wish.began
@@ -91,7 +89,7 @@ class Pursuit:
         self._outage = False
         self._trouble_since: float | None = None
         self._throttled = 0
-        self._pace_of_ids = Pace()
+        self._ids_left, self._ids_at = float(_IDS_AT_ONCE), time.monotonic()
         self._beat_at = 0.0
 
     # -- the loop
@@ -304,7 +302,7 @@ class Pursuit:
 
     def _cancel_ids(self, gateway: Gateway, orders: tuple[Order, ...], gone: set[str]) -> None:
         """One by one, within the pace that leaves the session alive."""
-        chosen = orders[: self._pace_of_ids.grant(len(orders))]
+        chosen = orders[: self._may_send(len(orders))]
         if not chosen:
             return
         self._acted_at = time.monotonic()
@@ -318,12 +316,19 @@ class Pursuit:
             elif isinstance(answer, Exception):
                 raise answer
 
+    def _may_send(self, wanted: int) -> int:
+        now = time.monotonic()
+        self._ids_left = min(float(_IDS_AT_ONCE), self._ids_left + (now - self._ids_at) * _IDS_A_SECOND)
+        self._ids_at = now
+        granted = min(wanted, int(self._ids_left))
+        self._ids_left -= granted
+        return granted
+
     # -- acting on what was seen
 
     def _act(self, gateway: Gateway, standing: Standing) -> float:
         """Everything that this look calls for; returns seconds until the next look."""
         self._note_intrusion(standing)
-        self._entries_seen.update(order.order_id for order in standing.entries)
         by_ids = self.wish.scope != "account" or self._first_cancel_older_than(0.5)
         left_by_mass = standing.limits if by_ids else ()
         self._cancel_ids(gateway, standing.triggers + left_by_mass, self.cancelled)
@@ -369,8 +374,7 @@ class Pursuit:
         proof = prove_no_orders(self._entries_gone, since_s=self._first_cancel or 0)
         if proof.flat:
             if self.steps["entries"].state != "done":
-                seen = len(self._entries_seen)
-                self.mark("entries", "done", f"{seen} seen, all gone: 2 listings after the fence show no entry")
+                self.mark("entries", "done", "2 listings after the fence show no entry")
             if self.wish.entries_only:
                 self.over = True
         else:
@@ -382,7 +386,7 @@ class Pursuit:
             return AGAIN_S
         if self.wish.scope != "account" and (why := rise_of_delta(self.whole, standing.positions)):
             return self._leave(standing, why)
-        if standing.liquidations or self._is_liquidated(gateway):
+        if standing.liquidations:
             return self._wait_for("a liquidation by the venue is running: it refuses closes until it ends")
         if standing.entries and not self._first_cancel_older_than(CLOSE_ANYWAY_S):
             return AGAIN_S / 4
@@ -398,14 +402,6 @@ class Pursuit:
         if done.exhausted == len(standing.positions):
             return self._leave(standing, f"{left}: nothing more within the slippage allowed")
         return AGAIN_S
-
-    def _is_liquidated(self, gateway: Gateway) -> bool:
-        """Whether the venue is closing for us, by margin: it names no such state, and a close would only be refused."""
-        owner = gateway.owner
-        if not self.closer.locked_out and (owner is None or not owner.is_liquidated):
-            return False
-        gateway.owner = gateway.summaries()
-        return gateway.owner.is_liquidated
 
     def _leave(self, standing: Standing, why: str) -> float:
         """What stands is left on purpose, with its stops; the kill is over once the entries are proven gone."""
@@ -423,9 +419,7 @@ class Pursuit:
         if self.steps["close"].state == "done":
             return
         orders = sum(closed.orders for closed in self.closer.closed.values())
-        count, refused = len(self.closer.closed), sum(what.startswith("close ") for what in self.closer.refusals)
-        words = f"{count} of {count} positions, {orders} orders, {refused} refused"
-        self.mark("close", "done", words if count else "no position was open")
+        self.mark("close", "done", f"{len(self.closer.closed)} of {len(self.closer.closed)} positions, {orders} orders")
 
     # -- proving and holding
 
@@ -454,9 +448,8 @@ class Pursuit:
             self.mark("prove", "under way", "; ".join(proof.lacking) or "entries not yet proven gone")
             return POLL_S
         self.proof, self.proven_at = proof, time.monotonic()
-        at = ", ".join(dict.fromkeys(f"{read.at_s - self.wish.began:.2f}" for read in proof.reads))
-        ours = "; each shows our last close" if self.closer.last_order is not None else ""
-        self.mark("prove", "done", f"{len(proof.reads)} reads agree, at {at} s{ours}; margin in use 0.00")
+        count = len(proof.reads)
+        self.mark("prove", "done", f"{count} fresh reads agree: no order, no position, margin in use 0.00")
         return POLL_S
 
     def _hold(self) -> float:

@@ -60,7 +60,6 @@ class Target:
     settings_at_ms: int | None
     timing: Timing = Timing()
     key_name: str | None = None  # of a key file that is a bare PEM
-    scope_set: bool = False  # whether the profile says so; else account is meant
 
     @property
     def heading(self) -> str:
@@ -167,7 +166,6 @@ def _read_target(name: str, snapshot: Snapshot, root: Path) -> Target:
         settings_at_ms=snapshot.written_at_ms,
         timing=_timing(given.get("kill") or {}, str(given.get("env", "live"))),
         key_name=given.get("key_name"),
-        scope_set=bool(given.get("kill_scope")),
     )
 
 

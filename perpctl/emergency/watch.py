@@ -17,7 +17,6 @@ from typing import Any
 
 from perpctl.emergency import kill, pending
 from perpctl.emergency.pending import Record, Story
-from perpctl.emergency.screen.progress import Progress
 from perpctl.emergency.target import Target, as_fraction, config_dir
 from perpctl.errors import CredentialError, ExitCode, NegativeVerdict, StateDamaged, UsageError
 from perpctl.store.identity_key import load_identity_key, read_identity_key
@@ -27,6 +26,7 @@ Line = Mapping[str, Any]
 _PIPE_BYTES = 1 << 20
 _YOUNG_S = 3.0
 _LEAVE_LATE_S = 10.0  # the worker says itself when the foreground time is over; this is for one that cannot
+_REWORDED = {"step": "{step:<8} {state:<12} {text}", "trouble": "!        {text}", "refused": "refused  {what}: {text}"}
 
 
 def start(
@@ -45,7 +45,6 @@ def start(
         "market": wished.market,
         "entries_only": entries_only,
         "who": kill.who(),
-        "began": wished.began,
     }
     return _begin(target, latches, kill_id, terms, lock, wished.output)
 
@@ -59,7 +58,7 @@ def finish(target: Target, wished: argparse.Namespace) -> int:
 
 
 def _resume(target: Target, story: Story, wished: argparse.Namespace) -> int:
-    terms = {**story.started["terms"], "began": time.monotonic()}
+    terms = dict(story.started["terms"])
     latches = kill.latch_all(target, story.kill_id, terms["reason"])
     lock = _closer(target)
     if lock is None:
@@ -72,9 +71,8 @@ def status(target: Target, kill_id: str, output: str) -> int:
     story = _find(target, kill_id)
     receipt = story.receipt
     if receipt is None:
-        progress = Progress(sys.stderr)
         for line in story.lines:
-            progress.say(line)
+            _say(line)
     else:
         _show(receipt, output)
     if story.is_over:
@@ -178,7 +176,6 @@ def _work(
     from perpctl.emergency.closer import Wish
     from perpctl.emergency.fence import stop_unit
     from perpctl.emergency.steps import Pursuit
-    from perpctl.emergency.telling import tell_syslog
     from perpctl.model.flatten import ladder
 
     if pipe is not None:
@@ -193,18 +190,15 @@ def _work(
         who=terms["who"],
         reason=terms["reason"],
         command=terms["command"],
-        began=float(terms["began"]),
+        began=kill.BEGAN,
         scope=terms["scope"],
         rungs=ladder(slippage, at_market=terms["market"]),
         entries_only=terms["entries_only"],
         identity_key=_identity_key(),
     )
     pursuit = Pursuit(target, wish, record, latches)
-    about = f"{target.heading}: KILL {kill_id} by {wish.who}"
-    pursuit.told.append(tell_syslog(f"{about}: {wish.reason or 'no reason given'}"))
 
     def write_down(event: str, *, unfinished: bool) -> None:
-        pursuit.told.append(tell_syslog(f"{about}: {paper.verdict(pursuit)}{', it goes on' if unfinished else ''}"))
         signed = paper.sign(paper.make_receipt(pursuit, pending=unfinished), wish.identity_key)
         kept = {**signed, "file": paper.save(signed, target.directory)}
         record.write(event, receipt=kept)
@@ -289,8 +283,7 @@ def _watch(lines: Iterator[Line | None], target: Target, output: str) -> int | N
 
     Ctrl-C asks once; the second leaves, and the kill goes on.
     """
-    leave_at = time.monotonic() + target.timing.foreground + _LEAVE_LATE_S
-    progress = Progress(sys.stderr)
+    leave_at = kill.BEGAN + target.timing.foreground + _LEAVE_LATE_S
     pressed: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
     asked = False
@@ -299,7 +292,7 @@ def _watch(lines: Iterator[Line | None], target: Target, output: str) -> int | N
             if line is not None and "receipt" in line:
                 return _show(line["receipt"], output)
             if line is not None:
-                progress.say(line)
+                _say(line)
             elif time.monotonic() > leave_at:
                 return None
             if pressed:
@@ -307,7 +300,6 @@ def _watch(lines: Iterator[Line | None], target: Target, output: str) -> int | N
                     return _left(target)
                 asked = True
                 pressed.clear()
-                progress.let_stand()
         return None
     finally:
         signal.signal(signal.SIGINT, before)
@@ -353,8 +345,18 @@ def _say_latches(latches: Mapping[Path, str]) -> None:
         sys.stderr.write(f"latch    {path} {outcome}\n")
 
 
+def _say(line: Line) -> None:
+    """One line of progress on stderr."""
+    wording = _REWORDED.get(str(line["event"]))
+    if wording is None:
+        return
+    after = line.get("after_s")
+    stamp = f" + {after:.2f} s  " if isinstance(after, int | float) else "            "
+    sys.stderr.write(stamp + wording.format_map({"text": "", "what": "", "step": "", "state": "", **line}) + "\n")
+
+
 def _show(receipt: Line, output: str) -> int:
-    from perpctl.emergency.screen.receipt import screen
+    from perpctl.emergency.receipt import screen
 
     sys.stdout.write(json.dumps(receipt) + "\n" if output == "json" else screen(receipt))
     sys.stdout.flush()

@@ -6,8 +6,7 @@ Fills are left to the reading of the venue that follows, which books each once i
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ import msgspec
 from perpctl.emergency import pending
 from perpctl.emergency.pending import Story
 from perpctl.errors import RefusedBySafety
-from perpctl.host.process import start_and_leave
 from perpctl.model.order import Order
 from perpctl.store.projections import Projections
 from perpctl.store.records import Correlation, Kind
@@ -25,25 +23,13 @@ from perpctl.store.records import Correlation, Kind
 _TOLD = ("step", "first_cancel", "cancelled", "close", "refused", "unknown", "trouble", "account")
 
 
-def start_finisher(directory: Path) -> int:
-    """Have the unfinished kill taken up by a process of its own, which needs no terminal; its pid."""
-    command = [sys.executable, "-m", "perpctl.emergency.kill", "-p", directory.name, "--finish"]
-    return start_and_leave(command, directory / "kills" / "finish.log")
-
-
-def refuse_beside_kill(directory: Path, take_up: Callable[[Path], int] = start_finisher) -> None:
-    """Raises RefusedBySafety while a kill of the profile whose state is in `directory` has not ended.
-
-    One that nobody is at any more, as after a reboot, is taken up first: what starts at boot is the bot.
-    """
+def refuse_beside_kill(directory: Path) -> None:
+    """Raises RefusedBySafety while a kill of the profile whose state is in `directory` has not ended."""
     unfinished = pending.unfinished(directory)
     if not unfinished:
         return
     name, last = directory.name, unfinished[-1]
-    if last.worker:
-        at_it = f"process {last.worker} is at it"
-    else:
-        at_it = f"nobody was at it, process {take_up(directory)} takes it up"
+    at_it = f"process {last.worker} is at it" if last.worker else "nobody is at it"
     raise RefusedBySafety(
         f"kill {', '.join(story.kill_id for story in unfinished)} of profile {name} has not ended; {at_it}",
         not_done="Nothing was started and nothing was sent.",

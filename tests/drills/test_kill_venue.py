@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
-from perpctl.emergency.venue.gateway import Said
 from tests.drills.delaying import delayed
-from tests.drills.killing import BTC, ETH, SOL, Desk, Killed, running_exchange, wait_until
+from tests.drills.killing import BTC, ETH, SOL, Desk, running_exchange
 
 pytestmark = pytest.mark.drill
 
@@ -45,12 +40,6 @@ def fill_account(desk: Desk) -> None:
     assert (account["open_orders"], len(account["positions"])) >= (100, 3)
 
 
-def story_of(desk: Desk, done: Killed) -> list[dict[str, Any]]:
-    """What the kill wrote down beside its sends."""
-    path = desk.directory / "kills" / f"{done.receipt['kill_id']}.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
 def test_a_hundred_orders_and_five_positions_are_gone_in_3_s_at_50_ms(desk: Desk) -> None:
     fill_account(desk)
     port = urlsplit(desk.exchange.server["gateway_http"]).port
@@ -60,7 +49,8 @@ def test_a_hundred_orders_and_five_positions_are_gone_in_3_s_at_50_ms(desk: Desk
         done = desk.kill()
     assert done.code == 0, done.talk
     assert desk.exchange.is_flat
-    first = next(line for line in story_of(desk, done) if line["event"] == "first_cancel")
+    story = (desk.directory / "kills" / f"{done.receipt['kill_id']}.jsonl").read_text().splitlines()
+    first = next(line for line in map(json.loads, story) if line["event"] == "first_cancel")
     assert 0.05 < first["after_s"] < 0.4 * 2, "twice the goal: other work may share this machine"
     assert done.step("stops")["after_s"] < 3
     assert done.step("entries")["after_s"] < 3
@@ -108,49 +98,3 @@ def test_credits_that_run_out_do_not_keep_it_from_ending(desk: Desk) -> None:
     done = desk.kill()
     assert done.code == 0, done.talk
     assert desk.exchange.is_flat
-
-
-def test_while_the_venue_liquidates_nothing_is_closed_and_then_the_rest_is(desk: Desk) -> None:
-    trader = desk.exchange.trader()
-    with contextlib.suppress(Said):  # until the margin is used up
-        for _ in range(40):
-            trader.market("buy", BTC, "2")
-    trader.market("buy", ETH, "1")
-    mark = Decimal(str(desk.exchange.control("status")["marks"][BTC]))
-    for share in ("0.97", "0.94", "0.91", "0.88"):  # down until the venue has begun
-        desk.exchange.control("state", "POST", instrument_name=BTC, state="locked")  # in which it cannot come to an end
-        if trader.gateway.summaries().is_liquidated:
-            break
-        desk.exchange.control("state", "POST", instrument_name=BTC, state="open")
-        desk.exchange.control("price", "POST", instrument_name=BTC, price=str(int(mark * Decimal(share))))
-    desk.validate(kill={"foreground_s": 3, "hold_s": 1, "hold_unproven_s": 1})
-    done = desk.kill()
-    assert (done.code, done.receipt["pending"]) == (6, True), done.talk
-    assert "liquidation" in done.step("close")["evidence"]
-    assert "close" not in {line["event"] for line in story_of(desk, done)}, "the venue refuses closes until it is done"
-    desk.exchange.control("state", "POST", instrument_name=BTC, state="open")
-    wait_until(lambda: desk.exchange.is_flat, 30)
-    wait_until(lambda: desk.worker() is None, 15)
-    assert desk.kill("-p", "paper", "--status").code == 0
-
-
-def test_a_kill_that_a_reboot_cut_short_is_taken_up_before_a_bot_starts(tmp_path: Path) -> None:
-    (tmp_path / "config").mkdir()
-    (tmp_path / "config" / "config.toml").write_text("[profiles.paper.kill]\nhold_s = 1\nforeground_s = 1\n")
-    with running_exchange(tmp_path / "state" / "paper" / "exchange") as exchange:  # where the profile looks for it
-        desk = Desk(tmp_path / "state", tmp_path / "config", exchange)
-        desk.validate(kill={"foreground_s": 1, "hold_s": 1, "hold_unproven_s": 1})
-        exchange.trader().market("buy", BTC, "0.1")
-        exchange.control("state", "POST", instrument_name=BTC, state="locked")
-        assert desk.kill().receipt["pending"] is True
-        desk.end_workers()  # as a loss of power would
-        assert desk.worker() is None
-        refused = subprocess.run(
-            [sys.executable, "-m", "perpctl", "run"], env=desk.environment, capture_output=True, text=True, timeout=60
-        )
-        assert refused.returncode == 5, refused.stderr
-        assert "takes it up" in refused.stderr
-        exchange.control("state", "POST", instrument_name=BTC, state="open")
-        wait_until(lambda: exchange.is_flat, 30)
-        wait_until(lambda: desk.worker() is None, 30)
-        assert desk.kill("-p", "paper", "--status").code == 0

@@ -50,12 +50,11 @@ class Said(Exception):
 
 @dataclass(slots=True)
 class _SignedIn:
-    """An access token, the key it came from, and what the key may do, in the venue's words."""
+    """An access token and the key it came from."""
 
     key: Key
     token: str
     path: Path
-    scopes: frozenset[str]
 
 
 class Gateway:
@@ -121,11 +120,6 @@ class Gateway:
     def key_file(self) -> Path | None:
         return self._signed_in.path if self._signed_in else None
 
-    def may(self, what: str) -> bool | None:
-        """Whether the key may view, trade or transfer; None when the venue's scopes are not in a CDP key's words."""
-        told = self._signed_in.scopes if self._signed_in else frozenset()
-        return f"rat#{what}" in told if any(scope.startswith("rat#") for scope in told) else None
-
     def note(self, text: str) -> None:
         if text not in self.notes:
             self.notes.append(text)
@@ -139,7 +133,7 @@ class Gateway:
                 token = result.get("access_token") if isinstance(result, dict) else None
                 if not isinstance(token, str):
                     raise NoAnswer("public/auth sent no token", sent=True)
-                self._signed_in = _SignedIn(key, token, path, frozenset(str(result.get("scope") or "").split()))
+                self._signed_in = _SignedIn(key, token, path)
                 return
             except Said as why:
                 if attempt == 2 or why.code not in _SIGN_IN_ANEW:
@@ -253,10 +247,6 @@ class Gateway:
         result = self.call("private/get_user_trades_by_instrument", {**params, "historical": historical})
         page = rows.row_of(result, lambda row: rows.rows_of(row["trades"], rows.read_labelled_fill))
         return page, rows.row_of(result, lambda row: row["has_more"] is True)
-
-    def locked(self) -> str:
-        """The venue's own word for whether it is locked: false, partial or true."""
-        return rows.row_of(self.call("public/status", {}), lambda row: str(row["locked"]).lower())
 
     def ticker(self, product_id: str) -> Ticker:
         return rows.row_of(self.call("public/ticker", {"instrument_name": product_id}), rows.read_ticker)

@@ -48,11 +48,6 @@ class Owner:
     margin_balance: Decimal
     balances: Mapping[str, Decimal]  # every currency with anything in it
 
-    @property
-    def is_liquidated(self) -> bool:
-        """Short of maintenance margin: the venue closes for the account, and lets it send nothing until it is done."""
-        return self.maintenance_margin > self.margin_balance
-
 
 @dataclass(frozen=True, slots=True)
 class Ticker:
