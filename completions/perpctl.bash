@@ -65,7 +65,7 @@ _perpctl_after() {
         'ws test') echo '--profile -p --output -o --format' ;;
         'paper') echo 'status serve key reset price fault --profile -p --output -o --format --watch' ;;
         'paper status') echo '--profile -p --output -o --format --watch' ;;
-        'paper serve') echo '--port --feed --speed --seed --tls --idle-exit --profile -p' ;;
+        'paper serve') echo '--port --feed --speed --seed --tls --idle-exit --scenario --profile -p' ;;
         'paper key') echo '--out --algorithm --permissions --account --profile -p --output -o --format --dry-run --yes --reason' ;;
         'paper reset') echo '--profile -p --output -o --format --dry-run --yes --reason' ;;
         'paper price') echo '--profile -p --output -o --format --dry-run --yes --reason' ;;
@@ -80,7 +80,7 @@ _perpctl() {
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case "$word" in
-            --abandon|--account|--algorithm|--as|--at|--backup-key-file|--body|--by|--ca-file|--count|--days|--depth|--duration|--feed|--finish|--format|--hours|--http|--id|--idle-exit|--key-file|--kill-key-file|--kill-scope|--max-slippage|--method|--mode|--move|--out|--output|--permissions|--plan|--port|--profile|--reason|--risk-level|--scope|--seconds|--seed|--slot|--source|--speed|--status|--strategy|--streams|--symbol|--symbols|--timeout|--to|--watch|--ws|-o|-p) ((i++)) ;;
+            --abandon|--account|--algorithm|--as|--at|--backup-key-file|--body|--by|--ca-file|--count|--days|--depth|--duration|--feed|--finish|--format|--hours|--http|--id|--idle-exit|--key-file|--kill-key-file|--kill-scope|--max-slippage|--method|--mode|--move|--out|--output|--permissions|--plan|--port|--profile|--reason|--risk-level|--scenario|--scope|--seconds|--seed|--slot|--source|--speed|--status|--strategy|--streams|--symbol|--symbols|--timeout|--to|--watch|--ws|-o|-p) ((i++)) ;;
             -*) ;;
             *) case "${at:+$at }$word" in 'kill'|'cancel-all'|'reduce-only'|'disable'|'resume'|'status'|'whoami'|'positions'|'positions list'|'positions explain'|'positions close'|'positions reduce'|'positions close-all'|'orders'|'orders list'|'orders trace'|'orders adopt'|'fills'|'fills list'|'stops'|'stops list'|'stops verify'|'stops place'|'account'|'account show'|'account pin'|'margin'|'margin show'|'margin what-if'|'calendar'|'market'|'market status'|'market list'|'market book'|'funding'|'funding overview'|'funding rates'|'funding history'|'funding schedule'|'health'|'preflight'|'run'|'wait'|'wait flat'|'verify'|'verify startup'|'verify no-orders'|'verify sync'|'reconcile'|'state'|'state save'|'config'|'config show'|'config validate'|'config init'|'auth'|'auth test'|'auth expiry'|'auth refresh'|'ws'|'ws test'|'paper'|'paper status'|'paper serve'|'paper key'|'paper reset'|'paper price'|'paper fault'|'completion'|'completion show'|'enable') at="${at:+$at }$word" ;; esac ;;
         esac
@@ -90,7 +90,7 @@ _perpctl() {
         --format|--output|-o) mapfile -t COMPREPLY < <(compgen -W "table json jsonl csv" -- "$cur"); return ;;
         --risk-level) mapfile -t COMPREPLY < <(compgen -W "conservative moderate aggressive" -- "$cur"); return ;;
         --algorithm) mapfile -t COMPREPLY < <(compgen -W "es256 ed25519" -- "$cur"); return ;;
-        --abandon|--account|--algorithm|--as|--at|--backup-key-file|--body|--by|--ca-file|--count|--days|--depth|--duration|--feed|--finish|--format|--hours|--http|--id|--idle-exit|--key-file|--kill-key-file|--kill-scope|--max-slippage|--method|--mode|--move|--out|--output|--permissions|--plan|--port|--profile|--reason|--risk-level|--scope|--seconds|--seed|--slot|--source|--speed|--status|--strategy|--streams|--symbol|--symbols|--timeout|--to|--watch|--ws|-o|-p) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+        --abandon|--account|--algorithm|--as|--at|--backup-key-file|--body|--by|--ca-file|--count|--days|--depth|--duration|--feed|--finish|--format|--hours|--http|--id|--idle-exit|--key-file|--kill-key-file|--kill-scope|--max-slippage|--method|--mode|--move|--out|--output|--permissions|--plan|--port|--profile|--reason|--risk-level|--scenario|--scope|--seconds|--seed|--slot|--source|--speed|--status|--strategy|--streams|--symbol|--symbols|--timeout|--to|--watch|--ws|-o|-p) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$(_perpctl_after "$at")" -- "$cur")
 }

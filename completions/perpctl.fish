@@ -331,6 +331,7 @@ complete -c perpctl -n '__fish_seen_subcommand_from paper; and __fish_seen_subco
 complete -c perpctl -n '__fish_seen_subcommand_from paper; and __fish_seen_subcommand_from serve' -l seed -r -F -d 'Of the synthetic market and of faults'
 complete -c perpctl -n '__fish_seen_subcommand_from paper; and __fish_seen_subcommand_from serve' -l tls -d 'With a certificate of its own'
 complete -c perpctl -n '__fish_seen_subcommand_from paper; and __fish_seen_subcommand_from serve' -l idle-exit -r -F -d 'Stop when unused for so long'
+complete -c perpctl -n '__fish_seen_subcommand_from paper; and __fish_seen_subcommand_from serve' -l scenario -r -F -d 'An incident of the past to play, by name'
 complete -c perpctl -n '__fish_seen_subcommand_from paper; and __fish_seen_subcommand_from serve' -l profile -s p -r -F -d 'Whose money'
 complete -c perpctl -n '__fish_seen_subcommand_from paper; and __fish_seen_subcommand_from key' -l out -r -F -d 'Never an existing file'
 complete -c perpctl -n '__fish_seen_subcommand_from paper; and __fish_seen_subcommand_from key' -l algorithm -x -a 'es256 ed25519' -d 'The kind of key'

@@ -36,12 +36,13 @@ def serve(
     seed: Annotated[int, typer.Option(help="Of the synthetic market and of faults.")] = 0,
     tls: Annotated[bool, typer.Option("--tls", help="With a certificate of its own.")] = False,
     idle_exit: Annotated[float | None, typer.Option(metavar="SECONDS", help="Stop when unused for so long.")] = None,
+    scenario: Annotated[str | None, typer.Option(help="An incident of the past to play, by name.")] = None,
 ) -> Serve:
     """Serve until stopped; prints one JSON line with every address when ready."""
     from perpctl.paper import operating
 
     return lambda desk: operating.serve(
-        desk, port=port, feed=feed, speed=speed, seed=seed, tls=tls, idle_exit_s=idle_exit
+        desk, port=port, feed=feed, speed=speed, seed=seed, tls=tls, idle_exit_s=idle_exit, scenario=scenario
     )
 
 

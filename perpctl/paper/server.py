@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from perpctl.paper.faults import FaultPlane
 from perpctl.paper.feed.choice import feed_of
 from perpctl.paper.gateway.face import PRIVATE_SOCKET, RPC_PATH, STREAMS_SOCKET
 from perpctl.paper.gateway.wire import Endpoints as GatewayEndpoints
+from perpctl.paper.incidents.scenario import Playing, scenario_of
 from perpctl.paper.keys import MAIN_ACCOUNT, KeyRing, portfolio_of
 from perpctl.paper.state import Directory, Record
 from perpctl.paper.venue import MAX_SPEED, Venue
@@ -54,6 +55,7 @@ class Options:
     seed: int = 0
     tls: bool = False
     idle_exit_s: float | None = None
+    scenario: str | None = None  # an incident to play, by name
 
 
 class _Server(uvicorn.Server):
@@ -83,6 +85,9 @@ class PaperServer:
             secrets.randbits(64),  # tokens of a served exchange are not for guessing
             FaultPlane(options.seed),
         )
+        self._incident = None if options.scenario is None else Playing(scenario_of(options.scenario))
+        if self._incident is not None:
+            self._incident.begin(self.venue)
         self._sockets = Sockets(self.venue, self.wall, self._cut, self.wall())
         control = Control(self.venue, self.wall, self._stopping.set, self._sockets.used)
         self._app = Starlette(
@@ -122,6 +127,8 @@ class PaperServer:
         while not self._stopping.is_set() and not serving.done():
             wall_s = self.wall()
             self.venue.advance(wall_s)
+            if self._incident is not None:
+                self._incident.beat(self.venue)
             self.venue.us.face.tick(wall_s)
             self._sockets.tick()
             self.venue.sync()
@@ -267,10 +274,12 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tls", action="store_true")
     parser.add_argument("--idle-exit", type=float, default=None, metavar="SECONDS")
+    parser.add_argument("--scenario", default=None, metavar="NAME", help="an incident to play")
     given = parser.parse_args(argv)
     try:
         speed = read_speed(given.speed)
-        serve(Options(given.state_dir, given.port, given.feed, speed, given.seed, given.tls, given.idle_exit))
+        options = Options(given.state_dir, given.port, given.feed, speed, given.seed, given.tls, given.idle_exit)
+        serve(replace(options, scenario=given.scenario))
     except PerpctlError as why:
         # One line: whoever started this process shows its last one.
         parts = [why.message, why.not_done, *(f"next: {command}" for command in why.next_commands)]
