@@ -26,6 +26,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     },
     "Run": {
         "preflight": "every gate before a start, with evidence and a fix",
+        "probe": "what our key can do at this venue, measured; nothing is placed",
         "run": "the trading loop, on paper or live",
         "wait": "wait until flat, proven by agreeing reads",
         "verify": "one claim about the desk: start-up, no orders, in step with the venue",

@@ -17,6 +17,7 @@ from perpctl.model.fill import Fill, FundingPayment, FundingRate
 from perpctl.model.instrument import Book, Instrument, Quote
 from perpctl.model.order import Order, OrderRequest
 from perpctl.model.position import Account, Position
+from perpctl.model.venue.ability import Ability
 from perpctl.model.venue.calendar import Happening, VenueCalendar
 
 
@@ -228,6 +229,13 @@ class Exchange(Protocol):
 
     def work_for(self, duty: Duty) -> None:
         """Say whose share of the request limits the reads draw on from now on; operators' by default."""
+
+    async def capabilities(self, symbols: Sequence[str]) -> tuple[Ability, ...]:
+        """What this key can do here, measured now: permissions, products, order types, channels, limits, safety.
+
+        Nothing is placed, changed or cancelled. What cannot be told without acting is `Can.UNKNOWN`, what the venue
+        does not have `Can.NOT_OFFERED`; only a venue that answers nothing at all raises VenueUnreachable.
+        """
 
     async def time_ms(self) -> int: ...
     async def identity(self) -> Identity: ...

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from perpctl import __version__
-from perpctl.checks.gate import Finding, Gate, failed, passed, warned
+from perpctl.checks.gate import Finding, Gate, Verdict, failed, passed, warned
 from perpctl.clock import from_ms
 from perpctl.emergency import pending
 from perpctl.model.day import day_start_ms
 from perpctl.questions import figures
 from perpctl.questions.limits import limits_of
+from perpctl.questions.venue import probe
 from perpctl.risk.limits import Limits
 from perpctl.store.latch import Mode
 from perpctl.store.lease import Lease
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 TALK_S = 1.0  # a bot that takes longer to say its mode will not be fenced in time either
 DISK_FAIL, DISK_WARN = 1 << 30, 5 << 30  # bytes free
 CLEAN_WARN_S = 300
-JUDGED_BY_RESUME = frozenset({"latch", "daily loss", "kill", "reconcile"})
+PROBE = "capability probe"
+JUDGED_BY_RESUME = frozenset({"latch", "daily loss", "kill", "reconcile", PROBE})  # no halt changes what a key can do
 
 
 def gates(desk: Desk, *, resuming: bool) -> Sequence[Gate]:
@@ -42,6 +44,7 @@ def gates(desk: Desk, *, resuming: bool) -> Sequence[Gate]:
         Gate("OURSELVES", "journal", asked.journal),
         Gate("OURSELVES", "unknown orders", asked.unknown),
         Gate("OURSELVES", "reconcile", asked.reconcile),
+        Gate("OURSELVES", PROBE, asked.probe, asks_venue=True),
         Gate("OURSELVES", "version, settings", asked.version),
     )
     return tuple(one for one in found if not (resuming and one.name in JUDGED_BY_RESUME))
@@ -163,6 +166,12 @@ class _Asked:
         age_s = (self._desk.clock.now() - clean_at).total_seconds()
         words = f"clean {figures.span(age_s)} ago"
         return passed(words) if age_s <= CLEAN_WARN_S else warned(f"{words}; the bot does it again at its start", fix)
+
+    async def probe(self) -> Finding:
+        """Reads what was kept: a gate has 3 s, and a probe takes longer."""
+        found = await probe.standing(self._desk)
+        fix = f"perpctl -p {self._name} probe --fresh"
+        return Finding(Verdict(found.verdict), found.words, "" if found.verdict == "PASS" else fix)
 
     async def version(self) -> Finding:
         return passed(f"perpctl {__version__}; settings hold; profile {self._name}")

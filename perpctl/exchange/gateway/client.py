@@ -28,7 +28,6 @@ from perpctl.exchange.port import (
     MaySend,
     Outcome,
     Refused,
-    Session,
     Unsupported,
     VenueStatus,
     VenueTerms,
@@ -39,6 +38,7 @@ from perpctl.model.instrument import Book, Instrument, Quote
 from perpctl.model.order import Order, OrderRequest
 from perpctl.model.position import Account, Position
 from perpctl.model.venue import calendars
+from perpctl.model.venue.ability import Ability
 
 if TYPE_CHECKING:
     from perpctl.exchange.gateway.session import GatewaySession
@@ -304,13 +304,17 @@ class Gateway:
         async with self._in_flight:
             return await orders.close(self._line.act, position.product_id, position.slot is not None, limit_price)
 
+    async def capabilities(self, symbols: Sequence[str]) -> tuple[Ability, ...]:
+        from perpctl.exchange.gateway.abilities import measure
+
+        return await measure(self, self._line, symbols)
+
     # --- the live connection -----------------------------------------------------------------------------------------
 
-    def session(self, symbols: Sequence[str]) -> AbstractAsyncContextManager[Session]:
+    def session(self, symbols: Sequence[str]) -> AbstractAsyncContextManager[GatewaySession]:
         from perpctl.exchange.gateway.session import GatewaySession
 
-        session: AbstractAsyncContextManager[GatewaySession] = GatewaySession(self, self._line, symbols, self._may_send)
-        return session
+        return GatewaySession(self, self._line, symbols, self._may_send)
 
     async def aclose(self) -> None:
         await self._line.transport.aclose()

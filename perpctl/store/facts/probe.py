@@ -17,12 +17,11 @@ _LARGEST = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Whose abilities they are: an answer about another key, account, build or set of products is none."""
+    """Whose abilities they are: an answer about another key, account or set of products is none."""
 
     venue: str
     account: str | None
     key: str
-    version: str
     symbols: tuple[str, ...]
 
 
