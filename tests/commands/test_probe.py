@@ -3,21 +3,47 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from perpctl.clock import ManualClock
+from perpctl.checks.gates import own
+from perpctl.clock import SystemClock, to_ms
+from perpctl.desk import Desk
+from perpctl.errors import ExitCode
 from perpctl.model.venue.ability import Ability, Can, Section
 from perpctl.profile import load
-from perpctl.store.facts.probe import Kept, keep_probe, read_probe
+from perpctl.questions.venue import probe
+from perpctl.store.facts.probe import Kept, keep_probe
 from tests import trading
 from tests.conftest import Cli
 from tests.trading import masked
 
 Golden = Callable[[str, str], None]
+
+
+class Shifted(SystemClock):
+    """The machine's clock, set ahead: sockets keep their pace, and what was kept grows old."""
+
+    def __init__(self) -> None:
+        self._ahead = timedelta(0)
+
+    def now(self) -> datetime:
+        return super().now() + self._ahead
+
+    def advance(self, seconds: float) -> None:
+        self._ahead += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def clock() -> Shifted:
+    """The clock of `cli`."""
+    return Shifted()
 
 
 def kept_file() -> Path:
@@ -44,9 +70,6 @@ def test_json_holds_the_same(paper: dict[str, Any], cli: Cli, golden: Golden) ->
 
 
 async def test_a_stop_of_ours_is_evidence(paper: dict[str, Any]) -> None:
-    from perpctl.errors import ExitCode
-    from perpctl.questions.venue import probe
-
     async with trading.at_the_desk() as desk:
         await trading.place(desk, size="0.01")
         await trading.stop(desk, size="0.01")
@@ -56,12 +79,13 @@ async def test_a_stop_of_ours_is_evidence(paper: dict[str, Any]) -> None:
 
 
 def test_a_young_answer_is_shown_with_its_age_and_an_old_one_measured_again(
-    paper: dict[str, Any], cli: Cli, clock: ManualClock
+    paper: dict[str, Any], cli: Cli, clock: Shifted
 ) -> None:
     first = cli("probe", "-o", "json").json
     clock.advance(3600)
     second = cli("probe", "-o", "json").json
-    assert (second["measured_now"], second["age_s"], second["measured_at"]) == (False, "3600", first["measured_at"])
+    assert (second["measured_now"], second["measured_at"]) == (False, first["measured_at"])
+    assert 3600 <= int(second["age_s"]) <= 3700
     assert "probe --fresh" in cli("probe").out
     assert cli("probe", "--fresh", "-o", "json").json["measured_now"] is True
     clock.advance(24 * 3600)
@@ -117,24 +141,34 @@ def test_a_venue_that_is_down_is_exit_3_and_what_was_kept_stays(paper: dict[str,
 # --- the gate of preflight --------------------------------------------------------------------------------------------
 
 
-def gate(cli: Cli) -> dict[str, Any]:
-    gates = cli("preflight", "-o", "json").json["gates"]
-    return next(one for one in gates if one["gate"] == "capability probe")
-
-
-def keep(can: Can, clock: ManualClock, cli: Cli) -> None:
-    """A probe of now about this very key, with one answer."""
-    cli("probe", "--fresh")
-    kept = read_probe(load("paper").state_dir)
-    assert kept is not None
+async def keep(desk: Desk, can: Can, key: str | None = None) -> None:
+    """A probe of now about this very key, or another, with one answer."""
+    subject = await probe.subject_of(desk)
     only = Ability("permission.trade", Section.PERMISSIONS, can, "as the test says")
-    keep_probe(load("paper").state_dir, Kept(kept.subject, kept.measured_at_ms, (only,)))
+    kept = Kept(replace(subject, key=key or subject.key), to_ms(desk.clock.now()), (only,))
+    keep_probe(desk.settings.state_dir, kept)
+
+
+@asynccontextmanager
+async def at_the_desk(clock: Shifted) -> AsyncIterator[Desk]:
+    desk = Desk(load("paper"), clock)
+    try:
+        yield desk
+    finally:
+        await desk.aclose()
 
 
 def test_the_gate_is_unknown_until_something_was_measured(paper: dict[str, Any], cli: Cli) -> None:
-    found = gate(cli)
-    assert (found["verdict"], found["evidence"]) == ("UNKNOWN", "never measured")
-    assert found["fix"] == "perpctl -p paper probe --fresh"
+    def gate() -> dict[str, Any]:
+        gates = cli("preflight", "-o", "json").json["gates"]
+        return next(one for one in gates if one["gate"] == "capability probe")
+
+    before = gate()
+    assert (before["verdict"], before["evidence"]) == ("UNKNOWN", "never measured")
+    assert before["fix"] == "perpctl -p paper probe --fresh"
+    cli("probe")
+    after = gate()
+    assert (after["verdict"], "could not be told: order.stop_market" in after["evidence"]) == ("WARN", True)
 
 
 @pytest.mark.parametrize(
@@ -152,28 +186,27 @@ def test_the_gate_is_unknown_until_something_was_measured(paper: dict[str, Any],
         (Can.YES, -1, "UNKNOWN"),  # measured in the future: some clock was wrong
     ],
 )
-def test_the_gate_judges_answer_and_age(
-    paper: dict[str, Any], cli: Cli, clock: ManualClock, can: Can, hours: float, verdict: str
+async def test_the_gate_judges_answer_and_age(
+    paper: dict[str, Any], clock: Shifted, can: Can, hours: float, verdict: str
 ) -> None:
-    keep(can, clock, cli)
-    clock.advance(hours * 3600)
-    assert gate(cli)["verdict"] == verdict
+    async with at_the_desk(clock) as desk:
+        await keep(desk, can)
+        clock.advance(hours * 3600)
+        assert (await probe.standing(desk)).verdict == verdict
 
 
-def test_a_probe_of_another_key_is_no_pass(paper: dict[str, Any], cli: Cli, clock: ManualClock) -> None:
-    keep(Can.YES, clock, cli)
-    raw = json.loads(kept_file().read_text())
-    kept_file().write_text(json.dumps({**raw, "subject": {**raw["subject"], "key": "ES256 ..beef"}}))
-    found = gate(cli)
-    assert found["verdict"] == "UNKNOWN"
-    assert "another key" in found["evidence"]
+async def test_a_probe_of_another_key_is_no_pass(paper: dict[str, Any], clock: Shifted) -> None:
+    async with at_the_desk(clock) as desk:
+        await keep(desk, Can.YES, key="ES256 ..beef")
+        found = await probe.standing(desk)
+        assert (found.verdict, "another key" in found.words) == ("UNKNOWN", True)
 
 
-def test_a_key_that_cannot_trade_fails_the_probe(paper: dict[str, Any], cli: Cli, clock: ManualClock) -> None:
-    keep(Can.NO, clock, cli)
-    ran = cli("probe")
-    assert ran.code == 1
-    assert "as the test says" in ran.out
+async def test_a_key_that_cannot_trade_fails_the_probe(paper: dict[str, Any], clock: Shifted) -> None:
+    async with at_the_desk(clock) as desk:
+        await keep(desk, Can.NO)
+        answer = await probe.probe(desk, fresh=False)
+        assert (answer.exit_code, answer.facts["measured_now"]) == (ExitCode.NEGATIVE, False)
 
 
 def test_a_resume_does_not_wait_for_a_probe(paper: dict[str, Any], clock: Shifted) -> None:
