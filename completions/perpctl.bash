@@ -1,7 +1,7 @@
 # perpctl for bash: made from the command tree by `pytest --update`; not to be edited.
 _perpctl_after() {
     case "$1" in
-        '') echo 'kill cancel-all reduce-only disable resume status whoami positions orders fills stops account margin calendar market funding health preflight run wait verify reconcile state config auth ws paper completion enable --help --version' ;;
+        '') echo 'kill cancel-all reduce-only disable resume status whoami positions orders fills stops account margin calendar market funding health preflight probe run wait verify reconcile state config auth ws paper completion enable --help --version' ;;
         'kill') echo '--profile -p --force --yes --dry-run --reason --scope --max-slippage --market --status --finish --abandon --explain --output -o --format' ;;
         'cancel-all') echo '--force --include-stops --profile -p --output -o --format --dry-run --yes --reason' ;;
         'reduce-only') echo '--reason --profile -p --output -o --format --dry-run --yes' ;;
@@ -43,6 +43,7 @@ _perpctl_after() {
         'funding schedule') echo '--profile -p --output -o --format --watch' ;;
         'health') echo '--profile -p --output -o --format --watch' ;;
         'preflight') echo '--all --only-trouble --profile -p --output -o --format --watch' ;;
+        'probe') echo '--fresh --profile -p --output -o --format' ;;
         'run') echo '--mode --symbols --risk-level --strategy --duration --feed --speed --seed --flatten --leave-orders --profile -p' ;;
         'wait') echo 'flat --timeout --profile -p --output -o --format' ;;
         'wait flat') echo '--timeout --profile -p --output -o --format' ;;
@@ -82,7 +83,7 @@ _perpctl() {
         case "$word" in
             --abandon|--account|--algorithm|--as|--at|--backup-key-file|--body|--by|--ca-file|--count|--days|--depth|--duration|--feed|--finish|--format|--hours|--http|--id|--idle-exit|--key-file|--kill-key-file|--kill-scope|--max-slippage|--method|--mode|--move|--out|--output|--permissions|--plan|--port|--profile|--reason|--risk-level|--scenario|--scope|--seconds|--seed|--slot|--source|--speed|--status|--strategy|--streams|--symbol|--symbols|--timeout|--to|--watch|--ws|-o|-p) ((i++)) ;;
             -*) ;;
-            *) case "${at:+$at }$word" in 'kill'|'cancel-all'|'reduce-only'|'disable'|'resume'|'status'|'whoami'|'positions'|'positions list'|'positions explain'|'positions close'|'positions reduce'|'positions close-all'|'orders'|'orders list'|'orders trace'|'orders adopt'|'fills'|'fills list'|'stops'|'stops list'|'stops verify'|'stops place'|'account'|'account show'|'account pin'|'margin'|'margin show'|'margin what-if'|'calendar'|'market'|'market status'|'market list'|'market book'|'funding'|'funding overview'|'funding rates'|'funding history'|'funding schedule'|'health'|'preflight'|'run'|'wait'|'wait flat'|'verify'|'verify startup'|'verify no-orders'|'verify sync'|'reconcile'|'state'|'state save'|'config'|'config show'|'config validate'|'config init'|'auth'|'auth test'|'auth expiry'|'auth refresh'|'ws'|'ws test'|'paper'|'paper status'|'paper serve'|'paper key'|'paper reset'|'paper price'|'paper fault'|'completion'|'completion show'|'enable') at="${at:+$at }$word" ;; esac ;;
+            *) case "${at:+$at }$word" in 'kill'|'cancel-all'|'reduce-only'|'disable'|'resume'|'status'|'whoami'|'positions'|'positions list'|'positions explain'|'positions close'|'positions reduce'|'positions close-all'|'orders'|'orders list'|'orders trace'|'orders adopt'|'fills'|'fills list'|'stops'|'stops list'|'stops verify'|'stops place'|'account'|'account show'|'account pin'|'margin'|'margin show'|'margin what-if'|'calendar'|'market'|'market status'|'market list'|'market book'|'funding'|'funding overview'|'funding rates'|'funding history'|'funding schedule'|'health'|'preflight'|'probe'|'run'|'wait'|'wait flat'|'verify'|'verify startup'|'verify no-orders'|'verify sync'|'reconcile'|'state'|'state save'|'config'|'config show'|'config validate'|'config init'|'auth'|'auth test'|'auth expiry'|'auth refresh'|'ws'|'ws test'|'paper'|'paper status'|'paper serve'|'paper key'|'paper reset'|'paper price'|'paper fault'|'completion'|'completion show'|'enable') at="${at:+$at }$word" ;; esac ;;
         esac
     done
     case "$prev" in
