@@ -36,11 +36,12 @@ _perpctl_after() {
         'market status') echo '--profile -p --output -o --format --watch' ;;
         'market list') echo '--profile -p --output -o --format --watch' ;;
         'market book') echo '--depth --profile -p --output -o --format --watch' ;;
-        'funding') echo 'overview rates history schedule --profile -p --output -o --format --watch' ;;
+        'funding') echo 'overview rates history schedule record --profile -p --output -o --format --watch' ;;
         'funding overview') echo '--profile -p --output -o --format --watch' ;;
         'funding rates') echo '--profile -p --output -o --format --watch' ;;
         'funding history') echo '--days --profile -p --output -o --format --watch' ;;
         'funding schedule') echo '--profile -p --output -o --format --watch' ;;
+        'funding record') echo '--profile -p --output -o --format --watch' ;;
         'health') echo '--profile -p --output -o --format --watch' ;;
         'preflight') echo '--all --only-trouble --profile -p --output -o --format --watch' ;;
         'probe') echo '--fresh --profile -p --output -o --format' ;;
@@ -83,7 +84,7 @@ _perpctl() {
         case "$word" in
             --abandon|--account|--algorithm|--as|--at|--backup-key-file|--body|--by|--ca-file|--count|--days|--depth|--duration|--feed|--finish|--format|--hours|--http|--id|--idle-exit|--key-file|--kill-key-file|--kill-scope|--max-slippage|--method|--mode|--move|--out|--output|--permissions|--plan|--port|--profile|--reason|--risk-level|--scenario|--scope|--seconds|--seed|--slot|--source|--speed|--status|--strategy|--streams|--symbol|--symbols|--timeout|--to|--watch|--ws|-o|-p) ((i++)) ;;
             -*) ;;
-            *) case "${at:+$at }$word" in 'kill'|'cancel-all'|'reduce-only'|'disable'|'resume'|'status'|'whoami'|'positions'|'positions list'|'positions explain'|'positions close'|'positions reduce'|'positions close-all'|'orders'|'orders list'|'orders trace'|'orders adopt'|'fills'|'fills list'|'stops'|'stops list'|'stops verify'|'stops place'|'account'|'account show'|'account pin'|'margin'|'margin show'|'margin what-if'|'calendar'|'market'|'market status'|'market list'|'market book'|'funding'|'funding overview'|'funding rates'|'funding history'|'funding schedule'|'health'|'preflight'|'probe'|'run'|'wait'|'wait flat'|'verify'|'verify startup'|'verify no-orders'|'verify sync'|'reconcile'|'state'|'state save'|'config'|'config show'|'config validate'|'config init'|'auth'|'auth test'|'auth expiry'|'auth refresh'|'ws'|'ws test'|'paper'|'paper status'|'paper serve'|'paper key'|'paper reset'|'paper price'|'paper fault'|'completion'|'completion show'|'enable') at="${at:+$at }$word" ;; esac ;;
+            *) case "${at:+$at }$word" in 'kill'|'cancel-all'|'reduce-only'|'disable'|'resume'|'status'|'whoami'|'positions'|'positions list'|'positions explain'|'positions close'|'positions reduce'|'positions close-all'|'orders'|'orders list'|'orders trace'|'orders adopt'|'fills'|'fills list'|'stops'|'stops list'|'stops verify'|'stops place'|'account'|'account show'|'account pin'|'margin'|'margin show'|'margin what-if'|'calendar'|'market'|'market status'|'market list'|'market book'|'funding'|'funding overview'|'funding rates'|'funding history'|'funding schedule'|'funding record'|'health'|'preflight'|'probe'|'run'|'wait'|'wait flat'|'verify'|'verify startup'|'verify no-orders'|'verify sync'|'reconcile'|'state'|'state save'|'config'|'config show'|'config validate'|'config init'|'auth'|'auth test'|'auth expiry'|'auth refresh'|'ws'|'ws test'|'paper'|'paper status'|'paper serve'|'paper key'|'paper reset'|'paper price'|'paper fault'|'completion'|'completion show'|'enable') at="${at:+$at }$word" ;; esac ;;
         esac
     done
     case "$prev" in

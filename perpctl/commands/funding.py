@@ -45,3 +45,11 @@ def schedule() -> Ask:
     from perpctl.questions import funding
 
     return funding.schedule
+
+
+@app.ask("record")
+def record() -> Ask:
+    """Write one sample of rate, position and price to the journal; from cron, each hour, where history is estimated."""
+    from perpctl.questions import funding_samples
+
+    return funding_samples.record

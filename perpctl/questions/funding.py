@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from perpctl.clock import from_ms
 from perpctl.exchange.port import Unsupported
 from perpctl.model.fill import FundingPayment, FundingRate
-from perpctl.questions import figures
+from perpctl.questions import figures, funding_samples
 from perpctl.results import Answer, Block, Column, Json, Line, Row, Table, Tone
 
 if TYPE_CHECKING:
@@ -88,10 +88,7 @@ async def history(desk: Desk, days: int) -> Answer:
     now_ms = await exchange.time_ms()
     paid, positions = await asyncio.gather(exchange.funding_payments(now_ms - days * DAY_MS), exchange.positions())
     if isinstance(paid, Unsupported):
-        facts: dict[str, Json] = {"payments": None, "absent": paid.reason}
-        told = (Line(f"payments n/a: {paid.reason}"),)
-        standing = desk.standing(source=SOURCE)
-        return Answer("perpctl.funding.history/1", await desk.scope(), facts, told, standing=standing)
+        return await funding_samples.history(desk, days, now_ms, paid)
     running = figures.total(position.funding for position in positions)
     currency = paid[0].currency if paid else (await exchange.account()).currency
     rows = tuple(_payment_row(payment) for payment in paid)
@@ -103,7 +100,7 @@ async def history(desk: Desk, days: int) -> Answer:
         Line(f"PAID     {figures.money(total, signed=True)} {currency} in {span}; negative: we paid"),
         Line(f"RUNNING  {figures.money(running, signed=True)} {currency} accrued in this session, not yet in cash"),
     )
-    facts = {
+    facts: dict[str, Json] = {
         "days": days,
         "payments": [_payment_facts(payment) for payment in paid],
         **figures.texts([("paid", total), ("running", running)]),
