@@ -199,3 +199,12 @@ def test_a_lost_answer_hides_an_order_that_exists_and_its_id_finds_it(trader: Tr
     body["client_order_id"] = "never came"
     assert trader.raw("POST", "/orders", json.dumps(body).encode()).cut
     assert trader.position() == 2
+
+
+def test_a_client_order_id_is_a_portfolios_own(trader: Trader) -> None:
+    trader.order("BUY", 1, client_order_id="same")
+    trader.key = trader.other_key("view", "trade")
+    first = trader.order("BUY", 2, client_order_id="same")
+    assert trader.order("BUY", 3, client_order_id="same")["order_id"] == first["order_id"]
+    assert [row["filled_size"] for row in trader.listed()] == ["2"]
+    assert trader.position() == 1  # the first portfolio's
