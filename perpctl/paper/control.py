@@ -46,6 +46,7 @@ class Control:
             ("POST", "/state", self._state),
             ("POST", "/advance", self._advance),
             ("POST", "/switches", self._switches),
+            ("POST", "/plan-stop", self._plan_stop),
             ("POST", "/app-order", self._app_order),
             ("POST", "/announce", self._announce),
             ("POST", "/expire-tokens", self._expire_tokens),
@@ -172,6 +173,14 @@ class Control:
         switches = self.venue.us.face.switches
         switches.change(wanted)
         return {"switches": switches}
+
+    def _plan_stop(self, wanted: Answer) -> Answer:
+        """Announce maintenance of the US books, `in_s` market seconds from now and `for_s` long."""
+        exchange = self.venue.us.exchange
+        start = exchange.now + int(float(wanted["in_s"]) * 1000)
+        exchange.plan_stop(start, start + int(float(wanted["for_s"]) * 1000), exchange.now)
+        self._settle()
+        return {"planned_stop": exchange.planned_stop}
 
     def _app_order(self, wanted: Answer) -> Answer:
         """An order typed by hand in the simple app: in the same account, and hidden from a list unless asked for."""

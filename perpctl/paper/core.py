@@ -166,6 +166,18 @@ class Exchange:
         pass_time(self._venue, now)
         deposit(self._venue, self._venue.account(account_id), amount)
 
+    def plan_stop(self, start: int, end: int, now: int) -> None:
+        """Announce maintenance: books that keep hours shut from `start` to `end` (market ms)."""
+        pass_time(self._venue, now)
+        self._venue.planned_stop = (start, end)
+        keep_hours(self._venue)
+
+    @property
+    def planned_stop(self) -> tuple[int, int] | None:
+        """The announced maintenance that is not over."""
+        planned = self._venue.planned_stop
+        return planned if planned is not None and planned[1] > self.now else None
+
     def choose_margin(self, account_id: int, by_day: bool, now: int) -> None:
         """Take the day window's lower rates while it is on, or the night's always."""
         pass_time(self._venue, now)

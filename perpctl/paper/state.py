@@ -105,6 +105,7 @@ class KeptExchange(Exchange):
     deleverage = _noted("deleverage")
     set_leverage = _noted("set_leverage")
     choose_margin = _noted("choose_margin")
+    plan_stop = _noted("plan_stop")
     plan_sweep = _noted("plan_sweep")
     place = _noted("place")
     edit = _noted("edit")

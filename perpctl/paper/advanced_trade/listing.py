@@ -115,7 +115,7 @@ def session_row(exchange: Exchange, product: Product) -> Row:
     """The trading session: from roll to roll, and the next planned stop."""
     calendar = _calendar(exchange)
     opened, closes = calendar.session(exchange.now)
-    stops = calendar.next_stop(exchange.now)
+    stops = min(stop for stop in (calendar.next_stop(exchange.now), exchange.planned_stop) if stop is not None)
     is_open = exchange.ticker(product.name).state == "open" and not exchange.maintenance
     return {
         "is_session_open": is_open,

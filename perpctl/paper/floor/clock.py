@@ -16,6 +16,8 @@ def pass_time(venue: Venue, now: int) -> None:
         if venue.settling_until and due >= venue.settling_until:
             _reopen(venue)
         _expire(venue)
+        if due in (venue.planned_stop or ()):
+            keep_hours(venue)
         if due == venue.next_hour:
             venue.next_hour += HOUR_MS
             _full_hour(venue)
@@ -29,6 +31,7 @@ def _next_due(venue: Venue, now: int) -> int | None:
         due = venue.settling_until
     if venue.expiries and venue.expiries[0][0] < due:
         due = max(venue.now, venue.expiries[0][0])
+    due = min([at_ms for at_ms in venue.planned_stop or () if at_ms > venue.now] + [due])
     return due if due <= now else None
 
 
@@ -66,11 +69,13 @@ def _full_hour(venue: Venue) -> None:
 
 
 def keep_hours(venue: Venue) -> None:
-    """Books shut and open, and margin windows change, as the calendar says."""
+    """Books shut and open, and margin windows change, as the calendar and announcements say."""
     calendar = venue.rules.calendar
     if calendar is None:
         return
     by_day, shut = calendar.window(venue.now) == "INTRADAY", calendar.is_shut(venue.now)
+    if venue.planned_stop is not None:
+        shut = shut or venue.planned_stop[0] <= venue.now < venue.planned_stop[1]
     for market in venue.markets.values():
         market.by_day = by_day
         wanted: BookState = "halted" if shut else "open"

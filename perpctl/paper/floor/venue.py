@@ -34,6 +34,7 @@ class Venue(Struct):
     orders: dict[str, Order] = {}
     follow_ups: list[str] = []
     expiries: list[tuple[int, str]] = []  # of orders with an end, soonest first
+    planned_stop: tuple[int, int] | None = None  # announced maintenance of books that keep hours
     events: list[Any] = []
 
     def emit(self, event: Event) -> None:

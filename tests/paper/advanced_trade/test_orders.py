@@ -341,3 +341,27 @@ def test_the_end_of_a_gtd_order_must_lie_ahead(trader: Trader) -> None:
     assert refusal(past)[1] == "END_TIME_IS_IN_THE_PAST"
     assert refusal(trader.order("BUY", 1, "limit_limit_gtd", limit_price="83000"))[1] == "GTD_ORDERS_MUST_HAVE_END_TIME"
     assert at("2026-09-30T14:00:00") < trader.exchange.now
+
+
+def test_announced_maintenance_shows_ahead_shuts_the_books_and_opens_them_again(trader: Trader) -> None:
+    order_id = trader.limit("BUY", 1, "83000")
+    start, end = at("2026-09-30T15:10:00"), at("2026-09-30T15:25:00")
+    trader.exchange.plan_stop(start, end, trader.exchange.now)
+    details = trader.get(f"/products/{BIP_ID}")["fcm_trading_session_details"]
+    assert details["is_session_open"] is True
+    assert details["maintenance"] == {"start_time": "2026-09-30T15:10:00Z", "end_time": "2026-09-30T15:25:00Z"}
+    trader.until("2026-09-30T15:10:00")
+    assert refusal(trader.order("BUY", 1))[0] == "INVALID_FCM_TRADING_SESSION"
+    assert trader.cancel(order_id)[0]["failure_reason"] == "INVALID_CANCEL_FCM_TRADING_SESSION"
+    trader.until("2026-09-30T15:25:00")
+    assert trader.cancel(order_id)[0]["success"] is True
+    details = trader.get(f"/products/{BIP_ID}")["fcm_trading_session_details"]
+    assert details["maintenance"]["start_time"] == "2026-10-02T21:00:00Z"  # the weekly stop again
+
+
+def test_maintenance_that_is_announced_late_begins_at_once(trader: Trader) -> None:
+    now = trader.exchange.now
+    trader.exchange.plan_stop(now - 1000, now + 60_000, now)
+    assert refusal(trader.order("BUY", 1))[0] == "INVALID_FCM_TRADING_SESSION"
+    trader.exchange.advance(now + 60_000)
+    assert trader.order("BUY", 1)["success"]
