@@ -1,6 +1,7 @@
 """Drives the paper exchange with Coinbase's own SDK. Runs where perpctl is not installed; prints verdicts as JSON."""
 
 import json
+import re
 import sys
 import threading
 import time
@@ -125,6 +126,69 @@ def history(client, on, order_id):
     judge(f"{on} subaccounts", lambda: client.private_get_subaccounts(include_isolated=True))
 
 
+WINDOW = {"start_timestamp": NOW - DAY, "end_timestamp": NOW}
+THE_REST = {
+    "public_get_book_summary_by_currency": (("USDC",), {}),
+    "public_get_book_summary_by_instrument": ((BTC,), {}),
+    "public_get_contract_size": ((BTC,), {}),
+    "public_get_delivery_prices": (("btc_usdc",), {}),
+    "public_get_expirations": (("any", "any"), {}),
+    "public_get_funding_chart_data": ((BTC, "8h"), {}),
+    "public_get_index_chart_data": (("btc_usdc", "1d"), {}),
+    "public_get_index_price_names": ((), {"extended": True}),
+    "public_get_last_trades_by_currency": (("USDC",), {"count": 3}),
+    "public_get_last_trades_by_currency_and_time": (("USDC", NOW - DAY, NOW), {}),
+    "public_get_mark_price_history": ((BTC, NOW - DAY, NOW), {}),
+    "public_get_order_book_by_instrument_id": ((211704,), {"depth": 5}),
+    "public_get_supported_index_names": ((), {}),
+    "public_get_trade_volumes": ((), {}),
+    "public_tickers_by_currency": (("USDC",), {}),
+    "private_cancel_all_by_currency_pair": (("btc_usdc",), {}),
+    "private_cancel_all_by_kind_or_type": (("USDC",), {"kind": "future", "type": "limit"}),
+    "private_change_margin_model": (("cross_sm",), {"dry_run": True}),
+    "private_get_max_order_size": ((BTC,), {}),
+    "private_get_order_margin_by_ids": (([],), {}),
+    "private_get_pme_params": (("USDC",), {}),
+    "private_get_risk_profile": ((), {}),
+    "private_get_subaccounts_details": (("USDC",), {"with_open_orders": True}),
+}
+LACKING = {  # of the venue's, and not of this exchange: 10033
+    "public_get_combo_details": (("X",), {}),
+    "public_get_combo_ids": (("USDC",), {}),
+    "public_get_combos": (("USDC",), {}),
+    "public_get_historical_volatility": (("USDC",), {}),
+    "public_get_last_settlements_by_currency": (("USDC",), {}),
+    "public_get_last_settlements_by_instrument": ((BTC,), {}),
+    "public_get_volatility_index_data": (("USDC", NOW - DAY, NOW, "60"), {}),
+    "private_create_combo": (([{"instrument_name": BTC, "amount": 1, "direction": "buy"}],), {}),
+    "private_get_broker_trade_requests": ((), {}),
+    "private_get_broker_trades": ((), {}),
+    "private_get_leg_prices": (([{"instrument_name": BTC, "amount": 1, "direction": "buy"}], 1), {}),
+    "private_pme_simulate": (("USDC",), {}),
+    "private_simulate_portfolio": (("USDC",), {}),
+}
+ELSEWHERE = {"public_auth"}  # done by the SDK itself, before its first private call
+
+
+def the_rest(client, on):
+    """What the parts above leave out, and what nothing calls at all."""
+    for name, (words, options) in THE_REST.items():
+        judge(f"{on} {name}", lambda name=name, w=words, o=options: getattr(client, name)(*w, **o))
+    for name, (words, options) in LACKING.items():
+        judge(f"{on} lacking {name}", lambda name=name, w=words, o=options: getattr(client, name)(*w, **o))
+    judge(
+        f"{on} transfer without permission",
+        lambda: client.private_submit_transfer_between_subaccounts("USDC", 1, 900001),
+    )
+    with open(__file__) as own:
+        text = own.read()
+    named = set(re.findall(r"(?:public|private)_[a-z_]+", text)) | {
+        f"private_{name}" for name in ("cancel_all_by_currency", "cancel_all_by_instrument")
+    }
+    offered = {name for name in dir(client) if name.startswith(("public_", "private_"))}
+    VERDICTS[f"uncovered {on}"] = sorted(offered - named - ELSEWHERE)
+
+
 def socket_only(client):
     judge("ws hello", lambda: client.public_hello("judge", "1"))
     judge("ws set_heartbeat", lambda: client.public_set_heartbeat(10))
@@ -156,16 +220,19 @@ def main():
     rest = DeribitRetailClient(key_file=READY["key_file"], base_url=HOST)
     public(rest, "http")
     private(rest, "http")
+    the_rest(rest, "http")
     with DeribitRetailWSClient(key_file=READY["key_file"], url=READY["gateway_ws"]) as socket:
         public(socket, "ws")
         time.sleep(2)
         private(socket, "ws")
+        the_rest(socket, "ws")
         socket_only(socket)
         user = ["user.changes.any.any.raw", "user.trades.future.USDC.raw", "user.orders.future.USDC.raw"]
         VERDICTS["user channels"] = heard(
             socket, user, lambda: rest.private_buy(BTC, amount=0.01, type="market", post_only=False)
         )
         rest.private_close_position(BTC, "market")
+        judge("ws logout", socket.private_logout)
     with DeribitRetailWSClient(url=READY["gateway_streams"], api_key=None, api_secret=None) as streams:
         channels = [f"{kind}.{BTC}.100ms" for kind in ("ticker", "book", "trades")] + [f"quote.{BTC}"]
         VERDICTS["streams"] = heard(streams, channels, lambda: None)

@@ -138,7 +138,11 @@ def get_index_price(call: Call) -> Any:
 
 
 def get_index_price_names(call: Call) -> Any:
-    return sorted({product.price_index for product in call.exchange.products.values()})
+    names = sorted({product.price_index for product in call.exchange.products.values()})
+    if not call.params.flag("extended"):
+        return names
+    flags = {"future_combo_creation_enabled": False, "option_combo_creation_enabled": False}
+    return [{"name": name, **flags} for name in names]
 
 
 def get_funding_rate_history(call: Call) -> Any:
