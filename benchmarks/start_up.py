@@ -1,65 +1,152 @@
 """Start-up: whole processes, interleaved, as ratios of a bare interpreter and of importing Coinbase's own SDK.
 
-Run it as `python benchmarks/start_up.py [ROUNDS]`. The SDK is measured in the environment that `pytest -m judge` makes;
-without it that ratio is left out, and said so.
+Run it as `python benchmarks/start_up.py [ROUNDS]`. Each command runs against a paper exchange on loopback, through a
+proxy here that notes when bytes pass: `kill` is measured to its first byte to the exchange and then ended, `positions`
+to its end, less the time in which it waited for answers. The SDK lives in an environment made from the package index.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import selectors
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import peers
+
+from perpctl import profile
+
 PERPCTL = [str(Path(sys.executable).with_name("perpctl"))]
-SDK = Path(__file__).parents[1] / ".judges" / "coinbase-advanced-py--2.0.0rc1" / "bin" / "python"
+BARE, SDK_IMPORT = "bare interpreter", "SDK import"
 GOALS = {
-    "--version": ("bare interpreter", 2.0),
-    "--help": ("bare interpreter", 2.0),
-    "kill --dry-run": ("bare interpreter", 6.0),
-    "positions": ("SDK import", 1.2),
+    "--version": (BARE, 2.0),
+    "--help": (BARE, 2.0),
+    "kill --dry-run, to its first byte": (BARE, 6.0),
+    "kill --force, to its first byte": (BARE, 6.0),
+    "positions, less its waiting": (SDK_IMPORT, 1.2),
+    "positions": (SDK_IMPORT, 1.2),
 }
 
 
+@dataclass
+class Proxy:
+    """Leads to `port` and notes when the first byte came and for how long answers were awaited."""
+
+    port: int
+    first_byte: float | None = None
+    waited: float = 0.0
+    _asked: dict[socket.socket, float] = field(default_factory=dict)
+    _since: float | None = None
+
+    def forget(self) -> None:
+        self.first_byte, self.waited, self._since = None, 0.0, None
+        self._asked.clear()
+
+    def serve(self, listener: socket.socket) -> None:
+        with selectors.DefaultSelector() as waiting:
+            waiting.register(listener, selectors.EVENT_READ)
+            while True:
+                for key, _ in waiting.select():
+                    if key.fileobj is listener:
+                        near, far = listener.accept()[0], socket.create_connection(("127.0.0.1", self.port))
+                        waiting.register(near, selectors.EVENT_READ, (near, far, True))
+                        waiting.register(far, selectors.EVENT_READ, (far, near, False))
+                    else:
+                        self._pass(waiting, *key.data)
+
+    def _pass(self, waiting: selectors.BaseSelector, source: socket.socket, target: socket.socket, asks: bool) -> None:
+        try:
+            part = source.recv(1 << 18)
+            target.sendall(part)
+        except OSError:
+            part = b""
+        now = time.perf_counter()
+        if not part:
+            for end in (source, target):
+                with contextlib.suppress(KeyError, ValueError):  # the other end was closed in the same round
+                    waiting.unregister(end)
+                end.close()
+            self._answered(source if asks else target, now)
+        elif asks:
+            self.first_byte = self.first_byte or now
+            self._asked[source] = now
+            self._since = self._since or now
+        else:
+            self._answered(target, now)
+
+    def _answered(self, near: socket.socket, now: float) -> None:
+        """The time in which at least one answer was awaited counts once."""
+        if self._asked.pop(near, None) is not None and not self._asked and self._since is not None:
+            self.waited += now - self._since
+            self._since = None
+
+
+@contextlib.contextmanager
+def exchange(place: str) -> Iterator[Proxy]:
+    """A paper exchange that perpctl reaches through the proxy."""
+    os.environ |= {"PERPCTL_STATE_DIR": f"{place}/state", "PERPCTL_CONFIG_DIR": f"{place}/config"}
+    subprocess.run([*PERPCTL, "positions"], check=True, stdout=subprocess.DEVNULL)  # starts it
+    card = profile.load("paper").endpoints_file
+    assert card is not None
+    told = json.loads(card.read_text())
+    port = int(told["gateway_http"].split(":")[2].split("/")[0])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        proxy = Proxy(port)
+        threading.Thread(target=proxy.serve, args=(listener,), daemon=True).start()
+        told["gateway_http"] = told["gateway_http"].replace(str(port), str(listener.getsockname()[1]))
+        card.write_text(json.dumps(told))
+        try:
+            yield proxy
+        finally:
+            os.kill(told["pid"], 15)
+
+
+def taken(name: str, command: list[str], proxy: Proxy) -> float:
+    """Seconds of one run, to the end or to the first byte."""
+    proxy.forget()
+    began = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        if "first byte" in name:
+            while proxy.first_byte is None and process.poll() is None:
+                time.sleep(0.0005)
+            process.kill()
+            assert proxy.first_byte is not None, f"{name} ended without a byte to the exchange"
+            return proxy.first_byte - began
+        process.wait()
+    return time.perf_counter() - began - (proxy.waited if "less" in name else 0)
+
+
 def main(rounds: int) -> None:
-    with tempfile.TemporaryDirectory() as place:
-        os.environ |= {"PERPCTL_STATE_DIR": f"{place}/state", "PERPCTL_CONFIG_DIR": f"{place}/config"}
-        subprocess.run([*PERPCTL, "positions"], check=True, stdout=subprocess.DEVNULL)  # starts the paper exchange
-        medians = measured(rounds)
-    bases = {"bare interpreter": medians["bare interpreter"], "SDK import": medians.get("SDK import")}
+    commands = {BARE: [sys.executable, "-c", "pass"]}
+    commands |= {name: [*PERPCTL, *name.split(",")[0].split()] for name in GOALS}
+    for requirement in (peers.SDK, peers.OLD_SDK):
+        if (python := peers.python(requirement)) is not None:
+            name = SDK_IMPORT if requirement == peers.SDK else "older SDK import"
+            commands[name] = [str(python), "-c", "from coinbase.rest import RESTClient"]
+    times: dict[str, list[float]] = {name: [] for name in commands}
+    with tempfile.TemporaryDirectory() as place, exchange(place) as proxy:
+        for _ in range(rounds + 1):
+            for name, command in commands.items():
+                times[name].append(taken(name, command, proxy))
+    medians = {name: statistics.median(one[1:]) for name, one in times.items()}  # the first round warms up
+    bases = {name: medians[name] for name in commands if name not in GOALS}
     report = {
-        name: {
-            "ms": round(medians[name] * 1000, 1),
-            **{f"x {base}": round(medians[name] / value, 2) for base, value in bases.items() if value},
-            "goal": f"<= {GOALS[name][1]} x {GOALS[name][0]}",
-        }
+        name: {f"x {base}": round(medians[name] / value, 2) for base, value in bases.items()}
+        | {"goal": f"<= {GOALS[name][1]} x {GOALS[name][0]}"}
         for name in GOALS
     }
-    missing = None if SDK.exists() else "SDK not measured: run `pytest -m judge` once"
-    base_ms = {base: round(value * 1000, 1) for base, value in bases.items() if value}
-    json.dump({"rounds": rounds, "base_ms": base_ms, **report, "missing": missing}, sys.stdout, indent=2)
-    sys.stdout.write("\n")
-
-
-def measured(rounds: int) -> dict[str, float]:
-    """Median seconds of each command, one of each in turn; the first round is not counted."""
-    commands = {
-        "bare interpreter": [sys.executable, "-c", "pass"],
-        **{name: [*PERPCTL, *name.split()] for name in GOALS},
-    }
-    if SDK.exists():
-        commands["SDK import"] = [str(SDK), "-c", "from coinbase.rest import RESTClient"]
-    taken: dict[str, list[float]] = {name: [] for name in commands}
-    for _ in range(rounds + 1):
-        for name, command in commands.items():
-            began = time.perf_counter()
-            subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
-            taken[name].append(time.perf_counter() - began)
-    return {name: statistics.median(times[1:]) for name, times in taken.items()}
+    facts = {"rounds": rounds, "ms": {name: round(value * 1e3, 1) for name, value in medians.items()}, **report}
+    print(json.dumps(facts, indent=2))
 
 
 if __name__ == "__main__":

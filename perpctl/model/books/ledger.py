@@ -125,11 +125,19 @@ class Ledger:
 
     def with_fill(self, fill: Fill) -> Ledger:
         """After a fill. Raises ValueError when its fee is in a currency that this ledger does not count in."""
-        if fill.fee and fill.fee_currency != self.currency:
-            raise ValueError(
-                f"fill {fill.trade_id} has a fee in {fill.fee_currency}; the ledger counts {self.currency}"
-            )
-        return self._with(apply_fill(self.tally(fill.product_id, fill.slot), fill).after)
+        return self.with_fills((fill,))
+
+    def with_fills(self, fills: Iterable[Fill]) -> Ledger:
+        """After these fills, as they come. Raises ValueError as `with_fill`."""
+        tallies = dict(self.tallies)
+        for fill in fills:
+            if fill.fee and fill.fee_currency != self.currency:
+                raise ValueError(
+                    f"fill {fill.trade_id} has a fee in {fill.fee_currency}; the ledger counts {self.currency}"
+                )
+            key = (fill.product_id, fill.slot)
+            tallies[key] = apply_fill(tallies.get(key) or Tally(*key), fill).after
+        return Ledger(self.start, self.currency, self.transfers, tallies)
 
     def with_funding(self, payment: FundingPayment) -> Ledger:
         """After a funding payment, exact or estimated."""

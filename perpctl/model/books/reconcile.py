@@ -167,17 +167,16 @@ def compare(ours: Ours, theirs: Theirs, is_ours: Callable[[str | None], bool]) -
 
 def apply(ours: Ours, corrections: Iterable[Correction]) -> Ours:
     """Our books after these corrections. Fills come by the thousand: they are folded, the others applied one by one."""
-    ledger, booked = ours.ledger, set[str]()
-    rest: list[_Other] = []
+    fills, others = list[Fill](), list[_Other]()
     for one in corrections:
         if isinstance(one, BookFill):
-            ledger = ledger.with_fill(one.fill)
-            booked.add(one.fill.trade_id)
+            fills.append(one.fill)
         else:
-            rest.append(one)
-    ours = replace(ours, ledger=ledger, trade_ids=ours.trade_ids | booked)
-    for one in rest:
-        ours = _applied(ours, one)
+            others.append(one)
+    booked = ours.trade_ids.union(fill.trade_id for fill in fills)
+    ours = replace(ours, ledger=ours.ledger.with_fills(fills), trade_ids=booked)
+    for other in others:
+        ours = _applied(ours, other)
     return ours
 
 
