@@ -29,8 +29,10 @@ class BookSide:
 
     def highest(self, count: int) -> tuple[Level, ...]:
         """The best levels of the bids."""
-        return tuple((price, self._amounts[price]) for price in reversed(self._prices[-count:]))
+        amounts = self._amounts
+        return tuple([(price, amounts[price]) for price in self._prices[: -count - 1 : -1]])
 
     def lowest(self, count: int) -> tuple[Level, ...]:
         """The best levels of the asks."""
-        return tuple((price, self._amounts[price]) for price in self._prices[:count])
+        amounts = self._amounts
+        return tuple([(price, amounts[price]) for price in self._prices[:count]])

@@ -25,12 +25,12 @@ class Malformed(NoAnswer):
 
 def decode(frame: bytes | str) -> dict[str, Any]:
     """The JSON object in a frame, its fractions as Decimal. Raises NoAnswer naming what came instead."""
-    head = frame[:64].lstrip()
-    if not head:
-        raise NoAnswer("the answer is empty")
     try:
         content = _decode_json(frame)
     except (msgspec.DecodeError, DecimalException, RecursionError, ValueError) as why:
+        head = frame[:64].lstrip()
+        if not head:
+            raise NoAnswer("the answer is empty") from None
         looks_html = head[:1] in (b"<", "<")
         raise NoAnswer("the answer is a web page, not the API" if looks_html else f"not JSON: {why}") from None
     if not isinstance(content, dict):

@@ -254,17 +254,13 @@ def standing(account: Account, markets: dict[str, Market]) -> Standing:
 
 def open_amounts(account: Account, orders: dict[str, Order]) -> dict[str, OpenAmounts]:
     """Resting amounts by product; reduce-only orders and untriggered ones bind nothing."""
-    sums: dict[str, OpenAmounts] = {}
+    buys, sells = dict[str, Decimal](), dict[str, Decimal]()
     for order_id in account.live:
         order = orders[order_id]
-        if order.state != "open" or order.reduce_only:
-            continue
-        buys, sells = sums.get(order.product, NOTHING)
-        if order.direction == "buy":
-            sums[order.product] = OpenAmounts(buys + order.remaining, sells)
-        else:
-            sums[order.product] = OpenAmounts(buys, sells + order.remaining)
-    return sums
+        if order.state == "open" and not order.reduce_only:
+            side = buys if order.direction == "buy" else sells
+            side[order.product] = side.get(order.product, ZERO) + order.amount - order.filled
+    return {name: OpenAmounts(buys.get(name, ZERO), sells.get(name, ZERO)) for name in {**buys, **sells}}
 
 
 def projected_initial(

@@ -1,6 +1,7 @@
 """This file matches by price and time: our resting orders among an outside ladder that each tick renews."""
 
 from decimal import Decimal
+from itertools import takewhile
 
 from msgspec import Struct, field
 
@@ -113,8 +114,8 @@ class Book(Struct):
         """How much a taker with that limit could get, its own account's orders left out."""
         side = self.makers(taker_sign)
         outside = sum((a for p, a in self.outside(side) if not side.is_better(limit, p)), ZERO)
-        own = (r.remaining for r in side.resting if r.account_id != account_id and not side.is_better(limit, r.price))
-        return outside + sum(own, ZERO)
+        reached = takewhile(lambda r: not side.is_better(limit, r.price), side.resting)  # best first
+        return outside + sum((r.remaining for r in reached if r.account_id != account_id), ZERO)
 
     def best_price(self, side: Side) -> Decimal | None:
         """The best price of a side, ours included."""

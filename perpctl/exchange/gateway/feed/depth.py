@@ -65,11 +65,9 @@ def _rows(row: wire.Row, side: str) -> Sequence[Any]:
 
 def _exact(value: Any) -> Decimal:
     """A price or an amount. Numbers come exact from the decoder already; this is the hot path of the feed."""
-    if type(value) is int:
-        value = Decimal(value)
-    elif type(value) is not Decimal:
-        value = parse_decimal(value)
-    if not 0 <= value < LIMIT:
+    if type(value) is not Decimal:
+        value = Decimal(value) if type(value) is int else parse_decimal(value)
+    if not ZERO <= value < LIMIT:
         raise ValueError(f"out of range: {value}")
     return cast(Decimal, value)
 
