@@ -108,6 +108,7 @@ def main() -> None:
         "intent_ratio": round(mean["intent, journal"] / mean["intent, fdatasync"], 3),
         "intent_ratio_p50": round(median["intent, journal"] / median["intent, fdatasync"], 3),
         "group_row_ratio": round(mean["100 events, journal"] / GROUP / mean["event, fdatasync"], 4),
+        "group_row_ratio_p50": round(median["100 events, journal"] / GROUP / median["event, fdatasync"], 4),
         "verify_per_s": round(1e6 / mean["verify"]),
     }
     print(json.dumps(facts))

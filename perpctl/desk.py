@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import hashlib
 import os
 import socket
 import sys
@@ -16,7 +17,7 @@ from perpctl import __version__
 from perpctl.clock import Clock
 from perpctl.errors import AccountMismatch, CredentialError, UnknownState, UsageError
 from perpctl.host import own_exchange
-from perpctl.profile import Endpoints, Pin, Profile, config_dir
+from perpctl.profile import Endpoints, Pin, Profile, config_dir, config_files
 from perpctl.results import Scope, Standing
 from perpctl.store.identity_key import load_identity_key
 from perpctl.store.latch import Latch, LatchState, Mode
@@ -223,6 +224,7 @@ class Desk:
             env=self.settings.env,
             venue=self.settings.venue,
             profile=self.settings.profile,
+            config_hash=_config_hash(),
             account_id=self._identity.account_id if self._identity else None,
         )
 
@@ -237,6 +239,12 @@ class Desk:
     def _bot_text(self) -> str:
         lease = Lease.read(self.settings.state_dir / "lease")
         return f"{lease.holder} alive, pid {lease.pid}" if lease is not None and lease.is_held else "none"
+
+
+def _config_hash() -> str | None:
+    """Of the files that settings came from, the weakest first; None when there is none."""
+    found = [path.read_bytes() for path in config_files() if path.is_file()]
+    return hashlib.sha256(b"\0".join(found)).hexdigest()[:16] if found else None
 
 
 def operator() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import signal
 import sys
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from perpctl.engine.strategy import algorithm_id, choose
 from perpctl.engine.watch.strangers import Foreign, ForeignRule
 from perpctl.errors import UsageError
 from perpctl.host.process import start_and_leave
+from perpctl.model.money import plain
 from perpctl.monitor.listener import Place, serving
 from perpctl.procedures.kills import refuse_beside_kill, remember_kills
 from perpctl.profile import Profile
@@ -35,7 +37,7 @@ from perpctl.results import Answer, Json, Line, Tone
 from perpctl.risk.limits import KEYS, Limits, RiskLevel, level_limits, unit_of, with_overrides
 from perpctl.store.journal import Journal
 from perpctl.store.lease import Held, Lease
-from perpctl.store.records import Kind
+from perpctl.store.records import Kind, encode
 
 MAX = "max"
 
@@ -176,7 +178,8 @@ def _introduce(desk: Desk, lease: Held, name: str, limits: Limits, options: Opti
     """Who runs, with which limits, is on the record before anything is sent."""
     journal = desk.journal()
     account = desk.known_scope().account
-    journal.writer = replace(journal.writer, bot_id=name, epoch=lease.epoch, account_id=account)
+    version = hashlib.sha256(encode({key: plain(getattr(limits, key)) for key in KEYS})).hexdigest()[:16]
+    journal.writer = replace(journal.writer, bot_id=name, epoch=lease.epoch, account_id=account, limits_version=version)
     rows: dict[str, Json] = {key: f"{getattr(limits, key)} {unit_of(key)}, {limits.origin(key)}" for key in KEYS}
     with journal.batch():
         journal.append(Kind.LEASE_TAKEN, {"epoch": lease.epoch, "holder": name, "since_ms": lease.lease.since_ms})

@@ -18,7 +18,7 @@ from perpctl.model.mode import Mode
 from perpctl.model.order import Order, OrderRequest
 from perpctl.risk.gate import decide
 from perpctl.risk.verdict import Decision
-from perpctl.store.intents import Attempt, Intents
+from perpctl.store.intents import Attempt, Facts, Intents
 from perpctl.store.latch import Latch
 
 SOCKET, HTTP = "websocket", "http"
@@ -76,9 +76,10 @@ class Sender:
         request = replace(request, valid_until_ms=self.core.market.valid_until_ms(began))
         permission = self.permission()
         decision = decide(request, look(self.core, request, permission, self.meter, began), self.core.rules.limits)
+        decided = self._decided(decision, began)
         grounds = grounds_of(self.core, request, reason, began)
         if not decision.allowed:
-            self.intents.refused_by_gate(request, decision_of(decision), grounds)
+            self.intents.refused_by_gate(request, decided, grounds)
             self.tell(_held_back(request, decision))
             return
         if over == SOCKET and self.session is None:
@@ -87,7 +88,7 @@ class Sender:
         if (working := self.core.orders.ours.get(request.identity)) is not None:
             working.request = request
         attempt = self._attempt("place", over, permission)
-        self.intents.intend(request, decision_of(decision), grounds)
+        self.intents.intend(request, decided, grounds)
         self.intents.sent(request.identity, attempt)
         self.core.left += 1
         self.core.activity.order_sent(request, self.core.market_ms)
@@ -95,6 +96,7 @@ class Sender:
         self.meter.writes.append(written - began)
         self.meter.decisions.append(written - began)
         outcome = await self._place(request, over)
+        attempt = replace(attempt, answered_at=self.clock.now())
         self._measure(written, outcome)
         self._write_down(request.identity, outcome, attempt)
         self.tell(e.Placed(request.identity, outcome))
@@ -118,6 +120,7 @@ class Sender:
         began = self.clock.monotonic()
         attempt = self._attempt("cancel", over, self.permission())
         outcome = await self._cancel(order, over)
+        attempt = replace(attempt, answered_at=self.clock.now())
         self._measure(began, outcome)
         if isinstance(outcome, port.Confirmed):
             self.intents.cancel_confirmed(order, outcome.order, outcome.fills, attempt)
@@ -148,6 +151,11 @@ class Sender:
         code = outcome.code if isinstance(outcome, port.Refused) else None
         self.meter.answered(now, now - began, code, ok=isinstance(outcome, port.Confirmed))
         self.meter.counts[f"answer.{type(outcome).__name__.lower()}"] += 1
+
+    def _decided(self, decision: Decision, began: float) -> Facts:
+        """The gate's word with how long it took and how many orders had entered and left it before this one."""
+        counts = {"entered_count": self.core.entered, "left_count": self.core.left}
+        return {**decision_of(decision), **counts, "evaluation_us": int((self.clock.monotonic() - began) * 1e6)}
 
     def _attempt(self, method: str, over: str, permission: Permission) -> Attempt:
         return Attempt(

@@ -86,6 +86,10 @@ def test_every_send_was_intended_before_and_no_intent_was_sent_twice(tmp_path: P
             assert identity is not None
             if record.kind is Kind.ORDER_INTENDED:
                 intended.add(identity)
+                decision, instrument = record.body["decision"], record.body["instrument"]
+                assert decision["left_count"] <= decision["entered_count"]
+                assert len(instrument["spec_hash"]) == 16
+                assert {"bid_size", "ask_size", "band", "open_interest"} <= record.body["inputs"].keys()
             else:
                 assert identity in intended
                 sent.append(identity)

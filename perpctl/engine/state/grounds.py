@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 from decimal import Decimal
+from functools import lru_cache
 
 from perpctl import __version__
 from perpctl.engine.core import Core
 from perpctl.engine.state.day import day_name
 from perpctl.engine.state.product import Product
 from perpctl.engine.strategy import algorithm_id, params_hash
+from perpctl.model.instrument import Instrument
 from perpctl.model.money import ZERO
 from perpctl.model.order import OrderRequest, Purpose
 from perpctl.risk.verdict import Decision
 from perpctl.store.intents import Facts, Grounds, Maker
+from perpctl.store.records import encode, plain_json
 
 GUARD = Maker("guard", __version__)  # what places stops and closes what has none
 BP = Decimal(10_000)
+PASSING = {"state", "session", "mark_absent"}  # of an instrument: how it stands, not what it is
 
 
 def grounds_of(core: Core, request: OrderRequest, reason: str, now: float) -> Grounds:
@@ -69,12 +74,16 @@ def _inputs(product: Product, now: float) -> Facts:
     spread = (quote.ask - quote.bid) / mid * BP if mid and quote.ask is not None and quote.bid is not None else None
     return {
         "bid": quote.bid,
+        "bid_size": quote.bid_size,
         "ask": quote.ask,
+        "ask_size": quote.ask_size,
         "mid": mid,
         "mark": quote.mark,
         "index": quote.index,
         "last": quote.last,
+        "band": [quote.band_low, quote.band_high],
         "funding_8h": quote.funding_8h,
+        "open_interest": quote.open_interest,
         "spread_bp": None if spread is None else round(spread, 4),
         "age_ms": age,
         "source": "ticker",
@@ -84,7 +93,23 @@ def _inputs(product: Product, now: float) -> Facts:
 
 def _specification(product: Product) -> Facts:
     row = product.instrument
-    return {"tick": row.tick, "size_step": row.size_step, "min_size": row.min_size, "taker_fee": row.taker_fee}
+    return {
+        "tick": row.tick,
+        "size_step": row.size_step,
+        "min_size": row.min_size,
+        "maker_fee": row.maker_fee,
+        "taker_fee": row.taker_fee,
+        "max_leverage": row.max_leverage,
+        "state": row.state,
+        "spec_hash": _hash(row),
+    }
+
+
+@lru_cache(maxsize=64)
+def _hash(row: Instrument) -> str:
+    """Of what does not change by the hour: a precision changed by a hundred once, and this shows on which orders."""
+    lasting = {name: value for name, value in plain_json(row).items() if name not in PASSING}
+    return hashlib.sha256(encode(lasting)).hexdigest()[:16]
 
 
 def _account(core: Core) -> Facts | None:
