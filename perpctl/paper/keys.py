@@ -8,6 +8,7 @@ import os
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -148,6 +149,7 @@ class KeyRing:
         return key
 
 
+@cache
 def portfolio_of(account: int) -> str:
     """The portfolio UUID of an account."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"perpctl paper portfolio {account}"))

@@ -12,7 +12,7 @@ from perpctl.paper.advanced_trade.reading import TEXT, ApiError, invalid, not_fo
 from perpctl.paper.core import Exchange
 from perpctl.paper.keys import MAIN_ACCOUNT, portfolio_of
 from perpctl.paper.terms.calendar import Calendar
-from perpctl.paper.types import AccountView, Position, Product, Rejected, Requirements, Sweep
+from perpctl.paper.types import AccountView, Position, Product, Rejected, Requirements, Sweep, Trade
 
 if TYPE_CHECKING:
     from perpctl.paper.advanced_trade.face import Call
@@ -198,7 +198,7 @@ def transaction_summary(call: Call) -> Row:
 class Purse:
     """An account's money in the FCM's words. cash + unrealised + funding not yet booked = equity, exactly."""
 
-    def __init__(self, exchange: Exchange, account: int) -> None:
+    def __init__(self, exchange: Exchange, account: int, trades: list[Trade]) -> None:
         calendar = exchange.rules.calendar
         assert calendar is not None, "this face is of a venue with hours"
         self.calendar: Calendar = calendar
@@ -210,7 +210,7 @@ class Purse:
         self.cash = self.view.equity - self.view.total_pl - self.funding
         since = calendar.session(exchange.now)[0]
         self.realised: dict[str, Decimal] = {}
-        for trade in reversed(exchange.trades(account)):
+        for trade in reversed(trades):
             if trade.at_ms < since:
                 break
             self.realised[trade.product] = self.realised.get(trade.product, ZERO) + trade.profit_loss
@@ -234,7 +234,7 @@ class Purse:
 
 def purse_of(call: Call) -> Purse:
     """The caller's money."""
-    return Purse(call.exchange, call.account)
+    return Purse(call.exchange, call.account, call.face.sight.trades(call.account))
 
 
 def summary(purse: Purse) -> Row:

@@ -60,6 +60,16 @@ def test_the_lag_is_repeatable_and_at_most_a_minute(trader: Trader) -> None:
             trader.face.switches.change(wrong)
 
 
+def test_a_list_of_open_orders_may_still_show_one_that_just_ended(trader: Trader) -> None:
+    order_id = trader.limit("BUY", 1, "83000")
+    trader.face.switches.lag_s = 10.0
+    trader.cancel(order_id)
+    assert ids(trader.listed(order_status="OPEN")) == [order_id]
+    trader.ahead_s += 10
+    assert trader.listed(order_status="OPEN") == []
+    assert ids(trader.listed()) == [order_id]
+
+
 @pytest.mark.parametrize("word", ["PENDING", "QUEUED"])
 def test_open_leaves_out_what_is_pending_or_queued_and_can_be_cancelled(trader: Trader, word: str) -> None:
     trader.face.switches.change({"pending_s": 5, "pending_as": word})

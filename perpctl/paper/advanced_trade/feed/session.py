@@ -194,7 +194,7 @@ class FeedSession:
             mine = Mine(exchange, self.face.sight, caller.account, frozenset(names))
             return _Subscription("user", mine, 0.0, names, [USER_ID])
         if channel == "futures_balance_summary" and caller is not None:
-            return _Subscription(channel, Balance(exchange, caller.account), 0.25, names, [USER_ID])
+            return _Subscription(channel, Balance(exchange, self.face.sight, caller.account), 0.25, names, [USER_ID])
         shown_as, every_s, opener = MARKET[channel]
         chosen = [exchange.product(name) for name in names] or list(exchange.products.values())
         listed = [channel] if channel == "heartbeats" else names

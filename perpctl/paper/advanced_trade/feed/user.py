@@ -70,7 +70,7 @@ class Mine:
 
     def _position(self, held: Position) -> Row:
         product = self.exchange.product(held.product)
-        realised = sum((t.profit_loss for t in self.exchange.trades(self.account) if t.product == held.product), ZERO)
+        realised = self.sight.realised[self.account, held.product]
         return {
             "product_id": held.product,
             "side": "Long" if held.size > 0 else "Short",
@@ -129,6 +129,7 @@ class Balance:
     """The account's figures as plain strings, when they changed."""
 
     exchange: Exchange
+    sight: Sight
     account: int
     _stale: bool = True
     _last: Row | None = None
@@ -141,7 +142,7 @@ class Balance:
         if not self._stale:
             return []
         self._stale = False
-        purse = Purse(self.exchange, self.account)
+        purse = Purse(self.exchange, self.account, self.sight.trades(self.account))
         figures = summary(purse)
         hidden = ("total_pending_transfers_amount", "funding_pnl")  # documented for REST only
         row: Row = {name: value for name, value in figures.items() if name not in hidden}

@@ -17,6 +17,7 @@ STATUSES = (
     "UNKNOWN_ORDER_STATUS", "PENDING", "OPEN", "FILLED", "CANCELLED", "EXPIRED", "FAILED", "QUEUED", "CANCEL_QUEUED",
     "EDIT_QUEUED",
 )  # fmt: skip
+LIVE = {"PENDING", "OPEN", "QUEUED", "CANCEL_QUEUED", "EDIT_QUEUED"}
 MOST = 1000
 FILLS = 100  # a page unless asked otherwise
 T = TypeVar("T")
@@ -34,7 +35,9 @@ def list_orders(call: Call) -> Row:
     if _lacks_proof(call):
         return {"orders": [], "sequence": "0", "has_next": False, "cursor": "", "proof_token_required": True}
     wanted = _order_filter(call.query)
-    found = [seen for seen in call.face.sight.orders(call.account, call.wall_s) if wanted(seen)]
+    statuses = call.query.words("order_status")
+    live_only = bool(statuses) and set(statuses) <= LIVE
+    found = [seen for seen in call.face.sight.orders(call.account, call.wall_s, live_only=live_only) if wanted(seen)]
     _sort(found, call.query)
     shown, cursor = _page(found, call.query, lambda seen: (seen.order.created_ms, seen.order.order_id[-12:]), MOST)
     return {

@@ -58,6 +58,8 @@ class Sight:
     edits: dict[str, list[Row]] = field(default_factory=dict)
     _labels: dict[tuple[int, str], str] = field(default_factory=dict)
     _trades: dict[str, list[tuple[float, Trade]]] = field(default_factory=lambda: defaultdict(list))
+    _by_account: dict[int, list[Trade]] = field(default_factory=lambda: defaultdict(list))
+    realised: dict[tuple[int, str], Decimal] = field(default_factory=lambda: defaultdict(Decimal))  # since the start
     _versions: dict[str, list[tuple[float, Order]]] = field(default_factory=dict)  # not all to be seen yet
     _last: dict[str, Order] = field(default_factory=dict)
     _cancels: dict[str, tuple[int, float]] = field(default_factory=dict)  # order id -> account, due wall s
@@ -71,7 +73,7 @@ class Sight:
                 self._note_label(order)
                 self._last[order.order_id] = order
             for trade in self.exchange.trades(account):
-                self._trades[trade.order_id].append((0.0, trade))
+                self._note_trade(trade, 0.0)
 
     def see(self, events: list[Event], wall_s: float) -> None:
         """Something happened."""
@@ -80,7 +82,16 @@ class Sight:
                 self._note_version(event.order, wall_s)
             elif isinstance(event, Filled):
                 shown_s = wall_s + self._random.random() * self.switches.lag_s if self.switches.lag_s else 0.0
-                self._trades[event.trade.order_id].append((shown_s, event.trade))
+                self._note_trade(event.trade, shown_s)
+
+    def _note_trade(self, trade: Trade, shown_s: float) -> None:
+        self._trades[trade.order_id].append((shown_s, trade))
+        self._by_account[trade.account_id].append(trade)
+        self.realised[trade.account_id, trade.product] += trade.profit_loss
+
+    def trades(self, account: int) -> list[Trade]:
+        """Every fill of an account, oldest first, without any lag. Not to be changed."""
+        return self._by_account[account]
 
     def _note_version(self, order: Order, wall_s: float) -> None:
         self._note_label(order)
@@ -156,9 +167,14 @@ class Sight:
 
     # -- reads
 
-    def orders(self, account: int, wall_s: float) -> list[Seen]:
-        """Every order that a read may show now, newest first."""
-        found = [*self.exchange.open_orders(account), *self.exchange.orders(account)]
+    def orders(self, account: int, wall_s: float, *, live_only: bool = False) -> list[Seen]:
+        """Every order that a read may show now, newest first; `live_only` leaves out what surely has ended."""
+        found = self.exchange.open_orders(account)
+        if live_only:  # what ended lately may still be shown as it was
+            late = [self._known(account, order_id) for order_id in self._versions]
+            found += [order for order in late if order is not None and not order.is_live]
+        else:
+            found += self.exchange.orders(account)
         found.sort(key=lambda order: (order.created_ms, order.order_id[-12:]), reverse=True)
         return [seen for order in found if (seen := self._seen(order, wall_s)) is not None]
 
