@@ -17,10 +17,11 @@ from perpctl import __version__
 from perpctl.clock import Clock
 from perpctl.errors import AccountMismatch, CredentialError, UnknownState, UsageError
 from perpctl.host import own_exchange
+from perpctl.model.mode import Mode
 from perpctl.profile import Endpoints, Pin, Profile, config_dir, config_files
 from perpctl.results import Scope, Standing
 from perpctl.store.identity_key import load_identity_key
-from perpctl.store.latch import Latch, LatchState, Mode
+from perpctl.store.latch import Latch, LatchState
 from perpctl.store.lease import Lease
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from pathlib import Path  # noqa: E402
 from typing import TYPE_CHECKING  # noqa: E402
 
 from perpctl.errors import ExitCode, PerpctlError, RefusedBySafety, StateDamaged, UsageError  # noqa: E402
-from perpctl.store.latch import Latch, LatchState, Mode  # noqa: E402
+from perpctl.model.mode import Mode  # noqa: E402
+from perpctl.store.latch import Latch, LatchState  # noqa: E402
 
 if TYPE_CHECKING:
     from perpctl.emergency import target

@@ -27,7 +27,6 @@ from perpctl.model.order import Order, is_protective
 from perpctl.risk.bounds import ramp_after
 from perpctl.store.intents import Intents
 from perpctl.store.latch import Latch, LatchState
-from perpctl.store.latch import Mode as LatchMode
 from perpctl.store.projections import Projections
 from perpctl.store.records import Kind
 
@@ -236,7 +235,7 @@ class Bot:
     def enter_mode(self, mode: Mode, who: str, why: str, *, cause: str, risk: bool = False) -> None:
         """Write the latch, tighter only, and act on it at once. Raises StateDamaged: then nothing more is sent."""
         at_ms = to_ms(self.gear.clock.now())
-        self.gear.latch.tighten(LatchState(LatchMode(mode.value), who, why, at_ms, cause, risk=risk))
+        self.gear.latch.tighten(LatchState(mode, who, why, at_ms, cause, risk=risk))
         self.look_at_latch()
 
     def _leave_mode(self, reason: str) -> None:
@@ -244,7 +243,7 @@ class Bot:
         if state.cause != "gate" or state.who != self.gear.name or state.risk or reason not in HEALING:
             return
         at_ms = to_ms(self.gear.clock.now())
-        normal = LatchState(LatchMode.NORMAL, self.gear.name, f"over: {state.why}", at_ms, "gate")
+        normal = LatchState(Mode.NORMAL, self.gear.name, f"over: {state.why}", at_ms, "gate")
         self.gear.latch.write(normal, seen=state)
         self.look_at_latch()
 
@@ -252,7 +251,7 @@ class Bot:
         """Read the latch; a change is journaled and told to the core."""
         state = self.gear.latch.read()
         self.core.ramp = self._ramp(state)
-        mode = Mode(state.mode.value)
+        mode = state.mode
         if mode is self.core.mode:
             return
         body = {"from": self.core.mode, "to": mode, "who": state.who, "why": state.why, "cause": state.cause}

@@ -19,7 +19,6 @@ from perpctl.errors import PerpctlError, VenueUnreachable
 from perpctl.exchange import port
 from perpctl.model import identity
 from perpctl.model.day import DAY_MS, PEAK_DAYS, day_start_ms
-from perpctl.model.mode import Mode
 from perpctl.risk.activity import Activity
 from perpctl.store.records import Kind
 
@@ -70,7 +69,7 @@ def _core(gear: Gear, setup: Setup, products: Sequence[Product]) -> Core:
         lambda label: label is not None and identity.is_ours(key, label) and not identity.is_kill(label),
     )
     state = gear.latch.read()
-    core.mode, core.mode_why = Mode(state.mode.value), state.why
+    core.mode, core.mode_why = state.mode, state.why
     core.mode_since = gear.clock.monotonic()
     core.blocks[USER] = "not connected yet"
     return core

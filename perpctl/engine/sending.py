@@ -65,7 +65,7 @@ class Sender:
     def permission(self) -> Permission:
         """Latch and lease, read from their files now."""
         state = self.latch.read()
-        return Permission(Mode(state.mode.value), state.kill_id is not None, self.lease.left_ms() or None)
+        return Permission(state.mode, state.kill_id is not None, self.lease.left_ms() or None)
 
     async def order(self, request: OrderRequest, reason: str, over: str) -> None:
         """Send an order if the gate lets it through; what came of it is told to the core."""

@@ -26,7 +26,6 @@ from perpctl.monitor.metrics import Figures
 from perpctl.results import Json
 from perpctl.risk.breaches import mode_after_resume
 from perpctl.store.latch import LatchState
-from perpctl.store.latch import Mode as LatchMode
 
 LARGEST = 64 * 1024
 DEEPEST = 32
@@ -143,7 +142,7 @@ class LocalApi:
             return JSONResponse({"error": "; ".join(objections), "next": ["perpctl resume"]}, 409)
         at_ms = to_ms(self._bot.gear.clock.now())
         try:
-            self._bot.gear.latch.write(LatchState(LatchMode.NORMAL, who, reason, at_ms, "human"), seen=state)
+            self._bot.gear.latch.write(LatchState(Mode.NORMAL, who, reason, at_ms, "human"), seen=state)
         except WorldChanged as changed:
             return _no(Refused(409, changed.message))
         self._bot.look_at_latch()
@@ -156,7 +155,7 @@ class LocalApi:
         age = None if core.reconciled_at is None else bot.gear.clock.monotonic() - core.reconciled_at
         sick = [name for name, part in components(bot).items() if not part.good and name != "mode"]
         found = {
-            f"the latch holds {state.mode.value}: {state.why}": state.risk or state.mode is LatchMode.HALTED,
+            f"the latch holds {state.mode.value}: {state.why}": state.risk or state.mode is Mode.HALTED,
             "the result of the day is at or past the reduce line, or not known": (
                 mode_after_resume(pnl, core.rules.limits) is not Mode.NORMAL
             ),

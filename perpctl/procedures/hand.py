@@ -20,7 +20,6 @@ from perpctl.model.day import day_start_ms
 from perpctl.model.exposure import Holding, UnknownOrder
 from perpctl.model.fill import Fill
 from perpctl.model.instrument import Instrument
-from perpctl.model.mode import Mode
 from perpctl.model.order import Order, OrderRequest, OrderType, Purpose, Side, TimeInForce
 from perpctl.model.position import Position
 from perpctl.questions.limits import limits_of
@@ -236,8 +235,8 @@ class Hand:
         latch = self._desk.latch().read()
         return GateInput(
             now_ms=await exchange.time_ms(),
-            mode=Mode(latch.mode.value),
-            latch=Mode(latch.mode.value),
+            mode=latch.mode,
+            latch=latch.mode,
             kill_in_progress=self._kill_runs(),
             lease_left_ms=None,
             allowed=frozenset({request.product_id}),

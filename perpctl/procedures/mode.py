@@ -9,12 +9,13 @@ from perpctl.clock import from_ms, to_ms
 from perpctl.desk import operator
 from perpctl.errors import ExitCode, PerpctlError, RefusedBySafety, StateDamaged, UnknownState
 from perpctl.model.day import conservative_equity, day_start_ms
+from perpctl.model.mode import Mode
 from perpctl.procedures import cancelling
 from perpctl.questions.limits import limits_of
 from perpctl.results import Confirm, Done, Json, Objection, Plan, Risk, Step, StepResult
 from perpctl.risk.breaches import mode_after_resume
 from perpctl.risk.limits import Limits
-from perpctl.store.latch import Latch, LatchState, Mode
+from perpctl.store.latch import Latch, LatchState
 from perpctl.store.records import Kind
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ async def resume(desk: Desk, who: str, reason: str) -> Plan:
 async def _left(desk: Desk, before: LatchState, who: str, reason: str) -> StepResult:
     """Writes the latch, if it still says what it said when the plan was made. Raises WorldChanged."""
     mode, why = await _allowed(desk)
-    wanted = LatchState(Mode(mode.value), who, reason, to_ms(desk.clock.now()), "resume")
+    wanted = LatchState(mode, who, reason, to_ms(desk.clock.now()), "resume")
     _own(desk).write(wanted, seen=before)
     read_back = _own(desk).read()
     _journal(desk, before, read_back)
@@ -190,7 +191,7 @@ async def _left(desk: Desk, before: LatchState, who: str, reason: str) -> StepRe
 async def _allowed(desk: Desk) -> tuple[Mode, str]:
     """How far a resume may go, and why no further; the baseline of a day that has none is taken now."""
     pnl = await _day_pnl_pct(desk)
-    mode = Mode(mode_after_resume(pnl, limits_of(desk) or Limits()).value)
+    mode = mode_after_resume(pnl, limits_of(desk) or Limits())
     if mode is Mode.NORMAL:
         return mode, ""
     shown = "not known" if pnl is None else f"{pnl:+.2f} %"

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from perpctl.clock import from_ms
 from perpctl.errors import ExitCode, PerpctlError, StateDamaged
+from perpctl.model.mode import Mode
 from perpctl.questions import figures, health
 from perpctl.questions.held import positions, screen, stops
 from perpctl.questions.orders import kind, owner
 from perpctl.results import Answer, Block, Json, Line, Next, Tone
-from perpctl.store.latch import Mode
 
 if TYPE_CHECKING:
     from perpctl.desk import Desk

@@ -10,23 +10,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from perpctl.errors import StateDamaged, WorldChanged
+from perpctl.model.mode import Mode
 from perpctl.store.block import BlockFile, Torn
 
 SCHEMA = "perpctl.latch/1"
 SIZE = 4096
 _WHO_LENGTH = 200
 _WHY_LENGTH = 400
-
-
-class Mode(StrEnum):
-    NORMAL = "normal"
-    REDUCE_ONLY = "reduce_only"
-    HALTED = "halted"
 
 
 _STRICTNESS = {Mode.NORMAL: 0, Mode.REDUCE_ONLY: 1, Mode.HALTED: 2}

@@ -19,8 +19,9 @@ from perpctl.clock import ManualClock
 from perpctl.desk import Desk
 from perpctl.errors import AccountMismatch, HeldByAnother, PerpctlError, StateDamaged, UsageError, VenueUnreachable
 from perpctl.host import own_exchange
+from perpctl.model.mode import Mode
 from perpctl.profile import Endpoints, Pin
-from perpctl.store.latch import LatchState, Mode
+from perpctl.store.latch import LatchState
 from tests.conftest import Cli, end
 
 NOWHERE = Endpoints("http://127.0.0.1:1/api/v2", "ws://127.0.0.1:1/ws", "ws://127.0.0.1:1/streams")

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from perpctl import profile
-from perpctl.store.latch import Latch, Mode
+from perpctl.model.mode import Mode
+from perpctl.store.latch import Latch
 from tests import trading
 from tests.conftest import Cli
 

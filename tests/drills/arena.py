@@ -15,7 +15,8 @@ from typing import Any
 
 from perpctl import profile
 from perpctl.host.process import start_detached
-from perpctl.store.latch import Latch, LatchState, Mode
+from perpctl.model.mode import Mode
+from perpctl.store.latch import Latch, LatchState
 from tests.conftest import end, tell
 from tests.drills import oracle
 from tests.drills.running import Running, running

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from perpctl.emergency.receipt import is_genuine
+from perpctl.model.mode import Mode
 from perpctl.store.identity_key import read_identity_key
-from perpctl.store.latch import Latch, LatchState, Mode
+from perpctl.store.latch import Latch, LatchState
 from tests.drills.killing import BTC, ETH, SOL, Desk, running_exchange, wait_until
 
 pytestmark = pytest.mark.drill

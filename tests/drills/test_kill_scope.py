@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from perpctl.model import identity
+from perpctl.model.mode import Mode
 from perpctl.store.identity_key import load_identity_key
-from perpctl.store.latch import Latch, Mode
+from perpctl.store.latch import Latch
 from tests.drills.killing import BTC, ETH, Desk, running_exchange, wait_until
 
 pytestmark = pytest.mark.drill

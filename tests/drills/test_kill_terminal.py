@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from perpctl.store.latch import Latch, Mode
+from perpctl.model.mode import Mode
+from perpctl.store.latch import Latch
 from tests.drills.killing import BTC, Desk, running_exchange, wait_until
 
 pytestmark = pytest.mark.drill

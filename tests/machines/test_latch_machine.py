@@ -10,7 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from perpctl.store.latch import Latch, LatchState, Mode
+from perpctl.model.mode import Mode
+from perpctl.store.latch import Latch, LatchState
 
 MODES = st.sampled_from(list(Mode))
 _STRICT = {Mode.NORMAL: 0, Mode.REDUCE_ONLY: 1, Mode.HALTED: 2}

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from perpctl.errors import ExitCode, RefusedBySafety
+from perpctl.model.mode import Mode
 from perpctl.procedures import mode, protecting, runner
 from perpctl.procedures.runner import Wish
-from perpctl.store.latch import Latch, Mode
+from perpctl.store.latch import Latch
 from tests import trading
 
 YES = Wish(yes=True, reason="test")

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perpctl.errors import StateDamaged, WorldChanged
-from perpctl.store.latch import SIZE, Latch, LatchState, Mode
+from perpctl.model.mode import Mode
+from perpctl.store.latch import SIZE, Latch, LatchState
 
 HALT = LatchState(Mode.HALTED, "ops1", "quotes run away from mark", 1_000, "human", risk=True)
 PAUSE = LatchState(Mode.HALTED, "ops1", "lunch", 1_000, "human", until_ms=5_000)
@@ -179,7 +180,8 @@ def test_writers_of_several_processes_leave_one_whole_record(tmp_path: Path) -> 
     program = """if True:
         import sys
         from pathlib import Path
-        from perpctl.store.latch import Latch, LatchState, Mode
+        from perpctl.model.mode import Mode
+        from perpctl.store.latch import Latch, LatchState
         for number in range(60):
             mode = Mode.REDUCE_ONLY if number % 2 else Mode.HALTED
             Latch(Path(sys.argv[1])).write(LatchState(mode, sys.argv[2] * number, "x" * number, number, "human"))
@@ -218,7 +220,8 @@ def test_a_full_disk_does_not_stop_a_latch_that_exists(tmp_path: Path) -> None:
     program = """if True:
         import resource, signal, sys
         from pathlib import Path
-        from perpctl.store.latch import Latch, LatchState, Mode
+        from perpctl.model.mode import Mode
+        from perpctl.store.latch import Latch, LatchState
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
         Latch(Path(sys.argv[1])).write(LatchState(Mode.HALTED, "ops1", "full", 1, "human", risk=True))

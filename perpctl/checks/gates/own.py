@@ -14,11 +14,11 @@ from perpctl.checks.gate import Finding, Gate, Verdict, failed, passed, warned
 from perpctl.clock import from_ms
 from perpctl.emergency import pending
 from perpctl.model.day import day_start_ms
+from perpctl.model.mode import Mode
 from perpctl.questions import figures
 from perpctl.questions.limits import limits_of
 from perpctl.questions.venue import probe
 from perpctl.risk.limits import Limits
-from perpctl.store.latch import Mode
 from perpctl.store.lease import Lease
 
 if TYPE_CHECKING:

@@ -28,12 +28,13 @@ from perpctl.engine.strategy import Strategy, algorithm_id
 from perpctl.errors import UsageError
 from perpctl.model import identity
 from perpctl.model.books.ledger import Ledger
+from perpctl.model.mode import Mode
 from perpctl.paper.feed.choice import feed_of
 from perpctl.paper.keys import MAIN_ACCOUNT
 from perpctl.paper.types import Tick
 from perpctl.risk.limits import Limits
 from perpctl.store.journal import Journal
-from perpctl.store.latch import Latch, LatchState, Mode
+from perpctl.store.latch import Latch, LatchState
 from perpctl.store.projections import Projections
 from perpctl.store.records import Writer
 
