@@ -88,6 +88,11 @@ def service(serve: Serve, clock: Clock, *, profile: str | None) -> int:
 
 
 async def _with_desk(profile: Profile, clock: Clock, work: Callable[[Desk], Awaitable[T]]) -> T:
+    if (profile.state_dir / "kills").exists():
+        from perpctl.procedures.kills import take_up_kill
+
+        if taken := take_up_kill(profile):
+            render.tell(taken)
     desk = Desk(profile, clock)
     try:
         return await work(desk)

@@ -25,18 +25,20 @@ Rungs = tuple[Decimal | None, ...]
 _WAITING_BOOK = frozenset({"locked", "settlement", "halted", "inactive"})
 _SIZE_REFUSED = frozenset({10002, 10021, 10022, 10027})
 NOTHING_LEFT = frozenset({10004, 10010, 11008, 11044})  # gone already: cancelled, filled, closed
+_ACCOUNT_LOCKED = 11098  # what closes get while a liquidation runs
 _VALID_AND_A_LITTLE_MS = 4_000
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What was asked for. `began` on the monotonic clock: when the program started."""
+    """What was asked for. On the monotonic clock: `began` at Enter, `latched` when every latch was written."""
 
     kill_id: str
     who: str
     reason: str
     command: str
     began: float
+    latched: float
     scope: str
     rungs: Rungs = LADDER
     entries_only: bool = False  # several live profiles: each loses its entries, none is closed
@@ -70,6 +72,7 @@ class Closer:
         self.closed: dict[Key, Closed] = {}
         self.unsettled: dict[str, str] = {}  # labels of closes whose outcome is not known
         self.refusals: dict[str, str] = {}
+        self.locked = False  # the venue refused the last closes because the account is locked: it liquidates
         self.last_order: Order | None = None  # the last of ours that the venue confirmed
         self.rungs = wish.rungs
         self._partly = wish.scope != "account"
@@ -134,6 +137,7 @@ class Closer:
 
     def _send(self, gateway: Gateway, closes: Sequence[Close]) -> bool:
         """Send all at once; whether anything was filled."""
+        self.locked = False
         outcomes = at_once([partial(self._close, gateway, close) for close in closes])
         trouble: Exception | None = None
         total = ZERO
@@ -142,6 +146,8 @@ class Closer:
                 trouble = trouble or filled
             else:
                 total += filled
+                if filled == 0 and self.locked:
+                    continue  # a refusal that says nothing about the price
                 self._climbs[key_of(close)] = self._climbs.get(key_of(close), Climb()).after(filled)
         if trouble is not None:
             raise trouble
@@ -184,6 +190,8 @@ class Closer:
     def _refused(self, close: Close, why: Said) -> Decimal:
         if why.throttled:
             raise why
+        if why.code == _ACCOUNT_LOCKED:
+            self.locked = True
         if why.code in _SIZE_REFUSED and close.size is not None:
             self._unsized.add(key_of(close))
         if why.code not in NOTHING_LEFT:

@@ -12,6 +12,7 @@ import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from perpctl.errors import StateDamaged
 from perpctl.store.lease import Lease, process_started
@@ -86,23 +87,37 @@ def _kill_process(lease: Lease, name: str) -> tuple[bool, str]:
 
 def ask_bot(path: Path, kill_id: str, reason: str, seconds: float) -> int | None:
     """The pid of the bot that says it is fenced; None when nobody does within `seconds`."""
-    question = json.dumps({"do": "fence", "kill_id": kill_id, "reason": reason}) + "\n"
+    answer = _ask(path, {"do": "fence", "kill_id": kill_id, "reason": reason}, seconds)
+    try:
+        return int(answer["pid"]) if answer["ok"] is True and answer["fenced"] is True else None
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def ask_mode(path: Path, pid: int) -> float | None:
+    """How long that bot takes to answer a question that changes nothing; None: it does not, or another one does."""
+    sent = time.monotonic()
+    return time.monotonic() - sent if _ask(path, {"do": "mode"}, ASK_S).get("pid") == pid else None
+
+
+def _ask(path: Path, question: dict[str, str], seconds: float) -> dict[str, Any]:
+    """What whoever listens there answers; nothing when nobody does, or nothing that can be read."""
     end = time.monotonic() + seconds
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(seconds)
             connection.connect(str(path))
-            connection.sendall(question.encode())
+            connection.sendall(json.dumps(question).encode() + b"\n")
             heard = b""
             while b"\n" not in heard and len(heard) < 65_536:
                 connection.settimeout(max(0.001, end - time.monotonic()))
                 if not (part := connection.recv(65_536)):
-                    return None
+                    return {}
                 heard += part
         answer = json.loads(heard)
-        return int(answer["pid"]) if answer["ok"] is True and answer["fenced"] is True else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    except (OSError, ValueError):
+        return {}
+    return answer if isinstance(answer, dict) else {}
 
 
 def stop_unit(unit: str | None) -> tuple[str, str]:

@@ -90,17 +90,19 @@ def _carry_out(wished: argparse.Namespace) -> int:
         return ExitCode.OK
     from perpctl.emergency import target
 
+    wished.began = BEGAN
     targets = target.find_targets(wished.profile, target.state_root())
     if wished.max_slippage is not None:
         target.as_fraction(wished.max_slippage)  # refused before anything is done
     if wished.status is not None or wished.finish is not None or wished.abandon is not None:
         return _about_earlier(targets, wished)
     if wished.dry_run:
-        from perpctl.emergency import preview
+        from perpctl.emergency.dry_run import preview
 
         return preview.show(targets, wished)
     if not wished.force:
         _ask(targets)
+        wished.began = time.monotonic()  # the reading of the question is no part of the kill
     return _kill(targets, wished)
 
 

@@ -10,13 +10,14 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from perpctl.store.lease import process_started
+from perpctl.store.lease import boot_id, process_started
 
+_TAIL = 1 << 17
 SILENT_S = 15.0  # a worker writes at least every 2 s
 
 
@@ -26,6 +27,7 @@ class Record:
     def __init__(self, directory: Path, kill_id: str, pipe: int | None) -> None:
         self.path = directory / "kills" / f"{kill_id}.jsonl"
         self.trouble: str | None = None
+        self.lines = 0  # that the disk took
         self._pipe = pipe
         self._file: int | None = None
         try:
@@ -41,6 +43,7 @@ class Record:
         if self._file is not None:
             try:
                 os.write(self._file, line)
+                self.lines += 1
             except OSError as why:
                 self.trouble = f"{self.path} cannot be written: {why.strerror}"
         if self._pipe is not None:
@@ -50,6 +53,11 @@ class Record:
                 pass  # a stopped terminal: the file has it
             except OSError:
                 self._pipe = None  # nobody watches any more
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether the terminal that asked still listens, as far as the last line told."""
+        return self._pipe is not None
 
     def make_durable(self) -> None:
         if self._file is not None:
@@ -78,8 +86,10 @@ class Story:
     @property
     def worker(self) -> int | None:
         """The pid that carries it out now; None when nobody does."""
-        last = next((line for line in reversed(self.lines) if line["event"] in ("started", "resumed")), None)
-        return last["pid"] if last and process_started(last["pid"]) == last["started"] else None
+        last = next((line for line in reversed(self.lines) if line["event"] == "started"), None)
+        if last is None or last.get("boot") != boot_id():
+            return None  # another process may bear that number since the reboot
+        return last["pid"] if process_started(last["pid"]) == last["started"] else None
 
     @property
     def receipt(self) -> Mapping[str, Any] | None:
@@ -102,8 +112,12 @@ def read_story(path: Path) -> Story:
 
 def stories(directory: Path) -> list[Story]:
     """Every kill on record in this profile, oldest first."""
+    return _told(sorted((directory / "kills").glob("K-*.jsonl")))
+
+
+def _told(paths: Iterable[Path]) -> list[Story]:
     found = []
-    for path in sorted((directory / "kills").glob("K-*.jsonl")):
+    for path in paths:
         try:
             found.append(read_story(path))
         except OSError:
@@ -112,8 +126,20 @@ def stories(directory: Path) -> list[Story]:
 
 
 def unfinished(directory: Path) -> list[Story]:
-    """Kills that neither ended nor were given up."""
-    return [story for story in stories(directory) if not story.is_over]
+    """Kills that neither ended nor were given up; of the others only the end is read, for every command asks."""
+    paths = [path for path in sorted((directory / "kills").glob("K-*.jsonl")) if not _ends(path)]
+    return [story for story in _told(paths) if not story.is_over]
+
+
+def _ends(path: Path) -> bool:
+    """Whether the last lines say that it is over; False is no verdict yet."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
+            tail = file.read()
+    except OSError:
+        return False
+    return b'\n{"event": "ended"' in tail or b'\n{"event": "abandoned"' in tail
 
 
 def trade_ids(directory: Path) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""This file writes the receipt of a kill: signed JSON, and one screen that shows nothing the JSON does not hold."""
+"""This file makes the receipt of a kill: what is known of it as signed JSON. The screen shows nothing else."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -14,9 +14,10 @@ from typing import Any
 
 from perpctl.emergency.closer import Closed
 from perpctl.emergency.steps import Pursuit
+from perpctl.emergency.telling import Told
 from perpctl.errors import ExitCode
-from perpctl.model.flatten import Key
-from perpctl.model.money import ZERO, plain
+from perpctl.model.flatten import Key, Standing, key_of
+from perpctl.model.money import ZERO, cents, plain
 from perpctl.model.order import Order, Side
 from perpctl.model.position import Position
 
@@ -24,14 +25,15 @@ SCHEMA = "perpctl.receipt/1"
 Facts = Mapping[str, Any]
 _FRESH_S = 10.0
 _GOOD_LATCH = "written"
+AGAINST_US = Decimal("0.03")  # the adverse move that the receipt prices for what still stands
 
 
 def judge(pursuit: Pursuit) -> ExitCode:
     """0 only when flat is proven, held, latched and of the right account; 6 when what is left is known; else 3."""
     latched = bool(pursuit.latches) and all(outcome == _GOOD_LATCH for outcome in pursuit.latches.values())
     identified = pursuit.gateway is not None and pursuit.gateway.owner is not None
-    unknown = bool(pursuit.broken or pursuit.closer.unsettled or pursuit.trouble) or not latched or not identified
-    if unknown:
+    hidden = bool(pursuit.broken or pursuit.closer.unsettled or pursuit.trouble or pursuit.liquidated)
+    if hidden or not latched or not identified:
         return ExitCode.UNKNOWN
     if pursuit.over and pursuit.proven_at is not None and not pursuit.wish.entries_only:
         return ExitCode.OK
@@ -40,7 +42,7 @@ def judge(pursuit: Pursuit) -> ExitCode:
     return ExitCode.PARTIAL if fresh else ExitCode.UNKNOWN
 
 
-def make_receipt(pursuit: Pursuit, *, pending: bool) -> dict[str, Any]:
+def make_receipt(pursuit: Pursuit, told: Told, *, pending: bool) -> dict[str, Any]:
     """Everything that is known of this kill, as JSON facts."""
     wish, target, code = pursuit.wish, pursuit.target, judge(pursuit)
     return {
@@ -59,11 +61,13 @@ def make_receipt(pursuit: Pursuit, *, pending: bool) -> dict[str, Any]:
         "exit": int(code),
         "pending": pending,
         "after_s": round(pursuit.after(), 2),
+        "proven": _proven(pursuit, code),
         "steps": [
             {"step": name, "state": state.state, "after_s": _rounded(state.after_s), "evidence": state.evidence}
             for name, state in pursuit.steps.items()
         ],
         "closed": [_closed_row(key, closed) for key, closed in pursuit.closer.closed.items()],
+        "margin_buffer": _buffer(pursuit),
         "equity": {"before": _text(pursuit.equity_before), "after": _text(pursuit.equity_after)},
         "unknown": _unknown(pursuit),
         "left": _left(pursuit),
@@ -71,6 +75,8 @@ def make_receipt(pursuit: Pursuit, *, pending: bool) -> dict[str, Any]:
         "refused": dict(pursuit.closer.refusals),
         "appeared_in_hold": list(pursuit.broken),
         "notes": _notes(pursuit),
+        "told": told.facts(watched=pursuit.record.is_watched),
+        "journal": _beside_journal(pursuit),
         "worker": os.getpid(),
     }
 
@@ -107,6 +113,31 @@ def save(receipt: Facts, directory: Path) -> str:
     except OSError as why:
         return f"not kept: {path}: {why.strerror}"
     return str(path)
+
+
+def _proven(pursuit: Pursuit, code: ExitCode) -> Facts | None:
+    """When flat was first proven, and for how long it then held; None when it is not proven now."""
+    first = pursuit.first_proven
+    if first is None or code is not ExitCode.OK:
+        return None
+    return {
+        "at": first.at.isoformat(timespec="milliseconds"),
+        "after_s": _rounded(first.after_s),
+        "held_s": _rounded(pursuit.after() - first.after_s),
+    }
+
+
+def _buffer(pursuit: Pursuit) -> Facts | None:
+    """What may be lost before the venue liquidates, as last read; None: never read."""
+    owner = pursuit.gateway.owner if pursuit.gateway else None
+    if owner is None:
+        return None
+    return {"amount": _text(owner.margin_balance - owner.maintenance_margin), "liquidated_now": pursuit.liquidated}
+
+
+def _beside_journal(pursuit: Pursuit) -> Facts:
+    """Where the kill wrote down what it did: beside the journal, which may be locked or broken."""
+    return {"file": str(pursuit.record.path), "lines": pursuit.record.lines, "trouble": pursuit.record.trouble}
 
 
 def _verdict(code: ExitCode, pursuit: Pursuit) -> str:
@@ -154,6 +185,12 @@ def _unknown(pursuit: Pursuit) -> list[str]:
     found = list(pursuit.closer.unsettled.values())
     if pursuit.trouble:
         found.append(pursuit.trouble)
+    if pursuit.broken:
+        found.append("who sent what appeared after flat was proven, and whether more comes")
+    if pursuit.gateway is None or pursuit.gateway.owner is None:
+        found.append("which account the key reaches")
+    if pursuit.liquidated:
+        found.append("what the venue's liquidation leaves")
     found += [f"NOT LATCHED: {path}: {outcome}" for path, outcome in pursuit.latches.items() if outcome != _GOOD_LATCH]
     if not pursuit.latches:
         found.append("NOT LATCHED: no latch could be written")
@@ -166,7 +203,7 @@ def _left(pursuit: Pursuit) -> Facts:
     owner = gateway.owner if gateway else None
     return {
         "seen_s_ago": None if pursuit.looked_at is None else _rounded(_age(pursuit)),
-        "positions": None if standing is None else [_position_row(each) for each in standing.positions],
+        "positions": None if standing is None else [_position_row(each, standing) for each in standing.positions],
         "orders": None if standing is None else [_order_row(each) for each in standing.entries + standing.orphans],
         "stops": None if standing is None else [_order_row(each) for each in standing.stops],
         "spot_orders": pursuit.spot_orders,
@@ -179,12 +216,16 @@ def _age(pursuit: Pursuit) -> float:
     return pursuit.after() - (pursuit.looked_at - pursuit.wish.began)
 
 
-def _position_row(position: Position) -> Facts:
+def _position_row(position: Position, standing: Standing) -> Facts:
+    """What is held; `stops`: at which trigger prices protective orders of this position rest."""
+    notional = position.notional
     return {
         "product": position.product_id,
         "slot": position.slot,
         "size": plain(position.size),
-        "notional": _text(position.notional),
+        "notional": _text(notional),
+        "against_us": None if notional is None else _text(cents(-AGAINST_US * abs(notional))),
+        "stops": [_text(each.trigger_price) for each in standing.stops if key_of(each) == key_of(position)],
     }
 
 
@@ -228,127 +269,3 @@ def _text(number: Decimal | None) -> str | None:
 
 def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 2)
-
-
-# --- the screen ------------------------------------------------------------------------------------------------------
-
-
-def screen(receipt: Facts) -> str:
-    """The receipt as an operator reads it."""
-    lines = [_headline(receipt), _whose(receipt), f"by {receipt['by']}", f"   {receipt['command']}"]
-    if receipt["reason"]:
-        lines.append(f'   "{receipt["reason"]}"')
-    lines += ["", f"{'STEP':<11}{'RESULT':<14}{'AFTER':>8}   EVIDENCE"]
-    for number, step in enumerate(receipt["steps"], 1):
-        after = "" if step["after_s"] is None else f"{step['after_s']:.2f} s"
-        lines.append(f"{number} {step['step']:<9}{step['state']:<14}{after:>8}   {step['evidence']}")
-    lines += _closed_lines(receipt) + _standing_lines(receipt) + _fact_lines(receipt) + _next_lines(receipt)
-    return "\n".join(lines) + "\n"
-
-
-def _headline(receipt: Facts) -> str:
-    at, after, code = receipt["at"][11:23], receipt["after_s"], receipt["exit"]
-    if code == ExitCode.OK:
-        return f"PROVEN FLAT at {at} UTC, {after} s after Enter, hold included.   exit 0"
-    pending = "  PENDING: the kill goes on." if receipt["pending"] else ""
-    if code == ExitCode.PARTIAL:
-        return f"{receipt['verdict']} at {at} UTC, {after} s after Enter.{pending}   exit 6"
-    return f"UNKNOWN at {at} UTC, {after} s after Enter: flat is not proven.{pending}   exit {code}"
-
-
-def _whose(receipt: Facts) -> str:
-    account = receipt["account"]
-    shown = f"account {account['id']} {'= pinned' if account['pinned'] == 'pinned' else account['pinned'].upper()}"
-    if account["id"] is None:
-        shown = "account ?" if account["pinned"] != "differs" else "account DIFFERS from the pinned one"
-    return (
-        f"{receipt['env'].upper()}  {receipt['venue']}  profile {receipt['profile']}  {shown}"
-        f"   receipt {receipt['kill_id']}   scope {receipt['scope'].upper()}"
-    )
-
-
-def _closed_lines(receipt: Facts) -> list[str]:
-    if not receipt["closed"]:
-        return []
-    lines = ["", _CLOSED.format("CLOSED", "SIZE", "AVERAGE", "ARRIVAL", "SLIP bp", "SLIP", "FEE", "REALISED", "ORDERS")]
-    for row in receipt["closed"]:
-        name = row["product"] + (f" iso {row['slot']}" if row["slot"] is not None else "")
-        slip = "?" if row["slippage_bps"] is None else f"{Decimal(row['slippage_bps']):.1f}"
-        costs = (shown(row["slippage"]), shown(row["fee"]), shown(row["realized"], signed=True))
-        prices = (shown(row["average"]), shown(row["arrival"]))
-        lines.append(_CLOSED.format(name, f"{row['side']} {row['size']}", *prices, slip, *costs, row["orders"]))
-    return lines + ([_total(receipt["closed"])] if len(receipt["closed"]) > 1 else [])
-
-
-_CLOSED = "{:<30}{:>13}{:>11}{:>11}{:>8}{:>9}{:>8}{:>11}{:>7}"
-
-
-def _total(rows: Sequence[Facts]) -> str:
-    """What all closes came to; `?` as soon as one of them is not known."""
-    sums = [
-        None if any(row[member] is None for row in rows) else str(sum((Decimal(row[member]) for row in rows), ZERO))
-        for member in ("slippage", "fee", "realized")
-    ]
-    costs = (shown(sums[0]), shown(sums[1]), shown(sums[2], signed=True))
-    return _CLOSED.format("TOTAL, USDC", "", "", "", "", *costs, sum(row["orders"] for row in rows))
-
-
-def shown(amount: str | None, *, signed: bool = False) -> str:
-    """Money as people read it: two decimals, thousands separators; `?` when not known."""
-    if amount is None:
-        return "?"
-    return f"{Decimal(amount):+,.2f}" if signed else f"{Decimal(amount):,.2f}"
-
-
-def _equity_line(equity: Facts, closed: Sequence[Facts]) -> str:
-    before, after = equity["before"], equity["after"]
-    line = f"EQUITY    before {shown(before)}   after {shown(after)}"
-    if before is None or after is None:
-        return line
-    change, fees = Decimal(after) - Decimal(before), sum((Decimal(row["fee"]) for row in closed), ZERO)
-    return f"{line}   change {change:+,.2f} = against mark {change + fees:+,.2f}, fees {-fees:+,.2f}"
-
-
-def _standing_lines(receipt: Facts) -> list[str]:
-    left = receipt["left"]
-    if left["positions"] is None:
-        return ["", "STANDING   never seen: no listing was answered"]
-    lines = []
-    for row in left["positions"]:
-        lines.append(f"STANDING   {row['product']} {row['size']}, notional {row['notional'] or '?'}")
-    for word, rows in (("ORDER", left["orders"]), ("STOP", left["stops"])):
-        for row in rows:
-            lines.append(f"{word:<11}{row['order_id']} {row['side']} {row['remaining']} {row['product']} {row['type']}")
-    age = f"seen {left['seen_s_ago']} s ago" if lines else ""
-    return ["", *lines, *([age] if age else [])]
-
-
-def _fact_lines(receipt: Facts) -> list[str]:
-    equity, left = receipt["equity"], receipt["left"]
-    balances = left["balances"]
-    held = None if balances is None else ", ".join(f"{shown(amount)} {coin}" for coin, amount in balances.items())
-    coins = "?" if held is None else held or "nothing"
-    orders = "?" if left["spot_orders"] is None else left["spot_orders"]
-    lines = [
-        _equity_line(equity, receipt["closed"]),
-        f"UNKNOWN   {'; '.join(receipt['unknown']) or 'nothing'}",
-        f"LEFT      balances {coins}; {orders} spot orders (never touched)",
-    ]
-    lines += [f"REFUSED   {what}: {why}" for what, why in receipt["refused"].items()]
-    lines += [f"NOTE      {note}" for note in receipt["notes"]]
-    signed = "signed with identity.key" if receipt.get("hmac") else "NOT SIGNED"
-    lines.append(f"FILE      {receipt.get('file', 'not kept')}   sha256 {str(receipt.get('sha256'))[:12]}   {signed}")
-    return lines
-
-
-def _next_lines(receipt: Facts) -> list[str]:
-    profile, kill_id = receipt["profile"], receipt["kill_id"]
-    lines = [""]
-    if receipt["pending"]:
-        lines.append(f"WHO FINISHES   process {receipt['worker']} on this host; not the next boot: kill --finish then")
-        commands = [f"perpctl kill -p {profile} {what}" for what in ("--status", f"--abandon {kill_id} --reason ...")]
-    elif receipt["exit"] == ExitCode.OK:
-        commands = [f"perpctl -p {profile} reconcile", f"perpctl -p {profile} resume --dry-run"]
-    else:
-        commands = [f"perpctl kill -p {profile} --force", f"perpctl -p {profile} positions"]
-    return [*lines, *(f"Next      {command}" for command in commands)]

@@ -10,20 +10,21 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 
-from perpctl.emergency.closer import NOTHING_LEFT, Closer, Wish, currency_of
+from perpctl.emergency.canceller import Canceller
+from perpctl.emergency.closer import Closer, Wish, currency_of
 from perpctl.emergency.fence import Fence, fence_bot
 from perpctl.emergency.ownership import own_part, rise_of_delta
 from perpctl.emergency.pending import Record
 from perpctl.emergency.target import Target, locate
 from perpctl.emergency.venue.gateway import Gateway, Said
-from perpctl.emergency.venue.wire import NoAnswer, Wire, at_once, few_at_a_time, side_by_side
+from perpctl.emergency.venue.wire import NoAnswer, Wire, at_once, side_by_side
 from perpctl.errors import AccountMismatch, CredentialError, PerpctlError, UnknownState
 from perpctl.model import identity
-from perpctl.model.flatten import Proof, Read, Standing, prove_flat, prove_no_orders, sort_standing
+from perpctl.model.flatten import Key, Proof, Read, Standing, key_of, prove_flat, prove_no_orders, sort_standing
 from perpctl.model.money import plain
 from perpctl.model.order import Order
 from perpctl.model.position import Position
@@ -35,9 +36,9 @@ FIRST_FAILURE_S = 2.0
 CLOSE_ANYWAY_S = 2.0  # an entry that cannot be cancelled does not keep positions open for ever
 KEY_REFUSED_S = 10.0
 QUIET_AFTER_OUTAGE_S = 30.0
-_MAY_NOT_TRADE = frozenset({11042, 13021, 13403})
+LIQUIDATION_STANDS_STILL_S = 30.0
+MARGIN_UNREAD_S = 10.0
 _BEAT_S = 2.0
-_IDS_A_SECOND, _IDS_AT_ONCE = 3.0, 12  # 60 % of the lowest engine tier
 _THROTTLE_S = (1.0, 2.0, 4.0, 5.0)
 
 
@@ -48,6 +49,14 @@ class StepState:
     state: str = "waiting"
     after_s: float | None = None
     evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When flat was first proven: wall for people, seconds since Enter."""
+
+    at: datetime
+    after_s: float
 
 
 STEPS = ("latch", "fence", "entries", "close", "stops", "prove", "hold", "stop")
@@ -70,26 +79,27 @@ class Pursuit:
         self.key_trouble: str | None = None
         self.broken: list[str] = []
         self.closer = Closer(record, wish, self.after)
-        self.cancelled: set[str] = set()
-        self.stops_cancelled: set[str] = set()
+        self.canceller = Canceller(record, self.closer.note_refusal, self.after)
         self.spot_orders: int | None = None
         self.equity_before: Decimal | None = None
         self.equity_after: Decimal | None = None
         self.proof: Proof | None = None
         self.proven_at: float | None = None
+        self.first_proven: Moment | None = None
         self.over = False
         self.waits: str | None = None  # what the venue does not let us do right now
+        self.liquidated = False  # the venue itself is closing
+        self._liquidated_since = 0.0
+        self._sizes: dict[Key, Decimal] = {}
+        self._margin_at = 0.0
         self._reads: list[Read] = []
         self._entries_gone: list[Read] = []
         self._acted_at = wish.began
-        self._first_cancel: float | None = None
         self._limits_rest = True
         self.whole: tuple[Position, ...] = ()  # positions as the venue reports them, whoever made them
-        self._unfit_keys: set[Path] = set()
         self._outage = False
         self._trouble_since: float | None = None
         self._throttled = 0
-        self._ids_left, self._ids_at = float(_IDS_AT_ONCE), time.monotonic()
         self._beat_at = 0.0
 
     # -- the loop
@@ -192,6 +202,7 @@ class Pursuit:
         )
         good = written == len(self.latches)
         self.mark("latch", "done" if good else "NOT LATCHED", f"{written} of {len(self.latches)} written: {named}")
+        self.steps["latch"].after_s = self.wish.latched - self.wish.began  # before this process was
 
     def _fence(self) -> None:
         fence = fence_bot(self.target.directory, self.wish.kill_id, self.wish.reason)
@@ -209,7 +220,7 @@ class Pursuit:
         if self.target.venue != "global":
             raise UnknownState(f"kill cannot speak to venue {self.target.venue!r} yet: cancel and close there by hand")
         address = locate(self.target)
-        fit = [path for path in address.key_files if path not in self._unfit_keys] or address.key_files
+        fit = [path for path in address.key_files if path not in self.canceller.unfit_keys] or address.key_files
         gateway = Gateway(Wire(address.http, address.ca_file), fit, address.pin, address.key_name)
         # The handshake and the import of the signer take about as long: side by side.
         dialled, _ = at_once([lambda: gateway.wire.dial(time.monotonic() + 2.0), _warm_up])
@@ -235,6 +246,7 @@ class Pursuit:
     def _seen_owner(self, gateway: Gateway) -> None:
         owner = gateway.owner
         assert owner is not None
+        self._margin_at = time.monotonic()
         if self.equity_before is None:
             self.equity_before = owner.equity
         self.record.write("account", account=owner.account_id, after_s=round(self.after(), 3), key=gateway.key_id)
@@ -276,78 +288,40 @@ class Pursuit:
     def _cancel_limits(self, gateway: Gateway) -> None:
         """One mass cancel a currency while limit orders rest or may rest; of a narrower scope, ids only."""
         if not self._limits_rest or self.wish.scope != "account":
-            if self._first_cancel is None:
-                self._first_cancel = time.monotonic()
-                gateway.learn_market_clock()
+            self.canceller.begin(gateway)
             return
-        calls: list[Callable[[], None]] = [partial(gateway.cancel_limits, currency) for currency in self._currencies()]
-        first = self._first_cancel is None
-        if first:
-            self._first_cancel = time.monotonic()
-            self.record.write("first_cancel", after_s=round(self.after(), 4))
-            calls.append(gateway.learn_market_clock)
         self._acted_at = time.monotonic()
-        for answer in at_once(calls):
-            if isinstance(answer, Said) and not answer.throttled:
-                self.closer.note_refusal("mass cancel", answer)
-                if answer.code in _MAY_NOT_TRADE and gateway.key_file is not None:
-                    self._unfit_keys.add(gateway.key_file)
-                    raise CredentialError(f"key {gateway.key_id} may not trade: {answer}")
-            elif isinstance(answer, Exception):
-                raise answer
+        self.canceller.cancel_limits(gateway, self._currencies())
 
     def _currencies(self) -> list[str]:
         seen = [currency_of(order.product_id) for order in (self.standing.limits if self.standing else ())]
         return list(dict.fromkeys([*self.target.currencies, *seen]))
 
     def _cancel_ids(self, gateway: Gateway, orders: tuple[Order, ...], gone: set[str]) -> None:
-        """One by one, within the pace that leaves the session alive."""
-        chosen = orders[: self._may_send(len(orders))]
-        if not chosen:
-            return
-        self._acted_at = time.monotonic()
-        answers = few_at_a_time([partial(gateway.cancel, order) for order in chosen])
-        for order, answer in zip(chosen, answers, strict=True):
-            if answer is None or (isinstance(answer, Said) and answer.code in NOTHING_LEFT):
-                gone.add(order.order_id)
-                self.record.write("cancelled", order_id=order.order_id, label=order.identity, product=order.product_id)
-            elif isinstance(answer, Said) and not answer.throttled:
-                self.closer.note_refusal(f"cancel {order.order_id}", answer)
-            elif isinstance(answer, Exception):
-                raise answer
-
-    def _may_send(self, wanted: int) -> int:
-        now = time.monotonic()
-        self._ids_left = min(float(_IDS_AT_ONCE), self._ids_left + (now - self._ids_at) * _IDS_A_SECOND)
-        self._ids_at = now
-        granted = min(wanted, int(self._ids_left))
-        self._ids_left -= granted
-        return granted
+        if self.canceller.cancel_ids(gateway, orders, gone):
+            self._acted_at = time.monotonic()
 
     # -- acting on what was seen
 
     def _act(self, gateway: Gateway, standing: Standing) -> float:
         """Everything that this look calls for; returns seconds until the next look."""
         self._note_intrusion(standing)
-        by_ids = self.wish.scope != "account" or self._first_cancel_older_than(0.5)
+        by_ids = self.wish.scope != "account" or self.canceller.began_before(0.5)
         left_by_mass = standing.limits if by_ids else ()
-        self._cancel_ids(gateway, standing.triggers + left_by_mass, self.cancelled)
+        self._cancel_ids(gateway, standing.triggers + left_by_mass, self.canceller.cancelled)
         self._mark_entries(standing)
         if standing.positions:
             return self._close_positions(gateway, standing)
         self._mark_closed()
-        self._cancel_ids(gateway, standing.orphans, self.stops_cancelled)
+        self._cancel_ids(gateway, standing.orphans, self.canceller.stops)
         if standing.entries or standing.orphans or standing.liquidations:
             return self._pace()
-        self.mark("stops", "done", f"{len(self.stops_cancelled)} cancelled after their position read zero")
+        self.mark("stops", "done", f"{len(self.canceller.stops)} cancelled after their position read zero")
         return self._prove(gateway)
 
     def _pace(self) -> float:
         """Quick at first; a venue that keeps refusing is asked once a second."""
-        return POLL_S if self._first_cancel_older_than(CLOSE_ANYWAY_S) else AGAIN_S / 2
-
-    def _first_cancel_older_than(self, seconds: float) -> bool:
-        return self._first_cancel is not None and time.monotonic() - self._first_cancel > seconds
+        return POLL_S if self.canceller.began_before(CLOSE_ANYWAY_S) else AGAIN_S / 2
 
     def _note_intrusion(self, standing: Standing) -> None:
         """Anything that appears after flat was proven breaks the hold, and the kill cannot end in 0 any more."""
@@ -371,10 +345,13 @@ class Pursuit:
         return f" ({order.origin or 'unknown origin'}, not ours)"
 
     def _mark_entries(self, standing: Standing) -> None:
-        proof = prove_no_orders(self._entries_gone, since_s=self._first_cancel or 0)
+        proof = prove_no_orders(self._entries_gone, since_s=self.canceller.began or 0)
         if proof.flat:
             if self.steps["entries"].state != "done":
-                self.mark("entries", "done", "2 listings after the fence show no entry")
+                counts = (
+                    f"{self.canceller.counted} cancelled as the venue counts, {len(self.canceller.cancelled)} by id"
+                )
+                self.mark("entries", "done", f"2 listings after the fence show no entry; {counts}")
             if self.wish.entries_only:
                 self.over = True
         else:
@@ -386,9 +363,9 @@ class Pursuit:
             return AGAIN_S
         if self.wish.scope != "account" and (why := rise_of_delta(self.whole, standing.positions)):
             return self._leave(standing, why)
-        if standing.liquidations:
-            return self._wait_for("a liquidation by the venue is running: it refuses closes until it ends")
-        if standing.entries and not self._first_cancel_older_than(CLOSE_ANYWAY_S):
+        if self._must_leave_it_to_the_venue(gateway, standing):
+            return self._wait_for("a liquidation by the venue is running: no closes are sent until it ends")
+        if standing.entries and not self.canceller.began_before(CLOSE_ANYWAY_S):
             return AGAIN_S / 4
         left = ", ".join(f"{each.product_id} {plain(abs(each.size))}" for each in standing.positions)
         self._acted_at = time.monotonic()
@@ -402,6 +379,37 @@ class Pursuit:
         if done.exhausted == len(standing.positions):
             return self._leave(standing, f"{left}: nothing more within the slippage allowed")
         return AGAIN_S
+
+    def _must_leave_it_to_the_venue(self, gateway: Gateway, standing: Standing) -> bool:
+        """Whether a liquidation runs: its orders are listed, margin is short of maintenance, or our closes are refused.
+
+        A figure that is wrong must not keep positions open for ever: while nothing moves, one close is tried now and
+        then, and the venue refuses it when there is a liquidation after all.
+        """
+        forced = bool(standing.liquidations) or self._is_short_of_margin(gateway)
+        sizes = {key_of(position): position.size for position in standing.positions}
+        now, before = time.monotonic(), self.liquidated
+        self.liquidated = forced or self.closer.locked
+        if not before or self._sizes != sizes:
+            self._liquidated_since, self._sizes = now, sizes
+        if forced and now - self._liquidated_since > LIQUIDATION_STANDS_STILL_S:
+            self._liquidated_since = now
+            return False
+        return forced or (self.closer.locked and now - self._acted_at < POLL_S)
+
+    def _is_short_of_margin(self, gateway: Gateway) -> bool:
+        """By figures at most a second old; what cannot be read stops no close, and is not asked again at once."""
+        if time.monotonic() - self._margin_at > POLL_S:
+            self._margin_at = time.monotonic()
+            try:
+                owner = gateway.summaries()
+            except (NoAnswer, Said):
+                self._margin_at += MARGIN_UNREAD_S
+                return False
+            if gateway.owner is not None and gateway.reaches_pin(owner):
+                gateway.owner = owner
+        owner_now = gateway.owner
+        return owner_now is not None and owner_now.margin_balance < owner_now.maintenance_margin
 
     def _leave(self, standing: Standing, why: str) -> float:
         """What stands is left on purpose, with its stops; the kill is over once the entries are proven gone."""
@@ -419,7 +427,10 @@ class Pursuit:
         if self.steps["close"].state == "done":
             return
         orders = sum(closed.orders for closed in self.closer.closed.values())
-        self.mark("close", "done", f"{len(self.closer.closed)} of {len(self.closer.closed)} positions, {orders} orders")
+        self.liquidated = False
+        refused = sum(1 for what in self.closer.refusals if what.startswith("close "))
+        count = len(self.closer.closed)
+        self.mark("close", "done", f"{count} of {count} positions, {orders} orders, {refused} refused")
 
     # -- proving and holding
 
@@ -448,8 +459,10 @@ class Pursuit:
             self.mark("prove", "under way", "; ".join(proof.lacking) or "entries not yet proven gone")
             return POLL_S
         self.proof, self.proven_at = proof, time.monotonic()
-        count = len(proof.reads)
-        self.mark("prove", "done", f"{count} fresh reads agree: no order, no position, margin in use 0.00")
+        self.first_proven = self.first_proven or Moment(datetime.now(UTC), self.after())
+        times = ", ".join(f"{read.at_s - self.wish.began:.2f}" for read in proof.reads if read.kind == "positions")
+        ours = "" if self.closer.last_order is None else ", each with our last close in it"
+        self.mark("prove", "done", f"reads at {times} s: no order, no position{ours}; margin in use 0.00")
         return POLL_S
 
     def _hold(self) -> float:

@@ -11,29 +11,44 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perpctl.emergency import kill, pending
 from perpctl.emergency.pending import Record, Story
+from perpctl.emergency.screen.progress import Progress
 from perpctl.emergency.target import Target, as_fraction, config_dir
 from perpctl.errors import CredentialError, ExitCode, NegativeVerdict, StateDamaged, UsageError
 from perpctl.store.identity_key import load_identity_key, read_identity_key
-from perpctl.store.lease import process_started
+from perpctl.store.lease import boot_id, process_started
+
+if TYPE_CHECKING:
+    from perpctl.emergency.closer import Wish
 
 Line = Mapping[str, Any]
 _PIPE_BYTES = 1 << 20
 _YOUNG_S = 3.0
 _LEAVE_LATE_S = 10.0  # the worker says itself when the foreground time is over; this is for one that cannot
-_REWORDED = {"step": "{step:<8} {state:<12} {text}", "trouble": "!        {text}", "refused": "refused  {what}: {text}"}
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """One kill as it is handed to the process that carries it out; `terms` outlive that process, `began` does not."""
+
+    kill_id: str
+    terms: Mapping[str, Any]
+    began: float  # monotonic: when Enter was pressed
+    latched: float  # and when the latches were written
+    output: str
 
 
 def start(
     target: Target, latches: Mapping[Path, str], kill_id: str, wished: argparse.Namespace, *, entries_only: bool
 ) -> Callable[[], int]:
     """Pursue one target in a process of its own, or find the kill that already runs; call the result to watch it."""
-    lock = _closer(target)
+    latched, lock = time.monotonic(), _closer(target)
     if lock is None:
         _say_latches(latches)
         return partial(_attach, target, wished)
@@ -46,7 +61,7 @@ def start(
         "entries_only": entries_only,
         "who": kill.who(),
     }
-    return _begin(target, latches, kill_id, terms, lock, wished.output)
+    return _begin(target, latches, Errand(kill_id, terms, wished.began, latched, wished.output), lock)
 
 
 def finish(target: Target, wished: argparse.Namespace) -> int:
@@ -58,12 +73,18 @@ def finish(target: Target, wished: argparse.Namespace) -> int:
 
 
 def _resume(target: Target, story: Story, wished: argparse.Namespace) -> int:
-    terms = dict(story.started["terms"])
+    terms = story.started.get("terms")
+    if not terms:
+        raise StateDamaged(
+            f"{story.path} does not say what was asked for",
+            not_done="Nothing was taken up.",
+            next_commands=(f"perpctl kill -p {target.profile} --force",),
+        )
     latches = kill.latch_all(target, story.kill_id, terms["reason"])
-    lock = _closer(target)
+    latched, lock = time.monotonic(), _closer(target)
     if lock is None:
         return _attach(target, wished)
-    return _begin(target, latches, story.kill_id, terms, lock, wished.output)()
+    return _begin(target, latches, Errand(story.kill_id, terms, wished.began, latched, wished.output), lock)()
 
 
 def status(target: Target, kill_id: str, output: str) -> int:
@@ -71,10 +92,11 @@ def status(target: Target, kill_id: str, output: str) -> int:
     story = _find(target, kill_id)
     receipt = story.receipt
     if receipt is None:
+        progress = Progress()
         for line in story.lines:
-            _say(line)
+            progress.tell(line)
     else:
-        _show(receipt, output)
+        _show(receipt if output == "json" else {**receipt, "worker": story.worker}, output)
     if story.is_over:
         return int(receipt["exit"]) if receipt is not None else ExitCode.UNKNOWN
     worker = story.worker
@@ -125,37 +147,35 @@ def _command(wished: argparse.Namespace, target: Target) -> str:
 # --- the worker ------------------------------------------------------------------------------------------------------
 
 
-def _begin(
-    target: Target, latches: Mapping[Path, str], kill_id: str, terms: Mapping[str, Any], lock: int, output: str
-) -> Callable[[], int]:
+def _begin(target: Target, latches: Mapping[Path, str], errand: Errand, lock: int) -> Callable[[], int]:
     reading, writing = os.pipe()
     try:
         child = os.fork()
     except OSError as why:
         sys.stderr.write(f"No process of its own could be started ({why.strerror}): this one does it; stay here.\n")
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        _work(target, latches, kill_id, terms, None)
-        return partial(_last_word, target, kill_id, output)
+        _work(target, latches, errand, None)
+        return partial(_last_word, target, errand)
     if child == 0:
         os.close(reading)
         _leave_terminal()
         code = ExitCode.BUG
         try:
-            _work(target, latches, kill_id, terms, writing)
+            _work(target, latches, errand, writing)
             code = ExitCode.OK
         finally:
             os._exit(code)
     os.close(writing)
     if lock >= 0:
         os.close(lock)  # the child's copy holds it
-    sys.stderr.write(f"KILL  {target.heading}   receipt {kill_id}   {terms['who']}\n")
-    return partial(_watch_child, reading, target, kill_id, output)
+    sys.stderr.write(f"KILL  {target.heading}   receipt {errand.kill_id}   {errand.terms['who']}\n")
+    return partial(_watch_child, reading, target, errand)
 
 
-def _watch_child(reading: int, target: Target, kill_id: str, output: str) -> int:
-    said = _watch(_from_pipe(reading), target, output)
+def _watch_child(reading: int, target: Target, errand: Errand) -> int:
+    said = _watch(_from_pipe(reading), target, errand.output, errand.began)
     os.close(reading)
-    return _last_word(target, kill_id, output) if said is None else said
+    return _last_word(target, errand) if said is None else said
 
 
 def _leave_terminal() -> None:
@@ -168,38 +188,28 @@ def _leave_terminal() -> None:
         os.dup2(nothing, descriptor)
 
 
-def _work(
-    target: Target, latches: Mapping[Path, str], kill_id: str, terms: Mapping[str, Any], pipe: int | None
-) -> None:
+def _work(target: Target, latches: Mapping[Path, str], errand: Errand, pipe: int | None) -> None:
     """Carry the kill out to its end, and record it."""
     from perpctl.emergency import receipt as paper
-    from perpctl.emergency.closer import Wish
     from perpctl.emergency.fence import stop_unit
     from perpctl.emergency.steps import Pursuit
-    from perpctl.model.flatten import ladder
+    from perpctl.emergency.telling import Told
 
     if pipe is not None:
         os.set_blocking(pipe, False)
         fcntl.fcntl(pipe, getattr(fcntl, "F_SETPIPE_SZ", 1031), _PIPE_BYTES)
-    record = Record(target.directory, kill_id, pipe)
+    record = Record(target.directory, errand.kill_id, pipe)
     pid = os.getpid()
-    record.write("started", kill_id=kill_id, pid=pid, started=process_started(pid), terms=dict(terms))
-    slippage = as_fraction(terms["max_slippage"]) if terms["max_slippage"] else None
-    wish = Wish(
-        kill_id=kill_id,
-        who=terms["who"],
-        reason=terms["reason"],
-        command=terms["command"],
-        began=kill.BEGAN,
-        scope=terms["scope"],
-        rungs=ladder(slippage, at_market=terms["market"]),
-        entries_only=terms["entries_only"],
-        identity_key=_identity_key(),
-    )
-    pursuit = Pursuit(target, wish, record, latches)
+    me = {"pid": pid, "started": process_started(pid), "boot": boot_id()}
+    record.write("started", kill_id=errand.kill_id, **me, terms=dict(errand.terms))
+    pursuit = Pursuit(target, _wish(errand), record, latches)
+    told, key = Told(), pursuit.wish.identity_key
+    told.syslog(f"KILL {target.heading} {errand.kill_id} by {errand.terms['who']}: {errand.terms['reason']}")
 
     def write_down(event: str, *, unfinished: bool) -> None:
-        signed = paper.sign(paper.make_receipt(pursuit, pending=unfinished), wish.identity_key)
+        verdict = paper.judge(pursuit)
+        told.syslog(f"KILL {errand.kill_id} {event}, exit {int(verdict)}: {target.heading}")
+        signed = paper.sign(paper.make_receipt(pursuit, told, pending=unfinished), key)
         kept = {**signed, "file": paper.save(signed, target.directory)}
         record.write(event, receipt=kept)
         record.make_durable()
@@ -209,6 +219,26 @@ def _work(
         stop_service=lambda it: it.mark("stop", *stop_unit(target.bot_unit)),
     )
     write_down("ended", unfinished=False)
+
+
+def _wish(errand: Errand) -> Wish:
+    from perpctl.emergency.closer import Wish
+    from perpctl.model.flatten import ladder
+
+    terms = errand.terms
+    slippage = as_fraction(terms["max_slippage"]) if terms["max_slippage"] else None
+    return Wish(
+        kill_id=errand.kill_id,
+        who=terms["who"],
+        reason=terms["reason"],
+        command=terms["command"],
+        began=errand.began,
+        latched=errand.latched,
+        scope=terms["scope"],
+        rungs=ladder(slippage, at_market=terms["market"]),
+        entries_only=terms["entries_only"],
+        identity_key=_identity_key(),
+    )
 
 
 def _identity_key() -> bytes | None:
@@ -230,7 +260,7 @@ def _attach(target: Target, wished: argparse.Namespace) -> int:
         return ExitCode.UNKNOWN
     worker = story.worker
     sys.stderr.write(f"Another kill closes here already: attached to {story.kill_id}, process {worker}\n")
-    code = _watch(_from_file(story), target, wished.output)
+    code = _watch(_from_file(story), target, wished.output, wished.began)
     if code is not None:
         return code
     sys.stderr.write(f"Process {worker} says nothing any more: taking {story.kill_id} over.\n")
@@ -278,12 +308,13 @@ def _from_file(story: Story) -> Iterator[Line | None]:
         yield line
 
 
-def _watch(lines: Iterator[Line | None], target: Target, output: str) -> int | None:
+def _watch(lines: Iterator[Line | None], target: Target, output: str, began: float) -> int | None:
     """Show lines until the receipt comes: its exit code; None when they end without one.
 
     Ctrl-C asks once; the second leaves, and the kill goes on.
     """
-    leave_at = kill.BEGAN + target.timing.foreground + _LEAVE_LATE_S
+    leave_at = began + target.timing.foreground + _LEAVE_LATE_S
+    progress = Progress()
     pressed: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
     asked = False
@@ -292,10 +323,13 @@ def _watch(lines: Iterator[Line | None], target: Target, output: str) -> int | N
             if line is not None and "receipt" in line:
                 return _show(line["receipt"], output)
             if line is not None:
-                _say(line)
+                progress.tell(line)
             elif time.monotonic() > leave_at:
                 return None
+            else:
+                progress.tick()
             if pressed:
+                progress.leave()
                 if asked or not sys.stdin.isatty() or _stop_watching():
                     return _left(target)
                 asked = True
@@ -323,8 +357,9 @@ def _left(target: Target) -> int:
     return ExitCode.UNKNOWN
 
 
-def _last_word(target: Target, kill_id: str, output: str) -> int:
+def _last_word(target: Target, errand: Errand) -> int:
     """What can be said when the worker says nothing more: its file has the receipt, or nothing is known."""
+    kill_id, output = errand.kill_id, errand.output
     try:
         story = pending.read_story(target.directory / "kills" / f"{kill_id}.jsonl")
     except OSError:
@@ -345,18 +380,8 @@ def _say_latches(latches: Mapping[Path, str]) -> None:
         sys.stderr.write(f"latch    {path} {outcome}\n")
 
 
-def _say(line: Line) -> None:
-    """One line of progress on stderr."""
-    wording = _REWORDED.get(str(line["event"]))
-    if wording is None:
-        return
-    after = line.get("after_s")
-    stamp = f" + {after:.2f} s  " if isinstance(after, int | float) else "            "
-    sys.stderr.write(stamp + wording.format_map({"text": "", "what": "", "step": "", "state": "", **line}) + "\n")
-
-
 def _show(receipt: Line, output: str) -> int:
-    from perpctl.emergency.receipt import screen
+    from perpctl.emergency.screen.receipt import screen
 
     sys.stdout.write(json.dumps(receipt) + "\n" if output == "json" else screen(receipt))
     sys.stdout.flush()

@@ -6,19 +6,24 @@ Fills are left to the reading of the venue that follows, which books each once i
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from perpctl.emergency import pending
 from perpctl.emergency.pending import Story
 from perpctl.errors import RefusedBySafety
+from perpctl.host.process import start_and_leave
 from perpctl.model.order import Order
 from perpctl.store.projections import Projections
 from perpctl.store.records import Correlation, Kind
+
+if TYPE_CHECKING:
+    from perpctl.profile import Profile
 
 _TOLD = ("step", "first_cancel", "cancelled", "close", "refused", "unknown", "trouble", "account")
 
@@ -34,6 +39,22 @@ def refuse_beside_kill(directory: Path) -> None:
         f"kill {', '.join(story.kill_id for story in unfinished)} of profile {name} has not ended; {at_it}",
         not_done="Nothing was started and nothing was sent.",
         next_commands=(f"perpctl kill -p {name} --status", f"perpctl kill -p {name} --finish"),
+    )
+
+
+def take_up_kill(settings: Profile) -> str | None:
+    """Start a process on a kill that nobody is at any more, after a reboot say; what to tell of it, None: nothing.
+
+    A kill is a standing order of a human until it is proven or given up; whoever comes by first sees to it.
+    """
+    left = pending.unfinished(settings.state_dir)
+    if not left or any(story.worker is not None for story in left):
+        return None
+    name, ids = settings.profile, ", ".join(story.kill_id for story in left)
+    start_and_leave([sys.executable, "-m", "perpctl", "kill", "-p", name, "--finish"], settings.state_dir / "kill.log")
+    return (
+        f"kill {ids} of profile {name} had not ended and nobody was at it: taken up by a process of its own.\n"
+        f"perpctl kill -p {name} --status   |   perpctl kill -p {name} --abandon {left[-1].kill_id} --reason ..."
     )
 
 

@@ -72,7 +72,7 @@ class Lease:
     @property
     def has_lapsed(self) -> bool:
         """Whether it was not renewed in time."""
-        if self.boot_id == _boot_id():
+        if self.boot_id == boot_id():
             return _boot_ms() - self.renewed_boot_ms > LEASE_S * 1000
         if self.host == _host():
             return True  # the machine has been started anew since
@@ -83,7 +83,7 @@ class Lease:
         """Whether the very process that took it still runs; None: on another host, cannot be seen from here."""
         if self.host != _host():
             return None
-        return self.boot_id == _boot_id() and self.started == process_started(self.pid)
+        return self.boot_id == boot_id() and self.started == process_started(self.pid)
 
 
 class Held:
@@ -162,7 +162,7 @@ def _mine(epoch: int, holder: str) -> Lease:
     started = process_started(pid)
     if started is None:
         raise OSError("this process cannot find itself in /proc")
-    return Lease(epoch, holder[:80], pid, started, _host(), _boot_id(), os.getuid(), _wall_ms(), _boot_ms(), _wall_ms())
+    return Lease(epoch, holder[:80], pid, started, _host(), boot_id(), os.getuid(), _wall_ms(), _boot_ms(), _wall_ms())
 
 
 def _read_locked(block: OpenBlock) -> Lease | None:
@@ -209,7 +209,7 @@ def _host() -> str:
     return os.uname().nodename
 
 
-def _boot_id() -> str:
+def boot_id() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except FileNotFoundError:

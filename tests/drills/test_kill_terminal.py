@@ -80,10 +80,26 @@ def test_the_typed_word_kills(desk: Desk) -> None:
     desk.exchange.trader().market("buy", BTC, "0.1")
     terminal = Terminal(desk, "-p", "paper")
     terminal.expect("Type paper to go on")
+    thinking_s = 6.0
+    time.sleep(thinking_s)
     terminal.type("paper\n")
     assert terminal.end() == 0
     assert desk.exchange.is_flat
     assert "PROVEN FLAT" in terminal.seen
+    latched = re.search(r"\n1 latch +done +([\d.]+) s ", terminal.seen)
+    assert latched is not None
+    assert float(latched[1]) < thinking_s, "the clock starts at Enter, not at the question"
+
+
+def test_on_a_terminal_the_steps_are_redrawn_in_place(desk: Desk) -> None:
+    terminal = Terminal(desk, "-p", "paper", "--force")
+    assert terminal.end() == 0
+    before, _, receipt = terminal.seen.partition("PROVEN FLAT")
+    assert re.search(r"\x1b\[\d+F", before), "the cursor goes back up"
+    assert before.count("1 latch") > 1
+    last = before.rpartition("\x1b[")[0].rpartition("F")[2]
+    assert len(re.findall(r"\d (?:latch|fence|entries|close|stops|prove|hold|stop) ", last)) == 8
+    assert "\x1b" not in receipt
 
 
 def test_ctrl_c_asks_once_and_no_goes_on_watching(desk: Desk) -> None:

@@ -55,6 +55,7 @@ class _SignedIn:
     key: Key
     token: str
     path: Path
+    scope: str | None
 
 
 class Gateway:
@@ -117,6 +118,11 @@ class Gateway:
         return self._signed_in.key.short_id if self._signed_in else None
 
     @property
+    def key_scope(self) -> str | None:
+        """What the venue says that the key may do, in its own words."""
+        return self._signed_in.scope if self._signed_in else None
+
+    @property
     def key_file(self) -> Path | None:
         return self._signed_in.path if self._signed_in else None
 
@@ -133,7 +139,8 @@ class Gateway:
                 token = result.get("access_token") if isinstance(result, dict) else None
                 if not isinstance(token, str):
                     raise NoAnswer("public/auth sent no token", sent=True)
-                self._signed_in = _SignedIn(key, token, path)
+                scope = result.get("scope")
+                self._signed_in = _SignedIn(key, token, path, scope if isinstance(scope, str) else None)
                 return
             except Said as why:
                 if attempt == 2 or why.code not in _SIGN_IN_ANEW:
@@ -264,10 +271,11 @@ class Gateway:
 
     # -- writes: each sent once
 
-    def cancel_limits(self, currency: str) -> None:
+    def cancel_limits(self, currency: str) -> int:
         """One mass cancel of limit orders; triggers, and so the protective stops, stay. The count proves nothing."""
         params = {"currency": currency, "kind": "future", "type": "limit", "include_isolated": True}
-        self.call("private/cancel_all_by_currency", params)
+        count = self.call("private/cancel_all_by_currency", params)
+        return count if isinstance(count, int) and not isinstance(count, bool) else 0
 
     def cancel(self, order: Order) -> None:
         self.call("private/cancel", _with_slot({"order_id": order.order_id}, order.slot is not None))

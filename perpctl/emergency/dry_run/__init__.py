@@ -1,0 +1,1 @@
+"""This room looks at what a kill would do, and changes nothing."""

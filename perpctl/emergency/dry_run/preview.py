@@ -1,0 +1,251 @@
+"""This file is `kill --dry-run`: what would be done and what it would cost, from live reads; it changes nothing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from perpctl.emergency import pending
+from perpctl.emergency.canceller import IDS_A_SECOND, IDS_AT_ONCE
+from perpctl.emergency.closer import near_liquidation
+from perpctl.emergency.dry_run.depth import Depth, close_row, within_of
+from perpctl.emergency.fence import ASK_FOREIGN_S, ASK_S, ask_mode
+from perpctl.emergency.screen.preview import screen
+from perpctl.emergency.steps import is_derivative
+from perpctl.emergency.target import Target, as_fraction, locate
+from perpctl.emergency.venue.gateway import Gateway, Said
+from perpctl.emergency.venue.rows import maybe, number
+from perpctl.emergency.venue.wire import NoAnswer, Wire, few_at_a_time, side_by_side
+from perpctl.errors import ExitCode, StateDamaged, UnknownState
+from perpctl.model.flatten import LADDER, READS_APART_S, Standing, ladder, sort_standing
+from perpctl.model.money import plain
+from perpctl.model.order import Order
+from perpctl.store.lease import Lease
+
+Facts = dict[str, Any]
+_DAY_MS, _SETTLES_MS = 86_400_000, 8 * 3_600_000
+_CALLS_A_ROUND = 4  # ticker, instrument, close, look
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What one look at the venue showed; `round_trip_s` as one call took, `books` and `products` by name."""
+
+    standing: Standing
+    spot_orders: int
+    books: Mapping[str, Mapping[str, Any]]
+    products: Mapping[str, Mapping[str, Any]]
+    market_ms: int
+    round_trip_s: float
+
+
+def show(targets: Sequence[Target], wished: argparse.Namespace) -> int:
+    """Print what a kill of these targets would do. Raises UnknownState when the venue cannot be read."""
+    for target in targets:
+        facts = _read(target, wished)
+        sys.stdout.write(json.dumps(facts) + "\n" if wished.output == "json" else screen(facts))
+    if len(targets) > 1:
+        sys.stdout.write("Several live profiles: each would be latched, its entries cancelled, none closed.\n")
+    return ExitCode.OK
+
+
+def _read(target: Target, wished: argparse.Namespace) -> Facts:
+    try:
+        gateway, sight = _look(target)
+        return preview(target, wished, gateway, sight)
+    except (NoAnswer, Said, KeyError, ValueError) as why:
+        raise UnknownState(
+            f"the venue cannot be read: {why}",
+            not_done="Nothing was latched, cancelled or closed.",
+            next_commands=(f"perpctl kill -p {target.profile} --force",),
+        ) from why
+
+
+def _look(target: Target) -> tuple[Gateway, Sight]:
+    address = locate(target)
+    gateway = Gateway(Wire(address.http, address.ca_file), address.key_files, address.pin)
+    gateway.enter()
+    sent = time.monotonic()
+    gateway.learn_market_clock()
+    took = time.monotonic() - sent
+    orders, positions = side_by_side(gateway.open_orders, gateway.positions)
+    standing = sort_standing(
+        [order for order in orders if is_derivative(order.product_id)],
+        [position for position in positions if is_derivative(position.product_id)],
+    )
+    names = list(dict.fromkeys(position.product_id for position in standing.positions))
+    books = _answered(names, few_at_a_time([partial(gateway.book, name) for name in names]))
+    products = _answered(names, few_at_a_time([partial(gateway.instrument, name) for name in names]))
+    spot = sum(1 for order in orders if not is_derivative(order.product_id))
+    return gateway, Sight(standing, spot, books, products, gateway.market_ms(), took)
+
+
+def _answered(names: Sequence[str], answers: Sequence[dict[str, Any] | Exception]) -> Mapping[str, dict[str, Any]]:
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+    return {name: answer for name, answer in zip(names, answers, strict=True) if isinstance(answer, dict)}
+
+
+def preview(target: Target, wished: argparse.Namespace, gateway: Gateway, sight: Sight) -> Facts:
+    """Everything that the screen shows, as JSON facts."""
+    owner, standing = gateway.owner, sight.standing
+    slippage = as_fraction(wished.max_slippage) if wished.max_slippage else None
+    rungs = ladder(slippage, at_market=wished.market)
+    at_once = near_liquidation(gateway, standing.positions)
+    closes = [
+        close_row(position, Depth.read(sight.books[position.product_id], position), _fee(sight, position.product_id))
+        for position in standing.positions
+    ]
+    bot = _bot(target.directory)
+    return {
+        "schema": "perpctl.kill_preview/1",
+        "env": target.env,
+        "venue": target.venue,
+        "profile": target.profile,
+        "account": {
+            "id": owner.account_id if owner else None,
+            "pinned": "pinned" if gateway.pin else "not pinned",
+        },
+        "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "scope": wished.scope or target.scope,
+        "key": {"id": gateway.key_id, "may": gateway.key_scope},
+        "books": {name: str(book.get("state")) for name, book in sight.books.items()},
+        "latches": {str(path): _can_be_written(path) for path in target.latches},
+        "bot": bot,
+        "entries": [_order_row(order) for order in standing.limits],
+        "entries_by_id": [_order_row(order) for order in standing.triggers],
+        "stops": [_order_row(order) for order in standing.stops],
+        "currencies": list(target.currencies),
+        "rungs": ["market" if rung is None else plain(rung) for rung in rungs],
+        "at_market_at_once": at_once,
+        "expected_s": _expected(target, bot, sight, (LADDER[-1],) if at_once else rungs),
+        "round_trip_s": round(sight.round_trip_s, 4),
+        "closes": closes,
+        "prices": [_price_row(name, book, sight.market_ms) for name, book in sight.books.items()],
+        "settlement_in_s": (_SETTLES_MS - sight.market_ms) % _DAY_MS // 1_000,
+        "equity": None if owner is None else plain(owner.equity),
+        "bot_unit": target.bot_unit,
+        "hold_s": target.timing.hold if bot["can_be_fenced"] else target.timing.hold_unproven,
+        "spot_orders": sight.spot_orders,
+        "balances": None if owner is None else {coin: plain(amount) for coin, amount in owner.balances.items()},
+        "settings_at_ms": target.settings_at_ms,
+    }
+
+
+def _fee(sight: Sight, name: str) -> Decimal:
+    return number(sight.products[name]["taker_commission"])
+
+
+# --- how long it would take ------------------------------------------------------------------------------------------
+
+
+def _expected(target: Target, bot: Facts, sight: Sight, rungs: Sequence[Decimal | None]) -> dict[str, float | None]:
+    """Seconds for each step, counted in round trips as measured now; None: nothing was read that would tell."""
+    trip, standing = sight.round_trip_s, sight.standing
+    by_id = len(standing.triggers)
+    rounds = max((_rounds(sight, position.product_id, position, rungs) for position in standing.positions), default=0)
+    expected = {
+        "latch": _as_last_time(target.directory, "latch"),
+        "fence": bot["expected_s"],
+        "entries": 3 * trip + READS_APART_S + _paced(by_id),
+        "close": rounds * _CALLS_A_ROUND * trip,
+        "stops": (trip if standing.stops else 0.0) + _paced(len(standing.stops)),
+        "prove": 2 * trip + READS_APART_S,
+        "hold": target.timing.hold if bot["can_be_fenced"] else target.timing.hold_unproven,
+        "stop": None if target.bot_unit else 0.0,
+    }
+    return {step: None if seconds is None else round(seconds, 3) for step, seconds in expected.items()}
+
+
+def _rounds(sight: Sight, name: str, position: Any, rungs: Sequence[Decimal | None]) -> int:
+    """How many rungs until one holds the whole position, in the book as it stands."""
+    depth = Depth.read(sight.books[name], position)
+    for number_, rung in enumerate(rungs, 1):
+        if rung is None or within_of(depth, rung) >= abs(position.size):
+            return number_
+    return len(rungs)
+
+
+def _paced(count: int) -> float:
+    """Orders by id go one by one, once the first dozen is used up."""
+    return max(0, count - IDS_AT_ONCE) / IDS_A_SECOND
+
+
+def _as_last_time(directory: Path, step: str) -> float | None:
+    """What the last kill of this profile measured for that step; nothing is written to find out."""
+    for story in reversed(pending.stories(directory)):
+        for row in (story.receipt or {}).get("steps", ()):
+            if row["step"] == step and row["state"] == "done":
+                return float(row["after_s"])
+    return None
+
+
+# --- rows -------------------------------------------------------------------------------------------------------------
+
+
+def _price_row(name: str, book: Mapping[str, Any], market_ms: int) -> Facts:
+    mark, low, high = (maybe(book.get(member)) for member in ("mark_price", "min_price", "max_price"))
+    touch = [number(book[side][0][0]) for side in ("bids", "asks") if book[side]]
+    return {
+        "product": name,
+        "mid": plain((touch[0] + touch[1]) / 2) if len(touch) == 2 else None,
+        "mark": None if mark is None else plain(mark),
+        "band_low": None if low is None else plain(low),
+        "band_high": None if high is None else plain(high),
+        "age_s": round(max(0, market_ms - int(number(book["timestamp"]))) / 1_000, 1),
+    }
+
+
+def _order_row(order: Order) -> Facts:
+    return {
+        "order_id": order.order_id,
+        "product": order.product_id,
+        "side": order.side.value,
+        "remaining": plain(order.remaining),
+        "price": None if order.price is None else plain(order.price),
+        "trigger_price": None if order.trigger_price is None else plain(order.trigger_price),
+        "type": order.type.value,
+        "origin": order.origin,
+        "reduce_only": order.reduce_only,
+    }
+
+
+def _can_be_written(path: Path) -> str:
+    if path.exists():
+        return "writable" if os.access(path, os.W_OK) else "NOT WRITABLE"
+    parent = next((folder for folder in path.parents if folder.exists()), Path("/"))
+    return "absent, can be made" if os.access(parent, os.W_OK) else "absent, CANNOT BE MADE"
+
+
+def _bot(directory: Path) -> Facts:
+    """Who would be fenced, how, and in what time: as its socket answers now, else as long as it would be waited for."""
+    try:
+        lease = Lease.read(directory / "lease")
+    except StateDamaged as why:
+        return _fenced("unknown", str(why), ASK_FOREIGN_S, can=False)
+    if lease is None or lease.released or lease.holder_lives is False:
+        return _fenced("none", "no bot holds the lease", 0.0, can=True)
+    name = f"{lease.holder} pid {lease.pid}"
+    if lease.holder_lives is None:
+        return _fenced("elsewhere", f"{name} is on {lease.host}, NOT THIS HOST", ASK_FOREIGN_S, can=False)
+    if (took := ask_mode(directory / "control.sock", lease.pid)) is not None:
+        how = f"{name} on this host answers over its socket in {took * 1_000:.0f} ms: can be fenced"
+        return _fenced("here", how, took, can=True)
+    if lease.uid == os.getuid() or os.getuid() == 0:
+        return _fenced("here", f"{name} on this host does not answer: SIGKILL after {ASK_S} s", ASK_S, can=True)
+    return _fenced("here", f"{name} does not answer, and belongs to uid {lease.uid}", ASK_FOREIGN_S, can=False)
+
+
+def _fenced(state: str, how: str, expected_s: float, *, can: bool) -> Facts:
+    return {"state": state, "how": how, "expected_s": round(expected_s, 3), "can_be_fenced": can}

@@ -1,0 +1,52 @@
+"""This file words what several screens of a kill show alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from perpctl.model.money import ZERO
+
+Facts = Mapping[str, Any]
+
+
+def shown(amount: str | None, *, signed: bool = False) -> str:
+    """Money as people read it: two decimals, thousands separators; `?` when not known."""
+    if amount is None:
+        return "?"
+    return f"{Decimal(amount):+,.2f}" if signed else f"{Decimal(amount):,.2f}"
+
+
+def total(rows: list[Facts], member: str) -> str | None:
+    """What a column adds up to; None as soon as one of them is not known."""
+    if any(row[member] is None for row in rows):
+        return None
+    return str(sum((Decimal(row[member]) for row in rows), ZERO))
+
+
+def coin(product: str) -> str:
+    """The base coin: BTC of BTC_USDC-PERPETUAL."""
+    return product.split("_")[0].split("-")[0]
+
+
+def in_slot(row: Facts) -> str:
+    """A product with the isolated slot it stands in."""
+    return f"{row['product']} iso {row['slot']}" if row["slot"] is not None else str(row["product"])
+
+
+def whose(facts: Facts) -> str:
+    """Env, venue, profile and account: the first words of every answer."""
+    account = facts["account"]
+    if account["id"] is None:
+        told = "account DIFFERS from the pinned one" if account["pinned"] == "differs" else "account ?"
+    else:
+        told = f"account {account['id']} {'= pinned' if account['pinned'] == 'pinned' else account['pinned'].upper()}"
+    return f"{facts['env'].upper()}  {facts['venue']}  profile {facts['profile']}  {told}"
+
+
+def balances(held: Mapping[str, str] | None) -> str:
+    """What lies in the account; `?` when it could not be read."""
+    if held is None:
+        return "?"
+    return ", ".join(f"{shown(amount)} {name}" for name, amount in held.items()) or "nothing"
