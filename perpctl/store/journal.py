@@ -177,7 +177,7 @@ class Journal(JournalReader):
     def __init__(self, path: Path, connection: apsw.Connection, writer: Writer, clock: Clock, *, durable: bool) -> None:
         super().__init__(path, connection)
         _check_owner(path, self.founding, writer)
-        self.boot_id = boot_id()
+        self._boot_id = _boot_id()
         self._writer = writer
         self._clock_reading: ClockReading | None = None
         self._settle_constants()
@@ -335,7 +335,7 @@ class Journal(JournalReader):
         own_hash = link(prev_hash, canonical)
         facts = self._writer_facts
         return Record(
-            seq, kind, at, market_ms, mono_ns, self.boot_id, facts, correlation, body, prev_hash, own_hash, canonical
+            seq, kind, at, market_ms, mono_ns, self._boot_id, facts, correlation, body, prev_hash, own_hash, canonical
         )
 
     def _settle_constants(self) -> None:
@@ -345,11 +345,11 @@ class Journal(JournalReader):
         self._constant = {
             "schema": SCHEMA,
             "chain": self._genesis.hex()[:16],
-            "boot_id": self.boot_id,
+            "boot_id": self._boot_id,
             "clock": checked(clock),
             "writer": checked(self._writer_facts),
         }
-        missing = {"boot_id": self.boot_id, "clock": clock}
+        missing = {"boot_id": self._boot_id, "clock": clock}
         self._always_absent = absent_reasons(self._writer_facts, "writer") | {
             name: ABSENT[name] for name, value in missing.items() if value is None
         }
@@ -487,7 +487,7 @@ def _check_owner(path: Path, founding: tuple[str, str, str, str], writer: Writer
         )
 
 
-def boot_id() -> str | None:
+def _boot_id() -> str | None:
     if sys.platform != "linux":
         return None
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

@@ -26,7 +26,8 @@ def test_a_log_that_is_not_there_is_named_and_never_claimed(tmp_path: Path) -> N
     told.syslog("KILL")
     facts = told.facts(watched=False)
     assert facts["reached"] == []
-    assert facts["missed"][0].startswith("syslog (") and len(facts["missed"]) == 3
+    assert facts["missed"][0].startswith("syslog (")
+    assert len(facts["missed"]) == 3
 
 
 def test_a_log_that_takes_nothing_holds_nothing_up(tmp_path: Path) -> None:
