@@ -97,13 +97,21 @@ def _carry_out(wished: argparse.Namespace) -> int:
     if wished.status is not None or wished.finish is not None or wished.abandon is not None:
         return _about_earlier(targets, wished)
     if wished.dry_run:
-        from perpctl.emergency.dry_run import preview
-
-        return preview.show(targets, wished)
+        return _preview(targets, wished)
     if not wished.force:
         _ask(targets)
         wished.began = time.monotonic()  # the reading of the question is no part of the kill
     return _kill(targets, wished)
+
+
+def _preview(targets: Sequence[target.Target], wished: argparse.Namespace) -> int:
+    from perpctl.emergency.dry_run import preview
+
+    for each in targets:
+        sys.stdout.write(preview.told(each, wished))
+    if len(targets) > 1:
+        sys.stderr.write("Several live profiles: each would be latched, its entries cancelled, none closed.\n")
+    return ExitCode.OK
 
 
 def _ask(targets: Sequence[target.Target]) -> None:

@@ -92,7 +92,7 @@ def status(target: Target, kill_id: str, output: str) -> int:
     story = _find(target, kill_id)
     receipt = story.receipt
     if receipt is None:
-        progress = Progress()
+        progress = Progress(sys.stderr)
         for line in story.lines:
             progress.tell(line)
     else:
@@ -314,7 +314,7 @@ def _watch(lines: Iterator[Line | None], target: Target, output: str, began: flo
     Ctrl-C asks once; the second leaves, and the kill goes on.
     """
     leave_at = began + target.timing.foreground + _LEAVE_LATE_S
-    progress = Progress()
+    progress = Progress(sys.stderr)
     pressed: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
     asked = False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from perpctl.emergency.target import Target, as_fraction, locate
 from perpctl.emergency.venue.gateway import Gateway, Said
 from perpctl.emergency.venue.rows import maybe, number
 from perpctl.emergency.venue.wire import NoAnswer, Wire, few_at_a_time, side_by_side
-from perpctl.errors import ExitCode, StateDamaged, UnknownState
+from perpctl.errors import StateDamaged, UnknownState
 from perpctl.model.flatten import LADDER, READS_APART_S, Standing, ladder, sort_standing
 from perpctl.model.money import plain
 from perpctl.model.order import Order
@@ -49,14 +48,10 @@ class Sight:
     round_trip_s: float
 
 
-def show(targets: Sequence[Target], wished: argparse.Namespace) -> int:
-    """Print what a kill of these targets would do. Raises UnknownState when the venue cannot be read."""
-    for target in targets:
-        facts = _read(target, wished)
-        sys.stdout.write(json.dumps(facts) + "\n" if wished.output == "json" else screen(facts))
-    if len(targets) > 1:
-        sys.stdout.write("Several live profiles: each would be latched, its entries cancelled, none closed.\n")
-    return ExitCode.OK
+def told(target: Target, wished: argparse.Namespace) -> str:
+    """What a kill of this target would do, in the form wanted. Raises UnknownState when the venue cannot be read."""
+    facts = _read(target, wished)
+    return json.dumps(facts) + "\n" if wished.output == "json" else screen(facts)
 
 
 def _read(target: Target, wished: argparse.Namespace) -> Facts:

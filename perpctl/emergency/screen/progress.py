@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TextIO
 
 Line = Mapping[str, Any]
 STEPS = ("latch", "fence", "entries", "close", "stops", "prove", "hold", "stop")
@@ -14,10 +13,11 @@ _REWORDED = {"step": "{step:<8} {state:<12} {text}", "trouble": "!        {text}
 
 
 class Progress:
-    """The steps as far as they have come, on stderr."""
+    """The steps as far as they have come."""
 
-    def __init__(self) -> None:
-        self._in_place = sys.stderr.isatty()
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._in_place = stream.isatty()
         self._steps: dict[str, str] = {}
         self._trouble = ""
         self._last_after = 0.0
@@ -32,7 +32,7 @@ class Progress:
         text = _worded(line)
         if not self._in_place:
             if text:
-                sys.stderr.write(text + "\n")
+                self._say(text + "\n")
             return
         if line["event"] == "step":
             number = STEPS.index(line["step"]) + 1 if line["step"] in STEPS else "?"
@@ -58,9 +58,12 @@ class Progress:
         rows = [*(self._steps[step] for step in STEPS if step in self._steps), self._trouble, now]
         rows = [row[:columns] for row in rows if row]
         up = f"\x1b[{self._drawn}F" if self._drawn else ""
-        sys.stderr.write(up + "".join(f"\x1b[2K{row}\n" for row in rows) + "\x1b[0J")
-        sys.stderr.flush()
+        self._say(up + "".join(f"\x1b[2K{row}\n" for row in rows) + "\x1b[0J")
         self._drawn = len(rows)
+
+    def _say(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()
 
 
 def _worded(line: Line) -> str:
