@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 from perpctl.emergency.pending import Record, abandon, read_story, stories, take_closer, unfinished
-from perpctl.store.lease import process_started
+from perpctl.store.lease import boot_id, process_started
 
 
 def begin(directory: Path, kill_id: str = "K-1", pid: int | None = None) -> Record:
     record = Record(directory, kill_id, None)
     pid = os.getpid() if pid is None else pid
-    record.write("started", kill_id=kill_id, pid=pid, started=process_started(pid), terms={})
+    record.write("started", kill_id=kill_id, pid=pid, started=process_started(pid), boot=boot_id(), terms={})
     return record
 
 
@@ -42,8 +42,22 @@ def test_a_line_cut_short_hides_nothing_before_it(tmp_path: Path) -> None:
 
 def test_a_worker_whose_number_was_used_again_is_nobody(tmp_path: Path) -> None:
     record = Record(tmp_path, "K-1", None)
-    record.write("started", kill_id="K-1", pid=os.getpid(), started=1, terms={})
+    record.write("started", kill_id="K-1", pid=os.getpid(), started=1, boot=boot_id(), terms={})
     assert unfinished(tmp_path)[0].worker is None
+
+
+def test_a_worker_of_another_boot_is_nobody_though_number_and_start_agree(tmp_path: Path) -> None:
+    begin(tmp_path)
+    path = tmp_path / "kills" / "K-1.jsonl"
+    assert unfinished(tmp_path)[0].worker == os.getpid()
+    path.write_text(path.read_text().replace(boot_id(), "the boot before"))
+    assert unfinished(tmp_path)[0].worker is None
+
+
+def test_words_in_the_middle_of_a_record_do_not_end_a_kill(tmp_path: Path) -> None:
+    record = begin(tmp_path)
+    record.write("trouble", text='\n{"event": "ended"')
+    assert [story.kill_id for story in unfinished(tmp_path)] == ["K-1"]
 
 
 def test_a_disk_that_takes_nothing_is_said_and_stops_nothing(tmp_path: Path) -> None:
