@@ -69,7 +69,7 @@ _perpctl_after() {
         'paper status') echo '--profile -p --output -o --format --watch' ;;
         'paper serve') echo '--port --feed --speed --seed --tls --idle-exit --scenario --profile -p' ;;
         'paper key') echo '--out --algorithm --permissions --account --profile -p --output -o --format --dry-run --yes --reason' ;;
-        'paper reset') echo '--profile -p --output -o --format --dry-run --yes --reason' ;;
+        'paper reset') echo '--force --profile -p --output -o --format --dry-run --yes --reason' ;;
         'paper price') echo '--profile -p --output -o --format --dry-run --yes --reason' ;;
         'paper fault') echo '--method --count --seconds --status --body --id --profile -p --output -o --format --dry-run --yes --reason' ;;
         'completion') echo 'show --profile -p --output -o --format' ;;

@@ -41,14 +41,14 @@ async def arm_dead_man(desk: Desk) -> bool:
         return await session.arm_dead_man()
 
 
-async def listen(desk: Desk, symbols: tuple[str, ...]) -> Heard:
-    """Connect, authenticate, subscribe, and wait at most 5 s for the first message of each kind."""
+async def listen(desk: Desk, symbols: tuple[str, ...], within_s: float = FIRST_MESSAGE_S) -> Heard:
+    """Connect, authenticate, subscribe, and wait at most `within_s` for the first message of each kind."""
     exchange = await desk.exchange()
     began, heard = desk.clock.monotonic(), Heard()
     async with exchange.session(symbols or desk.settings.symbols) as session:
         heard.connected_s = desk.clock.monotonic() - began
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(FIRST_MESSAGE_S):
+            async with asyncio.timeout(within_s):
                 await _hear(desk, session, heard, began)
         heard.granted, heard.refused = session.granted, session.refused
     return heard

@@ -60,11 +60,15 @@ def key(
 
 
 @app.carry_out("reset")
-def reset() -> CarryOut:
-    """Start anew: accounts, orders and fills are forgotten, keys stay."""
+def reset(
+    force: Annotated[
+        bool, typer.Option("--force", help="Even under a running bot, whose orders are then gone.")
+    ] = False,
+) -> CarryOut:
+    """Start anew: accounts, orders and fills are forgotten, keys stay. Exit 10 while a bot of the profile runs."""
     from perpctl.paper import operating
 
-    return operating.reset
+    return lambda desk: operating.reset(desk, force=force)
 
 
 @app.carry_out("price")

@@ -33,6 +33,7 @@ class OwnExchange:
             return self
         before = _pid_on(card)
         if before is not None and self._words:
+            _check_feed(self._words)  # a feed that cannot be played is what is wrong first
             raise HeldByAnother(
                 f"the paper exchange of profile {settings.profile} runs already (pid {before}), with a feed of its own",
                 not_done="nothing was started",
@@ -54,6 +55,15 @@ class OwnExchange:
     def leave(self) -> None:
         """Somebody else still needs it: a kill that fenced us is at work there."""
         self._started = None
+
+
+def _check_feed(words: tuple[str, ...]) -> None:
+    """Raises what the exchange itself would end with: FeedFileError, UsageError."""
+    from perpctl.paper.feed.choice import feed_of
+
+    given = dict(zip(words[::2], words[1::2], strict=True))
+    if "--feed" in given:
+        feed_of(given["--feed"], 0, 0)
 
 
 def _pid_on(card: Path) -> int | None:

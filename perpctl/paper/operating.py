@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from perpctl.clock import from_ms
-from perpctl.errors import ExitCode, PerpctlError, UsageError, VenueUnreachable
+from perpctl.errors import ExitCode, HeldByAnother, PerpctlError, UsageError, VenueUnreachable
 from perpctl.results import Answer, Confirm, Done, Json, Line, Next, Plan, Risk, Step, StepResult
 
 if TYPE_CHECKING:
@@ -157,9 +157,23 @@ async def make_key(desk: Desk, algorithm: Algorithm, out: Path, permissions: str
     return _plan(desk, "paper key", f"write a new {algorithm} key to {out}", perform)
 
 
-async def reset(desk: Desk) -> Plan:
-    """Start anew: accounts, orders, fills and ledger are forgotten, keys stay. Works with a damaged state too."""
-    folder = folder_of(desk)
+async def reset(desk: Desk, *, force: bool = False) -> Plan:
+    """Start anew: accounts, orders, fills and ledger are forgotten, keys stay. Works with a damaged state too.
+
+    Raises HeldByAnother while a bot of the profile trades there: its orders and fills would be gone under it.
+    """
+    folder, bot = folder_of(desk), desk.standing().bot
+    if bot != "none" and not force:
+        name = desk.settings.profile
+        raise HeldByAnother(
+            f"a bot trades there: {bot}",
+            not_done="nothing was forgotten",
+            next_commands=(
+                f"perpctl -p {name} status",
+                f"perpctl kill -p {name}",
+                f"perpctl -p {name} paper reset --force",
+            ),
+        )
 
     async def perform() -> StepResult:
         from perpctl.paper.state import forget

@@ -100,7 +100,11 @@ class PaperServer:
 
     async def run(self) -> None:
         """Serve until told to stop, or idle for too long."""
-        listener = _listen(self._options.port)
+        try:
+            listener = _listen(self._options.port)
+        except PerpctlError:
+            self.venue.record.release()
+            raise
         self._uvicorn = _Server(self._config())
         serving = asyncio.create_task(self._uvicorn.serve(sockets=[listener]))
         loop = asyncio.get_running_loop()

@@ -256,7 +256,7 @@ class _Carrying:
             "steps": [_step_facts(one) for one in self._carried],
             "not_reached": [step.key for step in self._untouched()],
         }
-        commands = [str(each) for one in self._carried for each in _next_of(one.result)]
+        commands = [str(each) for one in self._carried for each in _next_of(one.result)] or self._usual_next(code)
         end = Line(f"{self._plan.name}: {_verdict(code)}", Tone.GOOD if code is ExitCode.OK else Tone.BAD)
         facts["not_journaled"] = self._unjournaled
         trouble = [] if self._unjournaled is None else [f"NOT JOURNALED: {self._unjournaled}"]
@@ -264,6 +264,13 @@ class _Carrying:
         view: tuple[Block, ...] = (table, *lines, end, Next(tuple(dict.fromkeys(commands))))
         scope = _scope_now(self._plan, self._desk)
         return Answer(SCHEMA, scope, facts, view, code, "steps", trouble=self._trouble(code))
+
+    def _usual_next(self, code: ExitCode) -> list[str]:
+        """What to type after a failure that does not know it itself."""
+        if code is ExitCode.OK:
+            return []
+        named = f"-p {self._desk.settings.profile} "
+        return [f"perpctl {self._plan.name} --help"] if code is ExitCode.USAGE else [f"perpctl {named}status"]
 
     def _trouble(self, code: ExitCode) -> str:
         """The step that decided the exit code, in a sentence."""

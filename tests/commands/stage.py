@@ -20,6 +20,7 @@ from perpctl.clock import ManualClock
 from perpctl.paper import server
 from tests.conftest import START, tell
 from tests.paper.gateway.trader import sign
+from tests.trading import control
 
 BTC = "BTC_USDC-PERPETUAL"
 ETH = "ETH_USDC-PERPETUAL"
@@ -49,6 +50,10 @@ class Stage:
     def tell(self, path: str, method: str = "POST", **words: Any) -> Any:
         """One request to the control plane."""
         return tell(f"{self.card['control']}{path}", method=method, **words)
+
+    def fault(self, kind: str, method: str, **rule: Any) -> None:
+        """Misbehaviour of one method, as often as it is called."""
+        control(self.card, "/fault", {"kind": kind, "method": method, "count": 10_000, **rule})
 
     def call(self, method: str, **params: Any) -> Any:
         """One private request as a stranger with the same key would send it: no label of ours, any slot."""

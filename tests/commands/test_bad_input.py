@@ -14,6 +14,8 @@ import pytest
 
 from perpctl.profile import load
 from perpctl.store.lease import Lease
+from tests.commands import scenes
+from tests.commands.stage import Stage
 from tests.conftest import Cli, Ran
 
 MINUTES = "".join(f"{1640991660 + 60 * at},46319,46385,46319,46377,2300414\n" for at in range(500))
@@ -150,3 +152,120 @@ def test_the_health_of_another_bot_is_not_taken_for_ours(
     ran = cli("health")
     assert ran.code == 1
     assert "not the bot of this profile" in " ".join(ran.out.split())
+
+
+READS = (
+    "positions", "orders list", "fills list", "stops list", "stops verify", "account", "market status", "market list",
+    "market book BTC-PERP", "funding", "funding rates", "funding history", "funding schedule", "reconcile",
+    "verify sync", "verify no-orders", "wait flat --timeout 1", "orders trace X", "positions explain BTC-PERP",
+    "status", "whoami", "auth test", "auth expiry", "auth refresh", "ws test",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("line", READS)
+def test_a_silent_venue_is_never_an_empty_list(
+    stage: Stage, cli: Cli, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    monkeypatch.setenv("INITIAL_RETRY_DELAY", "0.0000001")
+    stage.tell("/fault", kind="outage")
+    ran = cli(*line.split(), "-o", "json")
+    assert ran.code == 3, ran.out + ran.err
+    error = ran.json["error"]
+    assert (error["code"], bool(error["message"])) == (3, True)
+    assert error["next"], "no next command"
+    assert all(command.startswith("perpctl ") for command in error["next"])
+    told = cli(*line.split())
+    assert told.code == 3
+    assert "perpctl " in (told.out + told.err)
+    assert "Traceback" not in told.err
+
+
+def test_a_broken_feed_is_named_beside_a_running_exchange_too(paper: dict[str, Any], tmp_path: Path, cli: Cli) -> None:
+    file = tmp_path / "feed.csv"
+    file.write_text("start_epoch_s,open,high,low,close,volume_usd\n1640991660,463")
+    refused(cli("run", "--feed", f"replay:{file}", "--duration", "1"), 2, str(file))
+    refused(cli("run", "--feed", f"replay:{tmp_path}/none.csv", "--duration", "1"), 2, "none.csv")
+    refused(cli("run", "--feed", "weather", "--duration", "1"), 2, "weather")
+
+
+def test_an_exchange_is_not_reset_under_a_running_bot(stage: Stage, cli: Cli) -> None:
+    scenes.held(stage, cli)
+    lease = Lease.take(load("paper").state_dir / "lease", "quoter-1")
+    try:
+        refused(cli("paper", "reset", "--yes"), 10, "quoter-1", "nothing was forgotten")
+        assert len(cli("positions", "-o", "json").json["positions"]) == 2
+    finally:
+        lease.release()
+
+
+def test_a_port_that_is_taken_is_said_whose_it_is(stage: Stage, somebody: int, cli: Cli) -> None:
+    ran = cli("paper", "serve", "--port", str(somebody))
+    assert ran.code == 2
+    assert "--port 0 takes a free one" in ran.err
+    own = stage.card["gateway_http"].split(":")[2].split("/")[0]
+    held = cli("paper", "serve", "--port", own)
+    assert held.code == 10
+    assert f"port {own} is held by another paper exchange" in held.err
+
+
+@pytest.fixture
+def damaged(stage: Stage, cli: Cli) -> Path:
+    """A journal that is no database any more, beside positions at the venue."""
+    scenes.held(stage, cli)
+    journal = load("paper").state_dir / "journal.db"
+    for name in ("journal.db-wal", "journal.db-shm"):
+        (journal.parent / name).unlink(missing_ok=True)
+    journal.write_bytes(b"this is no database" * 500)
+    return journal
+
+
+def test_a_damaged_journal_is_eleven_and_what_is_held_is_told_all_the_same(damaged: Path, cli: Cli) -> None:
+    before = damaged.read_bytes()
+    ran = cli("status", "-o", "json")
+    assert (ran.code, ran.json["error"]["code"]) == (11, 11)
+    assert ran.json["risk"]["positions"] == 2
+    assert cli("state", "save").code == 11
+    assert cli("reconcile").code == 11
+    held = cli("positions")
+    assert held.code == 0
+    assert "our journal cannot be read" in held.out
+    refused(cli("verify", "sync"), 11, "journal.db")
+    assert damaged.read_bytes() == before
+
+
+def test_a_damaged_latch_halts_and_says_so(stage: Stage, cli: Cli) -> None:
+    scenes.held(stage, cli)
+    (load("paper").state_dir / "latch").write_bytes(b"nonsense")
+    ran = cli("status")
+    assert ran.code == 1
+    assert "HALTED" in ran.out
+    assert "perpctl -p paper resume" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["positions", "close", "BTCUSD", "--yes"], "unknown symbol 'BTCUSD'"),
+        (["positions", "close", "BTC-PERP-INTX", "--yes"], "was retired on 1 October 2026"),
+        (["positions", "--source", "memory"], "choose venue or local"),
+        (["positions", "--watch", "0"], "--watch"),
+        (["wait", "flat", "--timeout", "never"], "--timeout"),
+        (["fills", "list", "--hours", "-1"], "--hours"),
+        (["market", "book", "BTC-PERP", "--depth", "0"], "--depth"),
+        (["reconcile", "--plan", "abc"], "go with --apply"),
+        (["paper", "price", "BTC-PERP", "cheap", "--yes"], "is no price"),
+        (["paper", "price", "DOGE_USDC-PERPETUAL", "1", "--yes"], "no such instrument"),
+        (["paper", "fault", "sneeze", "--yes"], "unknown fault"),
+        (["paper", "serve", "--speed", "fast"], "speed"),
+        (["config", "init", "paper", "--key-file", "none"], "exists already"),
+    ],
+    ids=" ".join,
+)
+def test_a_word_that_makes_no_sense_is_said_with_what_would(
+    stage: Stage, cli: Cli, words: list[str], told: str
+) -> None:
+    ran = cli(*words)
+    assert ran.code == 2, ran.out + ran.err
+    assert told in ran.out + ran.err
+    assert "perpctl " in ran.out + ran.err
+    assert "Traceback" not in ran.err

@@ -107,7 +107,7 @@ class _Asked:
         return failed("it reads back as not armed: entries would outlive the bot", f"perpctl -p {self._name} ws test")
 
     async def channels(self) -> Finding:
-        heard = await sockets.listen(self._desk, ())
+        heard = await sockets.listen(self._desk, (), CHANNELS_S / 2)
         asked, fix = len(heard.granted) + len(heard.refused), f"perpctl -p {self._name} ws test"
         words = f"{asked} asked, {len(heard.granted)} granted; heard {', '.join(sorted(heard.first)) or 'nothing'}"
         if heard.refused:
