@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 from collections.abc import Callable
 from decimal import Decimal
 
+from perpctl import __main__ as front_door
 from perpctl import profile
 from perpctl.clock import ManualClock
 from perpctl.desk import Desk
 from tests import trading
-from tests.commands.stage import BTC, ETH, SOL, Stage
+from tests.commands.stage import BTC, ETH, SOL, Stage, StillClock
 from tests.conftest import START, Cli
 
 RISK_DAY = "2026-11-24"  # 03:12 UTC belongs to the day that began at 08:00 UTC
@@ -40,6 +43,12 @@ def booked(cli: Cli) -> None:
 
 def flat(stage: Stage, cli: Cli) -> None:
     """Nothing is held, nothing rests."""
+
+
+def probed(stage: Stage, cli: Cli) -> None:
+    """Nothing is held, and what the key can do was measured."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert front_door.main(["probe"], StillClock(START)) in (0, 3)  # on the clock that preflight then reads
 
 
 async def _two_products(desk: Desk) -> None:

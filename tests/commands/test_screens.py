@@ -40,7 +40,7 @@ class Screen:
 
 
 SCREENS = (
-    Screen("preflight", scenes.flat, "preflight", sockets=True),
+    Screen("preflight", scenes.probed, "preflight", sockets=True),
     Screen("preflight-may-not-start", scenes.bare, "preflight", 1, sockets=True),
     Screen("preflight-outage", scenes.unreadable, "preflight", 3, sockets=True),
     Screen("market-status", scenes.flat, "market status BTC-PERP ETH-PERP"),
