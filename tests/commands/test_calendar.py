@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from perpctl.model.order import OrderRequest, OrderType, Side, TimeInForce
+from perpctl.model.venue.calendar import Happening, Kind
+from perpctl.model.venue.calendars import US
 from perpctl.profile import load
+from perpctl.questions.venue import calendar
 from tests import trading
 from tests.conftest import Cli
 
@@ -66,9 +71,6 @@ def test_what_the_venue_announces_is_shown(paper: dict[str, Any], cli: Cli) -> N
 
 
 async def test_good_til_day_orders_are_said_to_end(paper: dict[str, Any]) -> None:
-    from perpctl.model.order import OrderRequest, OrderType, Side, TimeInForce
-    from perpctl.questions.venue import calendar
-
     async with trading.at_the_desk() as desk:
         exchange = await desk.exchange()
         quote = await exchange.quote(trading.BTC)
@@ -115,3 +117,28 @@ def test_an_old_key_is_due(paper: dict[str, Any], cli: Cli, tmp_path: Path) -> N
         told = {one["fact"]: one for one in cli("calendar", "-o", "json").json["ages"]}
         assert told["backup key"]["verdict"] == verdict
         assert told["backup"]["verdict"] == "n/a"
+
+
+@pytest.mark.skipif(
+    datetime.now(UTC).date() + timedelta(days=8) > US.holidays_until, reason="the holidays of that year are not known"
+)
+@pytest.mark.parametrize("paper", ["us"], indirect=True)
+def test_the_us_calendar_shows_new_yorks_clock(paper: dict[str, Any], cli: Cli) -> None:
+    ran = cli("calendar")
+    assert ran.code == 0, ran.err
+    assert "NEW YORK" in ran.out
+    told = cli("calendar", "-o", "json").json
+    assert told["margin_window"] in ("intraday", "overnight")
+    rows = {one["key"]: one for one in told["upcoming"]}
+    assert rows.keys() >= {"weekly_stop", "session_roll", "overnight_margin", "intraday_margin", "funding BTC-PERP"}
+    assert rows["weekly_stop"]["announced"] is True  # the paper exchange announces it, and it is shown once
+    assert [one["kind"] for one in told["upcoming"]].count("stop") == 1
+    token = next(one for one in told["ages"] if one["fact"] == "token")
+    assert "made for each request" in token["words"]
+
+
+def test_a_stop_that_is_announced_beside_the_rules_is_shown_once_with_its_end() -> None:
+    rule = Happening("weekly_stop", Kind.STOP, "weekly stop", 1000, 2000)
+    longer, other = replace(rule, key="m", end_ms=3000, announced=True), replace(rule, start_ms=9000, announced=True)
+    found = calendar._with_announced([rule], [longer, other])
+    assert found == [replace(rule, end_ms=3000, announced=True), other]

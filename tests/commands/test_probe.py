@@ -214,3 +214,17 @@ def test_a_resume_does_not_wait_for_a_probe(paper: dict[str, Any], clock: Shifte
     names = {resuming: {one.name for one in own.gates(desk, resuming=resuming)} for resuming in (True, False)}
     assert own.PROBE in names[False]
     assert own.PROBE not in names[True]
+
+
+@pytest.mark.parametrize("paper", ["us"], indirect=True)
+def test_at_the_us_venue_types_of_order_are_previewed_and_nothing_is_placed(
+    paper: dict[str, Any], cli: Cli, golden: Golden
+) -> None:
+    ran = cli("probe", "-o", "json")
+    assert ran.code == 0, ran.err
+    shown = [f"{one['verdict']} {one['key']}" for one in ran.json["abilities"]]
+    golden("probe-us.txt", "\n".join(shown) + "\n")
+    evidence = {one["key"]: one["evidence"] for one in ran.json["abilities"]}
+    assert "no objection" in evidence["order.stop_limit"]
+    assert cli("orders", "list", "-o", "json").json["orders"] == []
+    assert cli("positions", "-o", "json").json["positions"] == []

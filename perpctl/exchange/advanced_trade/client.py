@@ -16,6 +16,7 @@ from perpctl.exchange.advanced_trade.lists import Lists
 from perpctl.exchange.advanced_trade.rest import HISTORY, QUICK, Query, Rest
 from perpctl.exchange.advanced_trade.standing import marked
 from perpctl.exchange.advanced_trade.wire import money, products
+from perpctl.exchange.advanced_trade.wire.products import Contract
 from perpctl.exchange.advanced_trade.writes import Writes
 from perpctl.exchange.auth import JWT_LIFE_S
 from perpctl.exchange.both.document import Malformed, Row, row_of, rows_of, text, whole
@@ -39,6 +40,7 @@ from perpctl.model.instrument import Book, BookState, Instrument, Quote
 from perpctl.model.order import Order, OrderRequest
 from perpctl.model.position import Account, Position
 from perpctl.model.venue import calendars
+from perpctl.model.venue.ability import Ability
 
 MOST_CANDLES = 300  # of one answer; 350 are documented, CDE products give so many (seen)
 MINUTE_MS = 60_000
@@ -255,6 +257,15 @@ class AdvancedTrade:
 
     async def close(self, position: Position, limit_price: Decimal | None) -> Outcome:
         return await self._writes.close(position, limit_price)
+
+    async def capabilities(self, symbols: Sequence[str]) -> tuple[Ability, ...]:
+        from perpctl.exchange.advanced_trade.abilities import measure
+
+        return await measure(self, self._rest, symbols)
+
+    async def unit(self, product_id: str) -> Contract:
+        """What one contract of a product is."""
+        return await self._listing.unit(product_id)
 
     # --- the live connection -----------------------------------------------------------------------------------------
 

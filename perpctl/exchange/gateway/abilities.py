@@ -8,9 +8,7 @@ order that none of the account's own orders has shown to work stays unknown.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from decimal import Decimal
 from functools import partial
 from itertools import chain
@@ -18,13 +16,13 @@ from typing import TYPE_CHECKING
 
 from perpctl.clock import from_ms
 from perpctl.errors import CredentialError, UnknownState, UsageError, VenueRefused
+from perpctl.exchange.both.looking import Seen, channel, hear, look_at, yes
 from perpctl.exchange.budget import Pool
 from perpctl.exchange.gateway import account as accounts
 from perpctl.exchange.gateway import wire
 from perpctl.exchange.gateway.feed.channels import USER_CHANNELS
 from perpctl.exchange.gateway.line import Line
 from perpctl.exchange.gateway.rpc import Param
-from perpctl.exchange.port import BookSeen, QuoteSeen
 from perpctl.model.instrument import BookState, Instrument
 from perpctl.model.order import Order, OrderStatus, OrderType
 from perpctl.model.venue.ability import Ability, Can, Section
@@ -33,22 +31,9 @@ if TYPE_CHECKING:
     from perpctl.exchange.gateway.client import Gateway
     from perpctl.exchange.gateway.session import GatewaySession
 
-HEARD_S = 5.0  # for the first message of the market channels
 HISTORY_MS = 30 * 86_400_000
 _SCOPE = "rat#"  # how the scopes of CDP keys begin; others are not ours to read
 _LATER = "seen once an order of ours is one"
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What one look came to."""
-
-    can: Can
-    evidence: str
-
-
-def _yes(evidence: str) -> Seen:
-    return Seen(Can.YES, evidence)
 
 
 async def measure(gateway: Gateway, line: Line, symbols: Sequence[str]) -> tuple[Ability, ...]:
@@ -73,14 +58,14 @@ class _Looks:
     async def permissions(self) -> list[Ability]:
         section = Section.PERMISSIONS
         return [
-            await _ability("permission.view", section, self._view),
-            await _ability("permission.trade", section, self._trade),
-            await _ability("permission.transfer", section, self._transfer, wanted=False),
+            await look_at("permission.view", section, self._view),
+            await look_at("permission.trade", section, self._trade),
+            await look_at("permission.transfer", section, self._transfer, wanted=False),
         ]
 
     async def _view(self) -> Seen:
         identity = await self._gateway.identity()
-        return _yes(f"private/get_account_summary answers for account {identity.account_id}")
+        return yes(f"private/get_account_summary answers for account {identity.account_id}")
 
     async def _trade(self) -> Seen:
         scope, model = (await self._gateway.grant()).scope, (await self._gateway.account()).margin_model
@@ -90,7 +75,7 @@ class _Looks:
             return Seen(Can.UNKNOWN, f"scope {scope or 'not told'}; the account tells no margin model for a dry run")
         params: dict[str, Param] = {"margin_model": model, "dry_run": True}
         await self._line.read("private/change_margin_model", params, lambda result: result)
-        return _yes(f"a dry run of margin model {model}, which is in force, was let through; scope {scope}")
+        return yes(f"a dry run of margin model {model}, which is in force, was let through; scope {scope}")
 
     async def _transfer(self) -> Seen:
         scope = (await self._gateway.grant()).scope
@@ -102,7 +87,7 @@ class _Looks:
 
     async def products(self) -> list[Ability]:
         return [
-            await _ability(f"product.{symbol}", Section.PRODUCTS, partial(self._product, symbol))
+            await look_at(f"product.{symbol}", Section.PRODUCTS, partial(self._product, symbol))
             for symbol in self._symbols
         ]
 
@@ -112,15 +97,15 @@ class _Looks:
         words = (
             f"{one.product_id}, one of {len(every)} perpetuals; tick {one.tick:f}, step {one.size_step:f} {one.base}"
         )
-        return _yes(f"{words}; its book is {one.state.value}" + ("" if one.state is BookState.OPEN else " NOW"))
+        return yes(f"{words}; its book is {one.state.value}" + ("" if one.state is BookState.OPEN else " NOW"))
 
     async def orders(self) -> list[Ability]:
         section = Section.ORDERS
         return [
-            await _ability("order.limit", section, self._limit),
-            await _ability("order.market", section, lambda: self._size("max_tradable_amount", "at market")),
-            await _ability("order.stop_market", section, self._stop),
-            await _ability(
+            await look_at("order.limit", section, self._limit),
+            await look_at("order.market", section, lambda: self._size("max_tradable_amount", "at market")),
+            await look_at("order.stop_market", section, self._stop),
+            await look_at(
                 "order.reduce_only", section, lambda: self._size("max_tradable_amount_reduce_only", "reduce-only")
             ),
             Ability("order.preview", section, Can.NOT_OFFERED, "the gateway has none; get_margins is asked instead"),
@@ -140,7 +125,7 @@ class _Looks:
         words = (
             f"get_margins: {one.min_size:f} {one.base} of {one.product_id} would tie up {_money(buy)} {one.currency}"
         )
-        return _yes(f"{words}; prices {_text(low)} to {_text(high)}")
+        return yes(f"{words}; prices {_text(low)} to {_text(high)}")
 
     async def _size(self, member: str, how: str) -> Seen:
         one = await self._first()
@@ -150,7 +135,7 @@ class _Looks:
         if not isinstance(sizes, dict):
             return Seen(Can.UNKNOWN, f"get_max_order_size tells no {member}")
         buy, sell = (wire.number(sizes, name) for name in ("buy_notional", "sell_notional"))
-        return _yes(f"get_max_order_size {how}: buy {_money(buy)}, sell {_money(sell)} {one.currency}")
+        return yes(f"get_max_order_size {how}: buy {_money(buy)}, sell {_money(sell)} {one.currency}")
 
     async def _stop(self) -> Seen:
         since_ms = await self._gateway.time_ms() - HISTORY_MS
@@ -158,7 +143,7 @@ class _Looks:
         taken = [one for one in orders if one.type is OrderType.STOP_MARKET and one.status is not OrderStatus.REJECTED]
         if not taken:
             return Seen(Can.UNKNOWN, f"no preview of triggers here, and none of 30 days' orders was one; {_LATER}")
-        return _yes(f"the venue took {_named(max(taken, key=lambda one: one.created_ms))}")
+        return yes(f"the venue took {_named(max(taken, key=lambda one: one.created_ms))}")
 
     async def _first(self) -> Instrument:
         return await self._gateway.instrument(self._symbols[0])
@@ -169,9 +154,9 @@ class _Looks:
         """The channels of both sockets, and the dead man of the private one, on a connection of its own."""
         try:
             async with self._gateway.session(self._symbols) as session:
-                armed = await _ability("safety.cancel_on_disconnect", Section.SAFETY, lambda: _armed(session))
+                armed = await look_at("safety.cancel_on_disconnect", Section.SAFETY, lambda: _armed(session))
                 wide = session.account_wide_dead_man if armed.can is Can.YES else None
-                await _hear(session)
+                await hear(session)
                 user, market = _channels(session)
         except (UnknownState, VenueRefused, CredentialError, UsageError) as why:
             keys = ("channel.private", "channel.market", "safety.cancel_on_disconnect")
@@ -183,9 +168,9 @@ class _Looks:
 
     async def limits(self) -> list[Ability]:
         return [
-            await _ability("limits.requests", Section.LIMITS, self._requests),
-            await _ability("limits.orders", Section.LIMITS, self._open_orders),
-            await _ability("safety.isolated_slots", Section.SAFETY, self._slots, wanted=None),
+            await look_at("limits.requests", Section.LIMITS, self._requests),
+            await look_at("limits.orders", Section.LIMITS, self._open_orders),
+            await look_at("safety.isolated_slots", Section.SAFETY, self._slots, wanted=None),
         ]
 
     async def _requests(self) -> Seen:
@@ -196,42 +181,23 @@ class _Looks:
         if Pool.MATCHING not in limits:
             return Seen(Can.UNKNOWN, "the account tells no limits; the slowest tier is assumed")
         words = (f"{pool.name.lower()} {one.rate:g}/s, burst {one.burst:g}" for pool, one in sorted(limits.items()))
-        return _yes(f"read from the account: {'; '.join(words)}")
+        return yes(f"read from the account: {'; '.join(words)}")
 
     async def _open_orders(self) -> Seen:
         params: dict[str, Param] = {"currency": "USDC"}
         row = await self._line.read("private/get_trading_limits", params, lambda result: wire.row_of(result, "limits"))
         names = ("max_total_open_orders", "max_open_orders_in_instrument", "max_future_open_orders")
         told = [f"{name} {row[name]}" for name in names if row.get(name) is not None]
-        return _yes("; ".join(told)) if told else Seen(Can.UNKNOWN, "get_trading_limits tells no number of orders")
+        return yes("; ".join(told)) if told else Seen(Can.UNKNOWN, "get_trading_limits tells no number of orders")
 
     async def _slots(self) -> Seen:
         used = (await self._gateway.account()).slots_in_use
-        return _yes(f"get_subaccounts and positions answer with isolated slots; {used} in use")
-
-
-async def _ability(
-    key: str, section: Section, look: Callable[[], Awaitable[Seen]], *, wanted: bool | None = True
-) -> Ability:
-    """One look; a refusal is a no in the venue's own words, silence is unknown."""
-    try:
-        seen = await look()
-    except (VenueRefused, UsageError) as why:
-        missing = isinstance(why, VenueRefused) and why.code in _NOT_THERE
-        seen = Seen(Can.UNKNOWN if missing else Can.NO, why.message)
-    except CredentialError as why:
-        seen = Seen(Can.NO, why.message)
-    except UnknownState as why:
-        seen = Seen(Can.UNKNOWN, why.message)
-    return Ability(key, section, seen.can, seen.evidence, wanted)
-
-
-_NOT_THERE = frozenset({-32601})  # a way of asking that this venue does not have says nothing about the thing
+        return yes(f"get_subaccounts and positions answer with isolated slots; {used} in use")
 
 
 async def _armed(session: GatewaySession) -> Seen:
     if await session.arm_dead_man():
-        return _yes("armed for a connection of its own and read back; it was let go again")
+        return yes("armed for a connection of its own and read back; it was let go again")
     return Seen(Can.NO, "it reads back as not armed: entries would outlive the bot")
 
 
@@ -243,30 +209,14 @@ def _account_wide(wide: bool | None) -> Ability:
     return Ability(key, section, Can.YES if wide else Can.NO, words, wanted=False)
 
 
-async def _hear(session: GatewaySession) -> None:
-    """Until a market channel speaks, at most 5 s: granted channels are known by then."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(HEARD_S):
-            async for event in session:
-                if isinstance(event, QuoteSeen | BookSeen):
-                    return
-
-
 def _channels(session: GatewaySession) -> tuple[Ability, Ability]:
     granted = session.granted
     market = [name for name in granted if name not in USER_CHANNELS]
     left_out = [name for name in USER_CHANNELS if name not in granted]
     return (
-        _channel("channel.private", [name for name in granted if name in USER_CHANNELS], left_out),
-        _channel("channel.market", market, list(session.refused)),
+        channel("channel.private", [name for name in granted if name in USER_CHANNELS], left_out),
+        channel("channel.market", market, list(session.refused)),
     )
-
-
-def _channel(key: str, granted: list[str], refused: list[str]) -> Ability:
-    if refused or not granted:
-        words = f"left out: {', '.join(refused) or 'everything'}; granted: {', '.join(granted) or 'none'}"
-        return Ability(key, Section.CHANNELS, Can.NO, words)
-    return Ability(key, Section.CHANNELS, Can.YES, f"granted: {', '.join(granted)}")
 
 
 def _named(order: Order) -> str:

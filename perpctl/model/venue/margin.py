@@ -98,6 +98,18 @@ def part_in(window: WindowRates | None, part: Part) -> Part:
     )
 
 
+def shared_out(parts: Sequence[Part], measure: MarginMeasure) -> tuple[Part, ...]:
+    """Parts by published rates, their maintenance brought to what the venue asks of the account as a whole.
+
+    Where liquidation begins is told for the account; what a product's rates say of it is only an upper bound.
+    """
+    total = sum((one.maintenance for one in parts if one.maintenance is not None), ZERO)
+    if total <= measure.maintenance or not measure.told:
+        return tuple(parts)
+    share = measure.maintenance / total
+    return tuple(one if one.maintenance is None else replace(one, maintenance=one.maintenance * share) for one in parts)
+
+
 def dearest(measures: Iterable[MarginMeasure]) -> MarginMeasure:
     """The window that asks most."""
     return max(measures, key=lambda one: (one.initial, one.maintenance))

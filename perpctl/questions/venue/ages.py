@@ -88,6 +88,8 @@ def _key(desk: Desk, name: str, file: Path) -> Fact:
 def _token(grant: Grant | Unsupported) -> Fact:
     if isinstance(grant, Unsupported):
         return Fact("token", None, "n/a", grant.reason)
+    if grant.per_request:
+        return Fact("token", 0.0, "ok", f"made for each request, lives {grant.life_s:.0f} s: nothing to renew")
     return Fact("token", 0.0, "ok", f"lives {grant.life_s:.0f} s, renewed by itself after {grant.life_s * 0.6:.0f} s")
 
 

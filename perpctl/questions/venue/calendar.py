@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from perpctl.clock import from_ms, to_ms
@@ -60,7 +61,7 @@ async def _answer(desk: Desk, exchange: Exchange, grant: Grant | Unsupported, da
     now_ms = await exchange.time_ms()
     calendar = exchange.calendar
     until_ms = now_ms + (AHEAD_DAYS if days is None else days) * DAY_MS
-    found = [*calendar.upcoming(now_ms, until_ms), *status.planned, *await _funding(desk, exchange)]
+    found = [*_with_announced(calendar.upcoming(now_ms, until_ms), status.planned), *await _funding(desk, exchange)]
     found = sorted((one for one in found if one.start_ms < until_ms), key=lambda one: one.start_ms)
     if days is None:
         found = list(_first_of_each(found))
@@ -91,6 +92,16 @@ async def _funding(desk: Desk, exchange: Exchange) -> list[Happening]:
             key = f"funding {instrument.symbol}"
             found.append(Happening(key, Kind.FUNDING, words, rate.next_at_ms, rate.next_at_ms, announced=True))
     return found
+
+
+def _with_announced(ruled: Iterable[Happening], announced: Iterable[Happening]) -> list[Happening]:
+    """A stop that is both a rule and announced is one, with the end that the venue tells."""
+    told = {(one.kind, one.start_ms): one for one in announced}
+    found = []
+    for one in ruled:
+        same = told.pop((one.kind, one.start_ms), None)
+        found.append(one if same is None else replace(one, end_ms=same.end_ms, announced=True, uncertain=False))
+    return [*found, *told.values()]
 
 
 def _first_of_each(found: Iterable[Happening]) -> Iterable[Happening]:

@@ -107,7 +107,7 @@ async def read(desk: Desk) -> Margins:
     in_force = _in_force(measures, account.margin_window or calendar.margin_window(held.at_ms))
     windows = []
     for measure in measures:
-        parts = [_part(one, measure.window) for one in held.holdings]
+        parts = _parts(held.holdings, measure)
         move = None if account.slots_in_use else margin.move_to_liquidation(Balance(account.equity, measure), parts)
         begins = _begins_ms(calendar, measure.window, held.at_ms)
         windows.append(Window(Balance(account.equity, measure), measure is in_force, begins, move))
@@ -115,7 +115,7 @@ async def read(desk: Desk) -> Margins:
         account,
         calendar,
         tuple(sorted(windows, key=lambda one: not one.in_force)),
-        tuple(_exposed(one, in_force.window) for one in held.holdings),
+        tuple(map(_exposed, held.holdings, _parts(held.holdings, in_force))),
         None if limits is None else limits.max_margin_used_pct,
         None if limits is None else limits.min_liquidation_distance_pct,
         held.at_ms,
@@ -135,20 +135,24 @@ def _begins_ms(calendar: VenueCalendar, window: str | None, now_ms: int) -> int 
     return next((one.start_ms for one in changes if calendar.margin_window(one.start_ms) == window), None)
 
 
-def _part(one: Holding, window: str | None) -> Part:
-    """In a window: by the product's published rates for it, else the venue's own figures."""
-    held, instrument = one.position, one.instrument
-    part = Part(held.product_id, held.size, held.mark, held.initial_margin, held.maintenance_margin)
-    rates = next((rates for rates in instrument.margin_rates if rates.window == window), None)
-    return margin.part_in(rates, part)
+def _parts(holdings: Sequence[Holding], measure: MarginMeasure) -> tuple[Part, ...]:
+    """In a window: by the products' published rates for it, else the venue's own figures."""
+    found, by_rates = [], False
+    for one in holdings:
+        held = one.position
+        part = Part(held.product_id, held.size, held.mark, held.initial_margin, held.maintenance_margin)
+        rates = next((rates for rates in one.instrument.margin_rates if rates.window == measure.window), None)
+        by_rates = by_rates or rates is not None
+        found.append(margin.part_in(rates, part))
+    return margin.shared_out(found, measure) if by_rates else tuple(found)
 
 
-def _exposed(one: Holding, window: str | None) -> Exposed:
+def _exposed(one: Holding, part: Part) -> Exposed:
     """With the venue's liquidation price where it gives one, else our estimate."""
     own = one.position.liquidation_price
     price = one.liquidation if own is None else own
     distance = None if one.position.mark is None else liquidation_distance_pct(one.position.mark, price)
-    return Exposed(one, _part(one, window), price, own is not None, one.liquidation_absent, distance)
+    return Exposed(one, part, price, own is not None, one.liquidation_absent, distance)
 
 
 def _code(balance: Balance, limit_pct: Decimal | None) -> ExitCode:
@@ -212,7 +216,7 @@ def _suppose(found: Margins, move: Decimal, at_ms: int, meant: set[str]) -> What
         found.now.name if at_ms == found.at_ms else found.calendar.margin_window(at_ms),
     )
     before = Balance(found.account.equity, measure)
-    parts = [_part(one.holding, measure.window) for one in found.exposed]
+    parts = _parts([one.holding for one in found.exposed], measure)
     moves = [move if not meant or one.product_id in meant else Decimal(0) for one in parts]
     after = margin.after_move(before, parts, moves)
     if after is None:

@@ -30,8 +30,9 @@ FAR = "not within 100 %"
 def view(found: Margins) -> Iterator[Block]:
     """The screen of `perpctl margin`."""
     account = found.account
-    slots = figures.count(account.slots_in_use, "isolated slot")
-    yield Line(f"EQUITY  {figures.money(account.equity)} {account.currency}, {slots} included   free " + _free(found))
+    used = account.slots_in_use
+    slots = f", {figures.count(used, 'isolated slot')} included" if used else ""
+    yield Line(f"EQUITY  {figures.money(account.equity)} {account.currency}{slots}   free " + _free(found))
     yield Line("")
     yield Table(_window_columns(found), tuple(_window_row(found, one) for one in found.windows))
     yield Line("")

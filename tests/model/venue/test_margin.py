@@ -19,6 +19,7 @@ from perpctl.model.venue.margin import (
     move_to_liquidation,
     part_in,
     rates_for,
+    shared_out,
 )
 
 # The `us` desk: 1.2 BTC long, 8 ETH short, 0.1 BTC short; figures of its margin screen.
@@ -184,3 +185,13 @@ def test_the_dearest_published_rate_counts_else_the_standard_model() -> None:
     assert rates_for((DAY, NIGHT), "BTC", D(1)) is NIGHT.long
     assert rates_for((DAY, NIGHT), "BTC", D(-1)) is NIGHT.short
     assert rates_for((), "BTC", D(1)) == standard_rates("BTC")
+
+
+def test_maintenance_by_rates_is_brought_to_what_the_account_is_asked() -> None:
+    both = [Part("P", D(1), D(100), D(10), D(10)), Part("Q", D(-1), D(300), D(30), D(30))]
+    shared = shared_out(both, MarginMeasure("intraday", D(40), D(36)))
+    assert [one.maintenance for one in shared] == [D(9), D(27)]
+    assert [one.initial for one in shared] == [D(10), D(30)]
+    assert shared_out(both, MarginMeasure("intraday", D(40), D(50))) == tuple(both)  # others are asked for too
+    assert shared_out(both, MarginMeasure("intraday", D(40), D(36), told=False)) == tuple(both)
+    assert shared_out([], MarginMeasure("intraday", D(0), D(0))) == ()
