@@ -37,7 +37,7 @@ _ABOUT_ACCOUNTS = (
     OrderChanged | Filled | PositionChanged | AccountChanged | AccountLocked | ForcedTransfer | LiquidationChanged
 )
 _PASSIVE = ("on_tick", "advance")  # inputs that may be forgotten in a crash as long as nobody saw their effect
-_MOST_PENDING = 200_000
+_MOST_PENDING = 50_000  # a captured tick carries up to two hundred levels
 SCHEMA = "perpctl.paper.state/1"
 
 

@@ -79,7 +79,7 @@ def start(folder: Path, *options: str) -> tuple[subprocess.Popen[str], Paper]:
 
 def stop(process: subprocess.Popen[str]) -> None:
     process.terminate()
-    process.wait(10)
+    process.wait(60)
     if process.stdout is not None:
         process.stdout.close()
 

@@ -30,10 +30,10 @@ class Exchange:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            raise AssertionError(self.process.communicate(timeout=10)[1])
+            raise AssertionError(self.process.communicate(timeout=60)[1])
         self.ready: dict[str, Any] = json.loads(line)
         verify = ssl.create_default_context(cafile=self.ready["ca_file"]) if self.ready["ca_file"] else True
-        self.client = httpx.Client(trust_env=False, verify=verify, timeout=10)
+        self.client = httpx.Client(trust_env=False, verify=verify, timeout=60)
         self.token = ""
 
     def jwt(self) -> str:
@@ -64,18 +64,18 @@ class Exchange:
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
 
     def stop(self) -> int:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(10)
+        return self.process.wait(60)
 
     def close(self) -> None:
         self.client.close()
         if self.process.poll() is None:
             self.process.kill()
-        self.process.communicate(timeout=10)
+        self.process.communicate(timeout=60)
 
 
 @contextmanager
@@ -90,5 +90,5 @@ def running(state_dir: Path, *options: str) -> Any:
 def refused(state_dir: Path, *options: str) -> tuple[int, str]:
     """(exit code, stderr) of a server that does not come up."""
     command = [sys.executable, "-m", "perpctl.paper.server", "--state-dir", str(state_dir), *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20, env=dict(os.environ), check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=dict(os.environ), check=False)
     return done.returncode, done.stderr
