@@ -426,7 +426,8 @@ class Bot:
     async def _arm(self, session: port.Session) -> None:
         """Entries are refused until cancel-on-disconnect reads back on; a failure is tried again with the next tick."""
         try:
-            self.core.dead_man = await session.arm_dead_man()
+            ends_itself = self.gear.exchange.terms.entries_end_s is not None  # then entries need no line to die with
+            self.core.dead_man = ends_itself or await session.arm_dead_man()
         except PerpctlError:
             self.core.dead_man = False
 

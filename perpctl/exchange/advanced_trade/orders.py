@@ -52,6 +52,11 @@ class Draft:
         }
 
 
+def ends_at_once(request: OrderRequest) -> bool:
+    """Whether it is done, filled or not, when the venue has answered."""
+    return request.type is OrderType.MARKET or request.time_in_force in (TimeInForce.IOC, TimeInForce.FOK)
+
+
 def check(request: OrderRequest) -> None:
     """Raises Unsendable for what no configuration of this venue expresses."""
     if request.slot is not None:

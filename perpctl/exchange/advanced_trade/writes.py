@@ -22,7 +22,7 @@ from perpctl.exchange.http import NoAnswer, NotSent
 from perpctl.exchange.port import Confirmed, MaySend, Outcome, Refused, Unknown, Unsupported
 from perpctl.model.fill import Fill
 from perpctl.model.instrument import Book
-from perpctl.model.order import TRIGGER_TYPES, Order, OrderRequest, OrderType, Purpose, Side, TimeInForce
+from perpctl.model.order import Order, OrderRequest, OrderType, Purpose, Side, TimeInForce
 from perpctl.model.position import Position
 
 CREATE_S, CANCEL_S = 5.0, 3.0  # total deadlines
@@ -67,7 +67,7 @@ class Writes:
             orders.check(request)
             unit = await self._listing.unit(request.product_id)
             contracts = orders.contracts_in(request, unit)
-            if request.reduce_only and request.type not in TRIGGER_TYPES:
+            if request.reduce_only and orders.ends_at_once(request):
                 with self._closing.one_at_a_time(request.product_id):
                     return await self._close(request, contracts, unit)
             if request.reduce_only:
@@ -81,7 +81,7 @@ class Writes:
             return Refused(None, f"not sent: {why}", sent=False)
 
     async def _capped(self, request: OrderRequest, contracts: Decimal, unit: Contract) -> Decimal:
-        """A stop is never larger than what it protects. Raises Unsendable."""
+        """What rests to reduce, a stop or a limit, is never larger than what is held. Raises Unsendable."""
         held = await self._held(request.product_id, unit)
         mine = held if request.side is Side.SELL else -held
         if mine < contracts:
@@ -107,10 +107,11 @@ class Writes:
     async def _close(self, request: OrderRequest, contracts: Decimal, unit: Contract) -> Outcome:
         """An order that may only reduce, cut to what there is to close; its fate is known before the next one goes."""
         await self._settle_last(request.product_id, unit)
-        cap = self._closing.cap(request.product_id, request.side, await self._held(request.product_id, unit))
+        held = await self._held(request.product_id, unit)
+        cap = self._closing.cap(request.product_id, request.side, held) - await self._resting(request, unit)
         size = await self._bounded(request, min(contracts, cap), unit) if cap >= 1 else cap
         if size < 1:
-            raise Unsendable(f"nothing of {request.product_id} is left to close by this side")
+            raise Unsendable(f"nothing of {request.product_id} is left to close by this side; what rests there counts")
         self._closing.sent(request.product_id, request.identity)
         outcome = await self._place(request, size, unit)
         match outcome:
@@ -119,6 +120,19 @@ class Writes:
             case Refused():
                 self._closing.ended(request.product_id, Decimal(0))
         return outcome
+
+    async def _resting(self, request: OrderRequest, unit: Contract) -> Decimal:
+        """Contracts of plain orders that rest on the closing side: beside them a close of all could turn it around.
+
+        When they cannot be listed the close still goes: the position alone bounds it.
+        """
+        try:
+            standing = await self._lists.open_orders()
+        except PerpctlError:
+            return Decimal(0)
+        place = (request.product_id, request.side, False)
+        mine = (one.remaining for one in standing if (one.product_id, one.side, one.is_trigger) == place)
+        return sum(mine, Decimal(0)) / unit.size
 
     async def _settle_last(self, product_id: str, unit: Contract) -> None:
         """Raises InFlight while the last close of a product works, or may still arrive."""
@@ -172,7 +186,7 @@ class Writes:
             except PerpctlError as why:
                 cause = f"order {order_id} was accepted and could not be read: {why}"
                 continue
-            if order is None or (_ends_at_once(draft.request) and not order.status.is_terminal):
+            if order is None or (orders.ends_at_once(draft.request) and not order.status.is_terminal):
                 continue
             sent = unit.coin(draft.contracts)
             if not orders.is_the_one(order, draft.request, sent):
@@ -313,10 +327,6 @@ def _as_sent(request: OrderRequest) -> OrderRequest:
 def _flagged(order: Order, request: OrderRequest) -> Order:
     """An order that we sent to reduce is known to: the venue cannot say so."""
     return replace(order, reduce_only=request.reduce_only)
-
-
-def _ends_at_once(request: OrderRequest) -> bool:
-    return request.type is OrderType.MARKET or request.time_in_force in (TimeInForce.IOC, TimeInForce.FOK)
 
 
 def _refused(answer: Row) -> Outcome:

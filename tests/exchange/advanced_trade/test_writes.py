@@ -287,6 +287,29 @@ async def test_an_old_read_of_the_position_does_not_close_it_twice(web: FakeWeb,
     assert (again.sent, web.count(CLOSE)) == (False, 1)
 
 
+async def test_what_rests_on_the_closing_side_holds_its_part_of_the_position(
+    web: FakeWeb, client: AdvancedTrade
+) -> None:
+    held(web, 3)
+    resting = order_row("o-9", side="SELL", size="1")
+    web.on(ORDERS, lambda query, body: {"orders": [resting] if query["order_status"] == ["OPEN"] else []})
+    accepts(web, CLOSE, **market("2", filled_size="2"))
+    assert isinstance(await client.place(SELL), Confirmed)
+    assert web.bodies(CLOSE)[0]["size"] == "2"
+
+
+async def test_an_exit_that_rests_is_no_close_in_flight(web: FakeWeb, client: AdvancedTrade) -> None:
+    held(web, 3)
+    rests = replace(LIMIT, side=Side.SELL, reduce_only=True, purpose=Purpose.CLOSE, price=Decimal(85000))
+    accepts(web, side="SELL")
+    assert isinstance(await client.place(rests), Confirmed)
+    accepts(web, CLOSE, **market("3", filled_size="3", client_order_id="close"))
+    assert isinstance(await client.place(replace(SELL, identity="close")), Confirmed)
+    too_large = await client.place(replace(rests, size=Decimal("0.04"), identity="large"))
+    assert isinstance(too_large, Refused)
+    assert not too_large.sent
+
+
 async def test_while_the_fate_of_a_close_is_unknown_no_other_goes(
     web: FakeWeb, client: AdvancedTrade, clock: ManualClock
 ) -> None:
