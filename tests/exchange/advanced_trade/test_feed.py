@@ -174,13 +174,17 @@ async def test_a_fill_is_told_once_before_its_order_however_often_it_is_pushed(
     web.on("GET /orders/historical/batch", _only_open([order_row("o-1")]))
     async with live(wide, web, socket) as session:
         await until(session, FeedResumed, channel="user")
-        rows = [fill_row("e1"), fill_row("e2", trade_time="2026-11-25T13:00:01Z")]
+        rows = [fill_row("e1")]
         web.on("GET /orders/historical/fills", lambda query, body: {"fills": rows, "cursor": ""})
+        socket.say("user", [{"type": "update", "orders": [pushed("1", "2")]}])
+        _, before = await until(session, OrderSeen)
+        assert _fills(before) == ["e1"]
+        rows.append(fill_row("e2", trade_time="2026-11-25T13:00:01Z"))
         told = [{"type": "update", "orders": [pushed("2", "1")]}]
         socket.say("user", told)
         socket.say("user", told)
         order, before = await until(session, OrderSeen)
-        assert [event.fill.trade_id for event in before if isinstance(event, FillSeen)] == ["e1", "e2"]
+        assert _fills(before) == ["e2"]
         assert (order.order.filled, order.order.size, order.order.price) == (Decimal("0.02"), Decimal("0.03"), 84000)
         socket.say("user", [{"type": "update", "orders": [pushed("2", "0", status="CANCELLED")]}])
         socket.say("user", told)
@@ -270,3 +274,7 @@ def _only_open(rows: list[dict[str, Any]]) -> Any:
         return {"orders": rows if shown or known else [], "has_next": False}
 
     return listed
+
+
+def _fills(events: list[Any]) -> list[str]:
+    return [event.fill.trade_id for event in events if isinstance(event, FillSeen)]
