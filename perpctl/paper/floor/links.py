@@ -168,7 +168,7 @@ def _secondary(venue: Venue, account: Account, other: NewOrder, primary: Order) 
     made = make_order(venue, account, other)
     return replace(
         made,
-        order_id=f"OTO-{made.order_id.rpartition('-')[2]}",
+        order_id=made.order_id if venue.rules.stable_ids else f"OTO-{made.order_id.rpartition('-')[2]}",
         state="untriggered",
         is_secondary_oto=True,
         primary_order_id=primary.order_id,
@@ -184,7 +184,7 @@ def follow_up(venue: Venue) -> None:
         order = venue.orders[venue.follow_ups.pop(0)]
         # A trigger order that fired has handed its secondaries to the order it made.
         for child_id in () if order.state == "triggered" else order.oto_order_ids:
-            if venue.orders[child_id].is_live:
+            if venue.orders[child_id].state == "untriggered":
                 _act_on_secondary(venue, order, venue.orders[child_id])
         if order.oco_ref:
             _act_on_other(venue, order)
@@ -198,7 +198,7 @@ def _act_on_secondary(venue: Venue, primary: Order, child: Order) -> None:
         venue.close(child, "triggered")
         _release(venue, primary, child, child.amount)
     child = venue.orders[child.order_id]
-    if child.is_live and not primary.is_live:
+    if child.state == "untriggered" and not primary.is_live:
         end(venue, child, "oto_primary_closed")
 
 
@@ -209,6 +209,10 @@ def _release_share(venue: Venue, primary: Order, child: Order) -> None:
     if due <= child.filled:
         return
     told = replace(child, filled=due, updated_ms=venue.now)
+    if due >= child.amount and venue.rules.stable_ids:  # the last part takes over the id that was promised
+        venue.accounts[child.account_id].live.remove(child.order_id)
+        _release(venue, primary, replace(child, is_secondary_oto=False), due - child.filled, child.order_id)
+        return
     if due >= child.amount:
         venue.close(told, "triggered")
     else:
@@ -216,14 +220,13 @@ def _release_share(venue: Venue, primary: Order, child: Order) -> None:
     _release(venue, primary, child, due - child.filled)
 
 
-def _release(venue: Venue, primary: Order, child: Order, amount: Decimal) -> None:
+def _release(venue: Venue, primary: Order, child: Order, amount: Decimal, order_id: str | None = None) -> None:
     """Make the real order of a secondary: it rests, executes, or waits for its own trigger."""
-    venue.next_order += 1
     market, waits = venue.markets[child.product], child.order_type in TRIGGER_TYPES
     number = primary.order_id.rpartition("-")[2]
     made = replace(
         child,
-        order_id=f"{venue.rules.currency}-{venue.next_order}",
+        order_id=order_id or venue.plain_id(),
         amount=amount,
         filled=ZERO,
         state="untriggered" if waits else "open",

@@ -103,15 +103,20 @@ class Venue(Struct):
 
     def order_id(self, new: NewOrder) -> str:
         """A fresh order id, in the style of its kind; a stable one is a UUID whose end grows with each order."""
+        if self.rules.stable_ids or new.type not in TRIGGER_TYPES:
+            return self.plain_id()
+        self.next_order += 1
+        kind = {"stop": "SL", "take": "TP", "trai": "TS"}[new.type[:4]]
+        watched = {"i": "I", "m": "M", "l": "T"}[(new.trigger or "mark")[0]]
+        return f"{self.rules.currency}-{kind}{watched}{new.direction[0].upper()}-{self.next_order}"
+
+    def plain_id(self) -> str:
+        """A fresh order id of no special kind."""
         self.next_order += 1
         if self.rules.stable_ids:
             drawn = sha256(f"order {self.next_order}".encode()).digest()
             return str(UUID(bytes=drawn[:10] + self.next_order.to_bytes(6), version=4))
-        if new.type not in TRIGGER_TYPES:
-            return f"{self.rules.currency}-{self.next_order}"
-        kind = {"stop": "SL", "take": "TP", "trai": "TS"}[new.type[:4]]
-        watched = {"i": "I", "m": "M", "l": "T"}[(new.trigger or "mark")[0]]
-        return f"{self.rules.currency}-{kind}{watched}{new.direction[0].upper()}-{self.next_order}"
+        return f"{self.rules.currency}-{self.next_order}"
 
     def trade_id(self) -> str:
         """A fresh trade id."""

@@ -365,3 +365,56 @@ def test_maintenance_that_is_announced_late_begins_at_once(trader: Trader) -> No
     assert refusal(trader.order("BUY", 1))[0] == "INVALID_FCM_TRADING_SESSION"
     trader.exchange.advance(now + 60_000)
     assert trader.order("BUY", 1)["success"]
+
+
+def attached(trader: Trader, side: str, contracts: int, kind: str, profit: str, stop: str, **terms: str) -> Any:
+    """The answer to an order that brings a bracket along."""
+    bracket = {"limit_price": profit, "stop_trigger_price": stop}
+    return trader.post(
+        "/orders",
+        client_order_id=f"attached{trader.exchange.now}",
+        product_id=BIP_ID,
+        side=side,
+        order_configuration={kind: {"base_size": str(contracts), **terms}},
+        attached_order_configuration={"trigger_bracket_gtc": bracket},
+    )
+
+
+@pytest.mark.parametrize(("price", "left"), [("85000", "84900"), ("83000", "83000")], ids=["profit", "stop"])
+def test_an_attached_bracket_closes_what_its_order_opened_under_the_promised_id(
+    trader: Trader, price: str, left: str
+) -> None:
+    answer = attached(trader, "BUY", 3, "limit_limit_gtc", "84900", "83600", limit_price="83900")
+    promised = answer["success_response"]["attached_order_id"]
+    assert trader.shown(promised)["status"] == "PENDING"
+    assert trader.shown(answer["order_id"])["attached_order_id"] == promised
+    trader.market("83890")
+    row = trader.shown(promised)
+    assert (row["status"], row["order_type"], row["originating_order_id"]) == (
+        "OPEN",
+        "TAKE_PROFIT_STOP_LOSS",
+        answer["order_id"],
+    )
+    assert trader.position() == 3
+    trader.market(price)
+    row = trader.shown(promised)
+    assert (row["status"], row["average_filled_price"]) == ("FILLED", left)
+    assert trader.position() == 0
+
+
+def test_an_attached_bracket_ends_with_its_order(trader: Trader) -> None:
+    answer = attached(trader, "BUY", 3, "limit_limit_gtc", "84900", "83600", limit_price="83900")
+    trader.cancel(answer["order_id"])
+    assert trader.shown(answer["success_response"]["attached_order_id"])["status"] == "CANCELLED"
+
+
+def test_an_attached_bracket_lies_around_the_orders_price(trader: Trader) -> None:
+    low = attached(trader, "BUY", 3, "limit_limit_gtc", "83800", "83600", limit_price="83900")
+    assert refusal(low)[1] == "ATTACHED_TAKE_PROFIT_PRICE_TOO_LOW"
+    high = attached(trader, "SELL", 3, "market_market_ioc", "83000", "83600")
+    assert refusal(high)[1] == "ATTACHED_STOP_LOSS_PRICE_TOO_LOW"
+    assert trader.listed() == []
+    taken = attached(trader, "SELL", 3, "market_market_ioc", "83000", "84600")
+    assert trader.shown(taken["success_response"]["attached_order_id"])["status"] == "OPEN"
+    close = trader.post("/orders/close_position", client_order_id="x", product_id=BIP_ID)
+    assert refusal(close)[1] == "ORDER_SIZE_EXCEEDS_BRACKETED_POSITION"

@@ -23,6 +23,7 @@ _TITLES = {
     "MARKET": "Market",
     "STOP_LIMIT": "Stop Limit",
     "BRACKET": "Bracket",
+    "TAKE_PROFIT_STOP_LOSS": "Take Profit Stop Loss",
     "LIQUIDATION": "Liquidation",
 }
 
@@ -89,7 +90,7 @@ def order_row(seen: Seen) -> Row:
     return {
         "avg_price": text(order.average_price or ZERO),
         "cancel_reason": seen_reason(order),
-        "client_order_id": order.label,
+        "client_order_id": "" if order.primary_order_id else order.label,
         "completion_percentage": seen.completion,
         "contract_expiry_type": "EXPIRING" if future else "UNKNOWN_CONTRACT_EXPIRY_TYPE",
         "cumulative_quantity": text(contracts(product, order.filled)),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from perpctl.paper.advanced_trade.listing import BASE_MAX
 from perpctl.paper.advanced_trade.orders.configuration import Wish
-from perpctl.paper.advanced_trade.reading import ApiError
+from perpctl.paper.advanced_trade.reading import ApiError, number
 from perpctl.paper.types import Product, Rejected
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ def judge(face: AdvancedTrade, account: int, wish: Wish) -> list[Reason]:
         or _prices(face, product, wish)
         or _ends(face, wish)
         or _bracketed(face, account, product, wish)
+        or _attached(face, product, wish)
     )
 
 
@@ -165,13 +166,39 @@ def _ends(face: AdvancedTrade, wish: Wish) -> list[Reason]:
     return []
 
 
+def _attached(face: AdvancedTrade, product: Product, wish: Wish) -> list[Reason]:
+    """A bracket that each fill brings along: without a size of its own, around the price that the order may get."""
+    if not wish.attached:
+        return []
+    if not (wish.is_market or wish.kind.startswith("limit_limit")):
+        return [Reason("ATTACHED_ORDERS_ONLY_ALLOWED_ON_MARKET_LIMIT", "UNSUPPORTED_ORDER_CONFIGURATION")]
+    if wish.attached.get("base_size"):
+        return [Reason("ATTACHED_ORDER_SIZE_MUST_BE_NIL")]
+    profit, stop = number(wish.attached.get("limit_price")), number(wish.attached.get("stop_trigger_price"))
+    if profit is None or stop is None or profit <= 0 or stop <= 0:
+        return [Reason("ATTACHED_ORDER_MUST_HAVE_POSITIVE_PRICES")]
+    if profit % product.tick:
+        return [Reason("INVALID_ATTACHED_TAKE_PROFIT_PRICE_PRECISION")]
+    if stop % product.tick:
+        return [Reason("INVALID_ATTACHED_STOP_LOSS_PRICE_PRECISION")]
+    last = face.exchange.ticker(product.name).last_price
+    price = last if wish.is_market or wish.limit is None else wish.limit
+    if (profit - price) * wish.sign <= 0:
+        return [Reason(f"ATTACHED_TAKE_PROFIT_PRICE_TOO_{'LOW' if wish.sign > 0 else 'HIGH'}")]
+    if (stop - price) * wish.sign >= 0:
+        return [Reason(f"ATTACHED_STOP_LOSS_PRICE_TOO_{'HIGH' if wish.sign > 0 else 'LOW'}")]
+    return []
+
+
 def _bracketed(face: AdvancedTrade, account: int, product: Product, wish: Wish) -> list[Reason]:
     """What rests as a bracket holds its part of the position: nothing else may close that."""
     position = face.exchange.position(account, product.name).size
     closes = position * wish.sign < 0
     amount = (wish.size or Decimal(0)) * product.contract_size
     held = [order for order in face.exchange.open_orders(account) if order.product == product.name]
-    closing = [order.remaining for order in held if order.is_bracket and order.sign * position < 0]
+    closing = [
+        order.remaining for order in held if order.is_bracket and order.state == "open" and order.sign * position < 0
+    ]
     free = abs(position) - sum(closing, Decimal(0))
     if wish.is_bracket and not closes:
         return [Reason("INVALID_BRACKET_ORDER_SIDE", message="A bracket closes a position")]

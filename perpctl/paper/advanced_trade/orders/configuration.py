@@ -57,6 +57,7 @@ class Wish:
     kind: str  # the configuration's key
     terms: dict[str, Any]
     client_order_id: str = ""
+    attached: Any = None  # the terms of a bracket that each fill brings along
 
     @property
     def size(self) -> Decimal | None:
@@ -95,6 +96,17 @@ class Wish:
         end = self.terms.get("end_time")
         return read_time("end_time", end) if end else None
 
+    def _bracket(self, product: Product) -> NewOrder:
+        """The order that closes what this one opens, at a profit or a stop."""
+        return NewOrder(
+            product=product.name,
+            direction="sell" if self.side == "BUY" else "buy",
+            price=number(self.attached.get("limit_price")),
+            trigger="last_price",
+            trigger_price=number(self.attached.get("stop_trigger_price")),
+            bracket=True,
+        )
+
     def new_order(self, product: Product) -> NewOrder:
         """The core's request for it; only for a wish that was judged."""
         rises = self.terms.get("stop_direction") == "STOP_DIRECTION_STOP_UP"
@@ -115,6 +127,9 @@ class Wish:
             trigger_price=self.stop,
             bracket=self.is_bracket,
             end_ms=self.end_ms,
+            linked_order_type="one_triggers_other" if self.attached else None,
+            trigger_fill_condition="incremental" if self.attached else "first_hit",
+            otoco=(self._bracket(product),) if self.attached else (),
         )
 
 

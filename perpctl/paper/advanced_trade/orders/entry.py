@@ -63,8 +63,8 @@ def create(call: Call) -> Row:
     if first is not None:
         return _created(first, call.exchange.product(first.product))
     _own_portfolio(call, body)
-    wish = Wish(body.get("product_id", ""), body.get("side", ""), kind, terms, client_id)
-    reasons = _margin_words(body) or judge(call.face, call.account, wish) or _attached_reasons(body)
+    wish = Wish(body.get("product_id", ""), body.get("side", ""), kind, terms, client_id, _attached_terms(body))
+    reasons = _margin_words(body) or judge(call.face, call.account, wish)
     if reasons:
         return _refused(reasons[0], {kind: terms})
     return _enter(call, wish, {kind: terms})
@@ -95,10 +95,11 @@ def _margin_words(body: Row) -> list[Reason]:
     return []
 
 
-def _attached_reasons(body: Row) -> list[Reason]:
-    if not body.get("attached_order_configuration"):
-        return []
-    return [Reason("BRACKET_ORDER_NOT_SUPPORTED", "UNSUPPORTED_ORDER_CONFIGURATION", "no attached orders here")]
+def _attached_terms(body: Row) -> Row | None:
+    """The bracket that comes along; only one kind is known."""
+    attached = body.get("attached_order_configuration") or {}
+    terms: Row | None = attached.get("trigger_bracket_gtc")
+    return terms
 
 
 def _enter(call: Call, wish: Wish, echo: Row) -> Row:
@@ -136,7 +137,7 @@ def _created(order: Order, product: Product, echo: Row | None = None) -> Row:
             "product_id": order.product,
             "side": order.direction.upper(),
             "client_order_id": order.label,
-            "attached_order_id": "",
+            "attached_order_id": next(iter(order.oto_order_ids), ""),
         },
         "order_configuration": echo or configuration_of(order, product),
     }
@@ -291,8 +292,8 @@ def preview(call: Call) -> Row:
     body = call.body(SCHEMAS["preview"])
     kind, terms = read_configuration(body.get("order_configuration"))
     _own_portfolio(call, body)
-    wish = Wish(body.get("product_id", ""), body.get("side", ""), kind, terms)
-    reasons = _margin_words(body) or judge(call.face, call.account, wish) or _attached_reasons(body)
+    wish = Wish(body.get("product_id", ""), body.get("side", ""), kind, terms, "", _attached_terms(body))
+    reasons = _margin_words(body) or judge(call.face, call.account, wish)
     product = call.exchange.products.get(wish.product_id)
     size = wish.size
     if product is None or size is None or size < 1 or size != size.to_integral_value() or not product.tradable:

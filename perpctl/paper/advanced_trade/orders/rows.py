@@ -37,14 +37,14 @@ class Seen:
     waiting: str = ""  # PENDING or QUEUED: accepted, not yet in the book
     edits: tuple[Row, ...] = ()
     hold: Decimal = ZERO
-    attached_id: str = ""
-    originating_id: str = ""
 
     @property
     def status(self) -> str:
         order = self.order
         if order.state == "cancelled" and order.cancel_reason == "expired":
             return "EXPIRED"
+        if order.state == "untriggered" and order.is_secondary_oto:
+            return "PENDING"  # attached to an order that is not filled yet
         if order.is_live and self.pending_cancel:
             return "CANCEL_QUEUED"
         if order.is_live and self.waiting and not order.filled:
@@ -71,7 +71,7 @@ class Seen:
         if order.original_order_type == "market":
             return "MARKET"
         if order.is_bracket:
-            return "BRACKET"
+            return "TAKE_PROFIT_STOP_LOSS" if order.primary_order_id else "BRACKET"
         return "STOP_LIMIT" if order.trigger is not None else "LIMIT"
 
     @property
@@ -98,7 +98,7 @@ def order_row(seen: Seen) -> Row:
         "user_id": USER_ID,
         "order_configuration": configuration_of(order, product),
         "side": order.direction.upper(),
-        "client_order_id": order.label,
+        "client_order_id": "" if order.primary_order_id else order.label,
         "status": seen.status,
         "time_in_force": seen.in_force,
         "created_time": moment(order.created_ms),
@@ -139,8 +139,8 @@ def _later_members(seen: Seen) -> Row:
         "leverage": "",
         "margin_type": "UNKNOWN_MARGIN_TYPE",
         "retail_portfolio_id": seen.portfolio,
-        "originating_order_id": seen.originating_id,
-        "attached_order_id": seen.attached_id,
+        "originating_order_id": order.primary_order_id or "",
+        "attached_order_id": next(iter(order.oto_order_ids), ""),
         "attached_order_configuration": None,
         "current_pending_replace": None,
         "commission_detail_total": commission_row(product, order.filled, seen.fees),

@@ -116,7 +116,7 @@ class Sight:
         return [order for order in known if order is not None and order.is_live]
 
     def _note_label(self, order: Order) -> None:
-        if order.label:
+        if order.label and not order.primary_order_id:
             self._labels.setdefault((order.account_id, order.label), order.order_id)
 
     def by_label(self, account: int, label: str) -> Order | None:
