@@ -19,7 +19,7 @@ from perpctl.emergency.closer import Wish
 from perpctl.emergency.dry_run.preview import Sight, preview
 from perpctl.emergency.fence import Fence
 from perpctl.emergency.pending import Record
-from perpctl.emergency.receipt import make_receipt, sign
+from perpctl.emergency.receipt import judge, make_receipt, sign
 from perpctl.emergency.screen.preview import screen as preview_screen
 from perpctl.emergency.screen.receipt import screen as receipt_screen
 from perpctl.emergency.steps import STEPS, Moment, Pursuit
@@ -228,6 +228,50 @@ def test_the_receipt_of_what_is_unknown(pursuit: Pursuit, golden: Golden) -> Non
     text, facts = draw(pursuit, pending=True)
     assert json.loads(facts)["exit"] == 3
     compare(golden, "unknown", text, facts)
+
+
+def flat(pursuit: Pursuit) -> None:
+    pursuit.standing, pursuit.looked_at = sort_standing([], []), time.monotonic()
+    pursuit.first_proven, pursuit.proven_at, pursuit.over = Moment(AT, 0.0), time.monotonic(), True
+
+
+def unidentified(pursuit: Pursuit) -> None:
+    pursuit.gateway = None
+
+
+def unlatched(pursuit: Pursuit) -> None:
+    pursuit.latches = dict.fromkeys(pursuit.latches, "refused (disk full)")
+
+
+def unproven(pursuit: Pursuit) -> None:
+    pursuit.proven_at = None
+
+
+SPOILERS: dict[str, tuple[Callable[[Pursuit], object], int]] = {
+    "the last look failed": (lambda it: setattr(it, "trouble", "no answer within 2.0 s"), 3),
+    "something appeared in the hold": (lambda it: it.broken.append("order USDC-9"), 3),
+    "a close without an outcome": (lambda it: it.closer.unsettled.update(label="no answer"), 3),
+    "the venue liquidates": (lambda it: setattr(it, "liquidated", True), 3),
+    "nobody knows which account": (unidentified, 3),
+    "a latch that was not written": (unlatched, 3),
+    "no latch at all": (lambda it: setattr(it, "latches", {}), 3),
+    "not proven": (unproven, 6),
+    "the hold is not over": (lambda it: setattr(it, "over", False), 6),
+    "an old look": (lambda it: (unproven(it), setattr(it, "looked_at", time.monotonic() - 60)), 3),
+}
+
+
+def test_flat_proven_held_latched_and_identified_is_0(pursuit: Pursuit) -> None:
+    flat(pursuit)
+    assert judge(pursuit) == 0
+
+
+@pytest.mark.parametrize("spoiler", SPOILERS)
+def test_one_thing_that_is_missing_and_it_is_never_0(pursuit: Pursuit, spoiler: str) -> None:
+    flat(pursuit)
+    spoil, code = SPOILERS[spoiler]
+    spoil(pursuit)
+    assert judge(pursuit) == code
 
 
 def test_the_status_of_a_kill_that_nobody_is_at(
