@@ -31,7 +31,9 @@ def test_a_changed_bit_makes_it_a_strangers(intent: int, bit: int) -> None:
     assert not is_ours(KEY, changed)
 
 
-@pytest.mark.parametrize("text", [None, "", "quoter-1", str(uuid.UUID(int=0)), "2f1ad3c6-7c1e-4b0e-9f31-0d6a5c3b9e42", "z" * 36])
+@pytest.mark.parametrize(
+    "text", [None, "", "quoter-1", str(uuid.UUID(int=0)), "2f1ad3c6-7c1e-4b0e-9f31-0d6a5c3b9e42", "z" * 36]
+)
 def test_anything_else_is_nobodys(text: str | None) -> None:
     assert not is_ours(KEY, text)
     assert not is_kill(text)
