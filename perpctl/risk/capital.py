@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from perpctl.model.exposure import (
+    MarginRates,
     gross_notional,
     initial_margin,
     liquidation_distance_pct,
@@ -12,10 +13,10 @@ from perpctl.model.exposure import (
     maintenance_margin,
     net_notional,
     product_worst,
-    standard_rates,
 )
 from perpctl.model.money import ZERO
 from perpctl.model.order import NEW_SLOT, Side, TimeInForce
+from perpctl.model.venue.margin import rates_for
 from perpctl.risk.verdict import Finding, Reason
 from perpctl.risk.view import Case
 
@@ -106,9 +107,16 @@ def margin_used(case: Case) -> Finding:
         return None, limit, Reason.MARGIN_TOO_HIGH
     added = case.request.allocated_margin  # it leaves the account whatever the position will need of it
     if added is None:
-        added = initial_margin(case.request.size, case.reference, standard_rates(case.underlying))
+        added = initial_margin(case.request.size, case.reference, _rates(case))
     used = (account.initial_margin + added) / account.equity * HUNDRED
     return used, limit, Reason.MARGIN_TOO_HIGH if used > limit else None
+
+
+def _rates(case: Case) -> MarginRates:
+    """What the product asks for an order of this side in its dearest margin window."""
+    instrument = case.view.instrument
+    published = () if instrument is None else instrument.margin_rates
+    return rates_for(published, case.underlying, Decimal(case.request.side.sign))
 
 
 def liquidation(case: Case) -> Finding:
@@ -126,7 +134,7 @@ def _distance_when_filled(case: Case) -> Decimal | None:
 
     What equity a slot has that exists already is not known here.
     """
-    request, account, rates = case.request, case.view.account, standard_rates(case.underlying)
+    request, account, rates = case.request, case.view.account, _rates(case)
     if request.slot == NEW_SLOT and request.allocated_margin is not None and case.reference is not None:
         filled = request.size * request.side.sign
         price = liquidation_price(filled, case.reference, request.allocated_margin, ZERO, rates)

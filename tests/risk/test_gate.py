@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perpctl.model.exposure import UnknownOrder
+from perpctl.model.exposure import MarginRates, UnknownOrder
 from perpctl.model.instrument import BookState
 from perpctl.model.mode import Mode
 from perpctl.model.order import NEW_SLOT, OrderRequest, OrderType, Purpose, Side, TimeInForce
+from perpctl.model.venue.margin import WindowRates
 from perpctl.risk.activity import Execution, Recent, SentOrder
 from perpctl.risk.gate import RULES, decide
 from perpctl.risk.limits import KEYS, Limits, with_overrides
@@ -347,6 +348,19 @@ def test_liquidation_is_estimated_with_the_order_filled(
     decision = decide(request(side, "0.01", price), world(holdings=(holding(held),), account=account), wide)
     refused = {one.reason_code for one in decision.controls if one.verdict is Verdict.REFUSE}
     assert (Reason.LIQUIDATION_NEAR in refused) is near
+
+
+@pytest.mark.parametrize(("night", "refused"), [("0.02", False), ("0.3", True)])
+def test_margin_counts_in_the_dearest_window_that_the_product_publishes(night: str, refused: bool) -> None:
+    def rates(share: str) -> MarginRates:
+        return MarginRates(D(share), D(share) * 9 / 10, D(0))
+
+    windows = tuple(WindowRates(name, rates(share), rates(share)) for name, share in (("day", "0.02"), ("n", night)))
+    wide = with_overrides(LIMITS, {f"max_{row}_notional_equity": 10 for row in ("position", "net", "gross", "order")})
+    instrument = replace(INSTRUMENT, margin_rates=windows)
+    decision = decide(request(size="1"), world(instrument=instrument, account=replace(ACCOUNT, equity=D(90_000))), wide)
+    reasons = {one.reason_code for one in decision.controls if one.verdict is Verdict.REFUSE}
+    assert (Reason.MARGIN_TOO_HIGH in reasons) is refused
 
 
 @pytest.mark.parametrize("number", range(1, 19))
