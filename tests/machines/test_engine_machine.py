@@ -105,6 +105,7 @@ class EngineMachine(RuleBasedStateMachine):
             assert code is not None
             self._tell(e.HeldBack(request.identity, code, code.meaning))
             return
+        self._judge(request)
         core.left += 1
         core.activity.order_sent(request, core.market_ms)
         self.placed_ids.append(request.identity)
@@ -117,10 +118,55 @@ class EngineMachine(RuleBasedStateMachine):
             answer = port.Refused(11030, "other_reject")
         self._tell(e.Placed(request.identity, answer))
 
+    def _judge(self, request: OrderRequest) -> None:
+        """A second reading of what the gate let through: exits are exits, and a stricter mode lets nothing grow."""
+        core, product = self.bench.core, self.bench.product
+        sign = request.side.sign
+        held = -sign * product.position  # what there is to close on this side
+        proven = product.proven_at is not None and self.bench.now - product.proven_at <= 60
+        if request.reduce_only and proven:
+            coming = (one for one in core.orders.entries() if one.request.side is not request.side)
+            most = held + sum((one.remaining for one in coming if not one.request.reduce_only), D(0))
+            assert request.size <= most, f"{request.size} can close {most} at most"
+        if core.mode is not Mode.NORMAL and not request.reduce_only:
+            assert core.mode is Mode.REDUCE_ONLY, "only exits pass a halt"
+            assert request.size <= held, "in reduce_only it could grow"
+
     def _accept(self, request: OrderRequest) -> None:
         order = as_order(request)
         if not request.time_in_force.value.startswith("immediate"):
             self.venue.live[order.order_id] = order
+
+    @rule(side=st.sampled_from(["bids", "offers"]), fates=st.permutations(["lost after", "accepted"]))
+    def two_leave_at_once_and_one_answer_is_lost(self, side: str, fates: list[str]) -> None:
+        """What has no answer may be live: the second must be judged as if the first were."""
+        waiting = len(self.outbox)
+        self.the_market_moves_and_the_strategy_wishes(84_100, "0.11", side, False)
+        for fate in fates:
+            if len(self.outbox) > waiting:
+                self._send(self.outbox.pop(waiting), fate)
+
+    @precondition(lambda self: self.outbox)
+    @rule(mode=st.sampled_from([Mode.REDUCE_ONLY, Mode.HALTED]))
+    def the_latch_closes_while_orders_are_on_their_way(self, mode: Mode) -> None:
+        self._tell(e.ModeChanged(mode, "somebody"))
+        while self.outbox:
+            self._send(self.outbox.pop(0), "accepted")
+
+    @precondition(lambda self: self.venue.size and any(one.reduce_only for one in self.outbox))
+    @rule()
+    def somebody_turns_the_position_over_while_an_exit_is_on_its_way(self) -> None:
+        """An exit of yesterday's position is none any more, whatever it claims and at whatever price."""
+        self.bench.strategy.wishes = [offer("0.05", "84090.0", take=True), bid("0.05", "84110.0", take=True)]
+        self.bench.now += 2
+        self.bench.at_ms += 2000
+        self._do(self.bench.quote())
+        self.the_venue_is_reconciled()
+        turned = -2 * self.venue.size
+        self.venue.start, self.venue.size = self.venue.start + turned, self.venue.size + turned
+        self.the_venue_is_reconciled()
+        for _ in range(len(self.outbox)):
+            self._send(self.outbox.pop(0), "accepted")
 
     @precondition(lambda self: self.cancels)
     @rule(lost=st.booleans())
