@@ -26,6 +26,7 @@ class Ledger:
     fills: dict[str, dict[str, Any]] = field(default_factory=dict)
     orders: dict[str, dict[str, Any]] = field(default_factory=dict)  # newest state by id
     labels: dict[str, set[str]] = field(default_factory=dict)
+    traded: dict[str, Decimal] = field(default_factory=dict)  # by order id: a trade stands before its order's new state
     position: Decimal = Decimal(0)
     worst: Decimal = Decimal(0)  # largest notional ever, counting what was open
     mark: Decimal = Decimal(0)
@@ -48,7 +49,8 @@ class Ledger:
     def _measure(self) -> None:
         reach = {"buy": self.position, "sell": -self.position}
         for one in self.entries:
-            reach[one["direction"]] += Decimal(one["amount"]) - Decimal(one.get("filled", 0))
+            filled = max(Decimal(one.get("filled", 0)), self.traded.get(one["order_id"], Decimal(0)))
+            reach[one["direction"]] += Decimal(one["amount"]) - filled
         self.worst = max(self.worst, max(reach.values()) * self.mark)
 
 
@@ -65,6 +67,8 @@ def read_ledger(exchange: Path, *, ours_only: bool = True) -> Ledger:
             if trade["trade_id"] in found.fills:
                 continue
             found.fills[trade["trade_id"]] = trade
+            number = trade["order_id"]
+            found.traded[number] = found.traded.get(number, Decimal(0)) + Decimal(trade["amount"])
             found.mark = Decimal(trade["mark_price"])
             found.position += Decimal(trade["amount"]) * (1 if trade["direction"] == "buy" else -1)
         if found.mark:
