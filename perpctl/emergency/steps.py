@@ -22,7 +22,7 @@ from perpctl.emergency.pending import Record
 from perpctl.emergency.target import Target, locate
 from perpctl.emergency.venue.gateway import Gateway, Said
 from perpctl.emergency.venue.wire import NoAnswer, Wire, at_once, side_by_side
-from perpctl.errors import AccountMismatch, CredentialError, PerpctlError, UnknownState
+from perpctl.errors import AccountMismatch, CredentialError, PerpctlError
 from perpctl.model import identity
 from perpctl.model.flatten import Key, Proof, Read, Standing, key_of, prove_flat, prove_no_orders, sort_standing
 from perpctl.model.money import plain
@@ -217,8 +217,6 @@ class Pursuit:
             if self.gateway.owner is None:
                 self._identify(self.gateway)
             return self.gateway
-        if self.target.venue != "global":
-            raise UnknownState(f"kill cannot speak to venue {self.target.venue!r} yet: cancel and close there by hand")
         address = locate(self.target)
         fit = [path for path in address.key_files if path not in self.canceller.unfit_keys] or address.key_files
         gateway = Gateway(Wire(address.http, address.ca_file), fit, address.pin, address.key_name)

@@ -17,6 +17,7 @@ from perpctl.store.lease import Lease, process_started
 from perpctl.store.snapshot import KILL_HOLDS_LEAST_S, Snapshot, read_all
 
 PAPER = "paper"
+SPOKEN = ("global",)
 GLOBAL_HTTP = "https://drb.coinbase.com/api/v2"
 _START_S = 20.0
 
@@ -202,8 +203,11 @@ def _pin(account: Mapping[str, Any] | None) -> Pin | None:
 def locate(target: Target) -> Address:
     """The venue's address; an exchange that we start ourselves is started when it does not live.
 
-    Raises UnknownState when it can be neither found nor started.
+    Raises UnknownState when it can be neither found nor started, or is one that kill cannot speak to: then nothing may
+    be sent anywhere, for what stands in for an address that is not given belongs to another venue.
     """
+    if target.venue not in SPOKEN:
+        raise UnknownState(f"kill cannot speak to venue {target.venue!r} yet: cancel and close there by hand")
     if target.http is not None:
         return Address(target.http, target.ca_file, target.key_files, target.pin, target.key_name)
     server = _living_server(target.endpoints_file) or _started_server(target)

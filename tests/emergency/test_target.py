@@ -11,7 +11,9 @@ from typing import Any
 import platformdirs
 import pytest
 
+from perpctl.emergency import kill
 from perpctl.emergency import target as room
+from perpctl.emergency.dry_run import preview
 from perpctl.emergency.target import as_fraction, find_targets, locate
 from perpctl.errors import UnknownState, UsageError
 from perpctl.store.lease import Lease
@@ -97,6 +99,17 @@ def test_an_exchange_that_does_not_start_says_why(tmp_path: Path) -> None:
     profile(tmp_path, "paper", "paper", endpoints_file=str(tmp_path / "server.json"), exchange_command=command)
     with pytest.raises(UnknownState, match="the directory is damaged"):
         locate(find_targets("paper", tmp_path)[0])
+
+
+def test_nothing_is_sent_for_a_venue_that_kill_cannot_speak_to(tmp_path: Path) -> None:
+    profile(tmp_path, "desk-us", venue="us", endpoints={"rest": "https://api.coinbase.com"})
+    (found,) = find_targets("desk-us", tmp_path)
+    for words in (["--dry-run"], ["--dry-run", "-o", "json"]):
+        wished = kill.parser().parse_args(words)
+        with pytest.raises(UnknownState, match="cannot speak to venue 'us' yet"):
+            preview.told(found, wished)
+    with pytest.raises(UnknownState, match="by hand"):
+        locate(found)
 
 
 def test_a_server_file_of_a_dead_process_is_not_believed(tmp_path: Path) -> None:
