@@ -37,6 +37,7 @@ async def health(desk: Desk) -> Answer:
         Line(f"{'HEALTHY' if good else 'NOT HEALTHY'}   asked {address}/health", Tone.GOOD if good else Tone.BAD),
         Line(""),
         Table(_COLUMNS, rows, "the service names no component"),
+        Next(() if good else tuple(f"perpctl -p {desk.settings.profile} {then}" for then in ("status", "positions"))),
     )
     facts: dict[str, Json] = {"healthy": good, "address": address, "components": components}
     code = ExitCode.OK if good else ExitCode.NEGATIVE
