@@ -85,11 +85,14 @@ def test_the_day_window_is_on_business_days_only() -> None:
         ("2026-10-02T20:00:00", "WEEKEND"),
         ("2026-10-03T15:00:00", "WEEKEND"),
         ("2026-11-26T15:00:00", "OVERNIGHT"),  # Thanksgiving
+        ("2022-01-17T15:00:00", "OVERNIGHT"),  # in a replay: Martin Luther King's day
+        ("2022-01-18T15:00:00", "INTRADAY"),
     ]:
         assert CALENDAR.window(at(moment)) == window, moment
     assert CALENDAR.window_end(at("2026-10-02T20:30:00")) == at("2026-10-05T12:00:00")
     assert CALENDAR.window_end(at("2026-09-30T15:00:00")) == at("2026-09-30T20:00:00")
-    assert "2026-11-26" in HOLIDAYS
+    assert all(datetime.fromisoformat(day).weekday() < 5 for day in HOLIDAYS)
+    assert len(set(HOLIDAYS)) == len(HOLIDAYS)
 
 
 def test_a_fee_has_a_share_of_notional_and_a_part_for_each_contract() -> None:
