@@ -86,7 +86,6 @@ def _answer(bot: Bot, played: Played, showing: Showing, directory: Path) -> Answ
         **told.facts,
         "event": "simulated",
         "ticks": played.ticks,
-        "took_s": f"{played.took_s:.1f}",
         "market_from_ms": played.market_from_ms,
         "market_to_ms": played.market_to_ms,
         "start_equity": plain(played.start_equity),
