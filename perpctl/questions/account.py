@@ -9,6 +9,8 @@ from perpctl.results import Answer, Block, Json, Line
 
 if TYPE_CHECKING:
     from perpctl.desk import Desk
+    from perpctl.exchange.port import VenueTerms
+    from perpctl.model.position import Account
 
 
 async def summary(desk: Desk) -> Answer:
@@ -19,19 +21,21 @@ async def summary(desk: Desk) -> Answer:
     currency = account.currency
     used = account.initial_margin / account.equity if account.equity > 0 else None
     share, slots = figures.percent(used, 1, signed=False), figures.count(account.slots_in_use, "isolated slot")
+    slotted = exchange.terms.slots
     view: tuple[Block, ...] = (
         Line(""),
-        Line(f"EQUITY       {figures.money(account.equity):>16} {currency}   every isolated slot included"),
+        Line(f"EQUITY       {figures.money(account.equity):>16} {currency}   {_included(exchange.terms, account)}"),
         Line(f"BALANCE      {figures.money(account.balance):>16} {currency}"),
         Line(f"FREE         {figures.money(account.available):>16} {currency}"),
         Line(f"INITIAL      {figures.money(account.initial_margin):>16} {currency}   margin in use, {share} of equity"),
         Line(f"MAINTENANCE  {figures.money(account.maintenance_margin):>16} {currency}   liquidation below this"),
         Line(
             f"SESSION      {figures.money(account.session_realized, signed=True):>16} {currency}   realised; "
-            f"unrealised {figures.money(account.session_unrealized, signed=True)}; since 08:00 UTC"
+            f"unrealised {figures.money(account.session_unrealized, signed=True)}; since "
+            f"{figures.day_start(exchange.calendar)}"
         ),
-        Line(f"MODEL        {account.margin_model or figures.MISSING}   {slots} in use"),
-        Line(f"REQUESTS     {_rate(account.engine_rate)}/s, burst {_rate(account.engine_burst)} (matching engine)"),
+        Line(f"MODEL        {account.margin_model or figures.MISSING}" + (f"   {slots} in use" if slotted else "")),
+        Line(f"REQUESTS     {_requests(account, slotted=slotted)}"),
     )
     facts: dict[str, Json] = {
         "username": account.username,
@@ -60,6 +64,19 @@ async def summary(desk: Desk) -> Answer:
         view,
         standing=desk.standing(source="venue over HTTP", age_s=age),
     )
+
+
+def _included(terms: VenueTerms, account: Account) -> str:
+    if terms.slots:
+        return "every isolated slot included"
+    beside = "" if account.spot_cash is None else f"; spot cash {figures.money(account.spot_cash)} is beside it"
+    return f"cash and what is unrealised{beside}"
+
+
+def _requests(account: Account, *, slotted: bool) -> str:
+    if account.engine_rate is None and not slotted:
+        return "n/a (this venue tells no limits of an account)"
+    return f"{_rate(account.engine_rate)}/s, burst {_rate(account.engine_burst)} (matching engine)"
 
 
 def _rate(number: int | None) -> str:

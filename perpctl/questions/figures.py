@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import timedelta
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from perpctl.clock import from_ms
 from perpctl.model.money import cents, plain
+
+if TYPE_CHECKING:
+    from perpctl.model.venue.calendar import VenueCalendar
 
 MISSING = "?"
 
@@ -84,3 +88,8 @@ def total(amounts: Iterable[Decimal | None]) -> Decimal | None:
             return None
         added += amount
     return added
+
+
+def day_start(calendar: VenueCalendar) -> str:
+    """When the venue's day starts, by its own clock: `08:00 UTC`, `17:00 New York`."""
+    return f"{calendar.day.at:%H:%M} {calendar.day.zone.rpartition('/')[2].replace('_', ' ')}"

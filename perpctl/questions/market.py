@@ -39,6 +39,7 @@ async def status(desk: Desk, symbols: tuple[str, ...]) -> Answer:
     ]
     view += [Line(f"notice   {text}", Tone.WARN) for text in venue.announcements]
     view += [Line(""), Table(_STATUS_COLUMNS, tuple(report.row() for report in reports))]
+    view += [Line(f"mark n/a: {text}", Tone.DIM) for text in {one.mark_absent for one in instruments} if text]
     view.append(Line("verdict  " + ("TRADABLE" if good else "NOT TRADABLE"), Tone.GOOD if good else Tone.BAD))
     facts: dict[str, Json] = {
         "locked": venue.locked,
@@ -90,6 +91,7 @@ class _Report:
     def row(self) -> Row:
         quote, decimals = self.quote, self.instrument.price_decimals
         band = f"{figures.price(quote.band_low, decimals)} to {figures.price(quote.band_high, decimals)}"
+        untold = quote.band_low is None and quote.band_high is None and self.instrument.mark_absent
         stale = " STALE" if self.age_s * 1000 > STALE_MS else ""
         spread = figures.MISSING if self.spread_bp is None else f"{self.spread_bp:.2f} bp"
         return Row(
@@ -99,9 +101,9 @@ class _Report:
                 "bid": figures.price(quote.bid, decimals),
                 "ask": figures.price(quote.ask, decimals),
                 "spread": spread + (" WIDE" if self.spread_bp and self.spread_bp > WIDE_SPREAD_BP else ""),
-                "mark": figures.price(quote.mark, decimals),
+                "mark": "n/a" if self.instrument.mark_absent else figures.price(quote.mark, decimals),
                 "index": figures.price(quote.index, decimals),
-                "band": band,
+                "band": "n/a" if untold else band,
                 "age": figures.age(self.age_s) + stale,
             },
             tone=Tone.PLAIN if self.tradable else Tone.BAD,

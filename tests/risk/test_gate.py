@@ -624,3 +624,19 @@ def test_the_gate_is_cheap() -> None:
     )
     best = min(timeit.repeat(lambda: decide(request(), view, LIMITS), number=200, repeat=5)) / 200
     assert best < 0.001
+
+
+def test_where_margin_rates_are_published_the_dearest_window_of_that_side_counts() -> None:
+    def window(name: str, long: str, short: str) -> WindowRates:
+        return WindowRates(name, *(MarginRates(D(rate), D(rate), D(0)) for rate in (long, short)))
+
+    rates = (window("intraday", "0.10", "0.10"), window("overnight", "0.2456", "0.3064"))
+    priced = replace(INSTRUMENT, margin_rates=rates)
+
+    def used(side: Side) -> object:
+        decision = decide(request(side, price="84100.0"), world(instrument=priced), LIMITS)
+        return next(control.value for control in decision.controls if control.name == "margin used")
+
+    notional = D("0.01") * 84100
+    assert used(Side.BUY) == notional * D("0.2456") / 1000
+    assert used(Side.SELL) == notional * D("0.3064") / 1000

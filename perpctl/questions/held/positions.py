@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from perpctl.desk import Desk
     from perpctl.exchange.port import VenueTerms
     from perpctl.model.fill import Fill
+    from perpctl.model.venue.calendar import VenueCalendar
     from perpctl.store.projections import Projections
 
 SCHEMA = "perpctl.positions/1"
@@ -96,6 +97,7 @@ class Held:
     account: Account
     holdings: tuple[Holding, ...]
     terms: VenueTerms
+    calendar: VenueCalendar
     gross_limit: Decimal | None
     day: Day | None
     warn_pct: Decimal | None
@@ -159,6 +161,7 @@ async def read(desk: Desk) -> Held:
         account,
         tuple(map(holding, positions)),
         exchange.terms,
+        exchange.calendar,
         next((found.gross_notional for found in bounds.values() if found is not None), None),
         None if records is None or isinstance(records, StateDamaged) else _day(records, account, positions, at_ms),
         None if limits is None else limits.day_loss_warn_pct,

@@ -6,7 +6,6 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from perpctl.clock import from_ms
-from perpctl.model.day import next_settlement_ms
 from perpctl.model.instrument import Instrument
 from perpctl.model.order import Order
 from perpctl.questions import figures
@@ -184,8 +183,9 @@ def _totals(found: Held) -> list[Block]:
             f"free {figures.money(account.available)} {currency}"
         )
     )
-    until = figures.span((next_settlement_ms(found.at_ms) - found.at_ms) / 1000)
-    return [*lines, Line(f"NEXT    settlement 08:00 UTC in {until}")]
+    until = figures.span((found.calendar.next_day_ms(found.at_ms) - found.at_ms) / 1000)
+    what = "settlement" if found.terms.continuous_funding else "session roll"
+    return [*lines, Line(f"NEXT    {what} {figures.day_start(found.calendar)} in {until}")]
 
 
 def _gross(found: Held) -> Decimal | None:
@@ -215,7 +215,7 @@ def _day_line(found: Held) -> Line:
         return Line(
             f"DAY     no baseline yet; realised {figures.money(account.session_realized, signed=True)}   "
             f"unrealised {figures.money(account.session_unrealized, signed=True)} {currency} "
-            "since 08:00 UTC (the venue's)"
+            f"since {figures.day_start(found.calendar)} (the venue's)"
         )
     warn = "" if found.warn_pct is None else f"   warn at -{found.warn_pct:.2f} %"
     parts = [("price", day.price), ("fees", day.fees), ("funding", day.funding)]
@@ -240,7 +240,7 @@ def _name(one: Holding) -> str:
 def _account_facts(found: Held) -> dict[str, Json]:
     account, day = found.account, found.day
     gross = _gross(found)
-    settles = from_ms(next_settlement_ms(found.at_ms)).isoformat()
+    settles = from_ms(found.calendar.next_day_ms(found.at_ms)).isoformat()
     deltas: dict[str, Json] = {}
     for one in _deltas(found):
         base, _, size = one.partition(" ")
