@@ -40,7 +40,8 @@ def percent(fraction: Decimal | None, decimals: int = 2, *, signed: bool = True)
     """A fraction shown as a percentage."""
     if fraction is None:
         return MISSING
-    return f"{fraction * 100:+.{decimals}f} %" if signed else f"{fraction * 100:.{decimals}f} %"
+    shown = (fraction * 100).quantize(Decimal(1).scaleb(-decimals)) + 0  # a negative nothing is nothing
+    return f"{shown:+.{decimals}f} %" if signed else f"{shown:.{decimals}f} %"
 
 
 def age(seconds: float) -> str:

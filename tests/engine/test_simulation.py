@@ -102,7 +102,7 @@ def test_an_endless_feed_is_refused() -> None:
 
 
 def test_the_players_may_be_told_that_it_is_enough(tmp_path: Path) -> None:
-    _, result = play(replace(HOUR, market_s=86_400), tmp_path / "run", Audience(is_enough=lambda: True))
+    _, result = play(replace(HOUR, market_s=86_400), tmp_path / "run", Audience(is_enough=lambda bot: True))
     assert result.ticks == 0
 
 

@@ -111,7 +111,7 @@ class Diary:
         before = None if after is None else after - fill.side.sign * fill.size
         moved = "" if after is None else f"{before:+} -> {after:+}"
         liquidity = {"M": "maker", "T": "taker"}.get(fill.liquidity or "", "?")
-        text = f"{fill.side.value} {plain(fill.size)} at {plain(fill.price)}, {liquidity} fee {fill.fee:.2f}"
+        text = f"{fill.side.value} {plain(fill.size)} at {fill.price:,f}, {liquidity} fee {fill.fee:.2f}"
         facts: dict[str, Json] = {
             "side": fill.side.value,
             "size": plain(fill.size),

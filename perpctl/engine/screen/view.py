@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 
 from perpctl.engine.core import USER
@@ -17,6 +18,7 @@ from perpctl.model.books.funding import percent_8h, percent_a_year
 from perpctl.model.day import next_settlement_ms
 from perpctl.model.mode import Mode
 from perpctl.model.money import ZERO, plain
+from perpctl.questions import figures
 from perpctl.questions.figures import age, money, price, size, span
 from perpctl.results import Answer, Block, Line, Tone
 from perpctl.risk.bounds import Market, effective
@@ -57,9 +59,7 @@ def screen(bot: Bot, diary: Diary, frame: Frame, look: Look) -> Answer:
     core, now = bot.core, bot.gear.clock.monotonic()
     blocks: list[Block] = [*_head(bot, frame, now)]
     if look.frozen:
-        blocks.append(
-            Line("FROZEN: this picture stands still, the bot does not.  [space] goes on", Tone.WARN, mark=True)
-        )
+        blocks.append(Line(FROZEN, Tone.WARN, mark=True))
     blocks.append(Line(""))
     for product in core.products.values():
         blocks += [_price(product, now), _position(bot, product, now)]
@@ -78,10 +78,12 @@ def _head(bot: Bot, frame: Frame, now: float) -> tuple[Line, Line]:
     first += f"   {at:%H:%M:%S} UTC   up {_clock(now - bot.began)}"
     latch = bot.gear.latch.read()
     held = "off" if latch.mode.value == Mode.NORMAL.value else f"ON ({latch.cause}: {latch.why})"
-    mode = f"mode {core.mode.value.upper()}" + (f" ({core.mode_why})" if core.mode is not Mode.NORMAL else "")
+    mode = f"mode {core.mode.value.upper()}"
+    if core.mode is not Mode.NORMAL:
+        mode += f" since {at - timedelta(seconds=now - core.mode_since):%H:%M:%S} ({core.mode_why})"
     strategy = "/".join(sorted({product.strategy.name for product in core.products.values()}))
     second = f"{mode}   latch {held}   strategy {strategy}   account {frame.account}   venue {frame.address}"
-    second += f"   {_reconciled(bot, now)}   {frame.local_api}"
+    second += f"   {_reconciled(bot, now)}" + (f"   {frame.local_api}" if frame.local_api else "")
     return Line(first, Tone.TITLE), Line(second, Tone.PLAIN if core.mode is Mode.NORMAL else Tone.WARN)
 
 
@@ -104,7 +106,7 @@ def _price(product: Product, now: float) -> Line:
     moved = product.move_1m_pct
     text = f"PRICE      {price(quote.bid, places)} / {price(quote.ask, places)}{stale}   spread {spread}"
     text += f"   mark {price(quote.mark, places + 1)}{stale}   index {price(quote.index, places + 1)}"
-    text += f"   1 m {'?' if moved is None else f'{moved:+.2f} %'}"
+    text += f"   1 m {figures.percent(None if moved is None else moved / 100)}"
     return Line(text, Tone.WARN if stale else Tone.PLAIN)
 
 
@@ -137,7 +139,7 @@ def _day(bot: Bot) -> Line:
     open_pnl = sum((tally.unrealized(mark) for tally, mark in marks), ZERO)
     worth = core.worth(worse=True)
     result, percent = core.day.pnl(worth, core.market_ms), core.day.pnl_pct(worth, core.market_ms)
-    share = "?" if percent is None else f"{percent:+.2f} %"
+    share = figures.percent(None if percent is None else percent / 100)
     text = f"DAY        this run: realised {money(realized, signed=True)}   uPnL {money(open_pnl, signed=True)}"
     text += f"   fees {money(-fees, signed=True)}   since 08:00: {money(result, signed=True)} ({share})"
     text += f"   warn -{core.rules.limits.day_loss_warn_pct} %"
@@ -159,7 +161,8 @@ def _funding(bot: Bot, product: Product) -> Line:
     if rate is None:
         return Line("FUNDING    ? (the venue did not say)", Tone.WARN)
     left_s = (next_settlement_ms(bot.core.market_ms) - bot.core.market_ms) / 1000
-    text = f"FUNDING    {percent_8h(rate):+.4f} % per 8 h ({percent_a_year(rate):+.1f} % a year)"
+    a_year = figures.percent(percent_a_year(rate) / 100, 1)
+    text = f"FUNDING    {figures.percent(percent_8h(rate) / 100, 4)} per 8 h ({a_year} a year)"
     return Line(f"{text}   settles 08:00 UTC in {span(left_s)}")
 
 
@@ -179,12 +182,13 @@ def _limits(bot: Bot, narrow: bool) -> list[Line]:
     bars = [
         f"position  {_bar(held, bounds.position_notional)}",
         f"gross     {_bar(gross, bounds.gross_notional)}",
-        f"messages  {_bar(Decimal(len(recent.messages_ms)), a_minute, '/min')}",
+        f"messages  {_bar(Decimal(len(recent.messages_ms)), a_minute, 'a minute')}",
         f"day loss  {_bar(loss, line)}",
         f"today     {_bar(Decimal(recent.orders_today), limits.max_orders_day, 'orders')}",
         f"working   {_bar(Decimal(len(entries)), limits.max_resting_entries, 'orders')}",
     ]
-    rows = bars if narrow else [f"{left:<49}{right}" for left, right in zip(bars[::2], bars[1::2], strict=True)]
+    wide = max(map(len, bars)) + 3
+    rows = bars if narrow else [f"{left:<{wide}}{right}" for left, right in zip(bars[::2], bars[1::2], strict=True)]
     return [Line(f"{'LIMITS' if number == 0 else '':<11}{row}") for number, row in enumerate(rows)]
 
 
@@ -196,7 +200,7 @@ def _bar(value: Decimal, limit: Decimal, what: str = "") -> str:
 
 def _working(bot: Bot, now: float, *, wide: bool) -> list[Block]:
     entries = bot.core.orders.entries()
-    head = f"WORKING    {'SIDE':<5}{'SIZE':>10}{'PRICE':>13}{'FILLED':>10}{'AGE':>8}{'FROM MID':>11}   ID"
+    head = f"WORKING    {'SIDE':<5}{'SIZE':>9}{'PRICE':>12}{'FILLED':>8}{'AGE':>7}{'FROM MID':>10}  ID"
     if not entries:
         return [Line("WORKING    no entries")]
     shown = entries if wide else entries[:SHOWN]
@@ -212,8 +216,8 @@ def _order(bot: Bot, working: Working, now: float) -> Line:
     away = "?" if not mid or request.price is None else f"{(request.price / mid - 1) * BP:+.1f} bp"
     at = "market" if request.price is None else price(request.price, product.instrument.price_decimals)
     stage = "" if working.stage is Stage.RESTING else f"  {working.stage.value.upper()}"
-    text = f"           {request.side.value:<5}{plain(request.size):>10}{at:>13}{plain(working.booked):>10}"
-    text += f"{age(now - working.since):>8}{away:>11}   {short(request.identity)}{stage}"
+    text = f"           {request.side.value:<5}{plain(request.size):>9}{at:>12}{plain(working.booked):>8}"
+    text += f"{age(now - working.since):>7}{away:>10}  {short(request.identity)}{stage}"
     return Line(text, Tone.WARN if working.stage is Stage.UNKNOWN else Tone.PLAIN)
 
 

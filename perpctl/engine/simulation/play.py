@@ -77,7 +77,7 @@ class Audience:
     """Who is told what matters while it plays, and may say that it is enough."""
 
     told: Told = lambda bot, note: None
-    is_enough: Callable[[], bool] = lambda: False
+    is_enough: Callable[[Bot], bool] = lambda bot: False
 
 
 def play(script: Script, directory: Path, audience: Audience | None = None) -> tuple[Bot, Played]:
@@ -122,7 +122,7 @@ async def _play(
         start = (await stage.client.account()).equity
         running = asyncio.create_task(bot.run())
         began, from_market = time.perf_counter(), bot.core.market_ms
-        ticks = await stage.play(running, audience.is_enough)
+        ticks = await stage.play(running, partial(audience.is_enough, bot))
         took = time.perf_counter() - began
         await bot.reconcile()
         await bot.book_funding()

@@ -40,7 +40,7 @@ async def simulate(script: Script, directory: Path, showing: Showing) -> int:
     directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     lease = Lease.take(directory.with_suffix(".lease"), "simulation")
     enough = threading.Event()
-    audience = Audience(lambda bot, note: _note(bot, note, showing), enough.is_set)
+    audience = Audience(lambda bot, note: _note(bot, note, showing), lambda bot: enough.is_set())
     playing = asyncio.create_task(asyncio.to_thread(play, script, directory, audience))
     try:
         bot, played = await asyncio.shield(playing)

@@ -1,0 +1,91 @@
+"""The live view of a seeded bot at a fixed moment: well, in trouble, narrow and frozen, by eye and by golden file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from perpctl import layout
+from perpctl.engine.loop import Bot
+from perpctl.engine.screen.diary import Diary
+from perpctl.engine.screen.view import Frame, Look, screen
+from perpctl.engine.simulation.play import Audience, Script, play
+from perpctl.engine.strategy import choose
+from perpctl.exchange import port
+from perpctl.model.mode import Mode
+from perpctl.risk.limits import RiskLevel, level_limits
+
+Golden = Callable[[str, str], None]
+FRAME = Frame("paper", "global", "1", "in memory", "synthetic, speed max, seed 7", "conservative")
+LIMITS = level_limits(RiskLevel.CONSERVATIVE)
+SCRIPT = Script("synthetic", 7, 1800, ("BTC-PERP",), LIMITS, choose("quoter"))
+
+
+@dataclass
+class Onlooker:
+    """Looks once, at the first moment that `waits_for` names, after having done `first` to the bot."""
+
+    waits_for: Callable[[Bot], bool]
+    look: Look = field(default_factory=Look)
+    first: Callable[[Bot], None] = lambda bot: None
+    width: int = 110
+    seen: str = field(default="", init=False)
+    diary: Diary | None = field(default=None, init=False)
+
+    def __call__(self, bot: Bot) -> bool:
+        if self.diary is None:
+            self.diary = Diary(bot.core, bot.gear.clock)
+            bot.watchers.append(self.diary.watch)
+        if not self.seen and self.waits_for(bot):
+            self.first(bot)
+            self.seen = layout.page(
+                screen(bot, self.diary, FRAME, self.look), layout.Paper(self.width, False, False), 0.0
+            )
+        return bool(self.seen)
+
+
+def what_is_seen(onlooker: Onlooker, directory: Path) -> str:
+    play(SCRIPT, directory, Audience(is_enough=onlooker))
+    assert onlooker.seen, "the moment never came"
+    return onlooker.seen
+
+
+def holds_and_quotes(bot: Bot) -> bool:
+    (product,) = bot.core.products.values()
+    return product.position != 0 and bool(bot.core.orders.entries())
+
+
+def lose_the_line(bot: Bot) -> None:
+    bot.dispatch(port.FeedLost("user.changes", "the socket closed (1006)"))
+    bot.enter_mode(Mode.REDUCE_ONLY, "gate", "user channel silent for 5 s", cause="gate")
+
+
+@pytest.mark.parametrize("width", [110, 80])
+def test_a_bot_that_trades(golden: Golden, tmp_path: Path, width: int) -> None:
+    seen = what_is_seen(Onlooker(holds_and_quotes, Look(narrow=width < 104), width=width), tmp_path / "run")
+    assert "  stop " in seen
+    assert max(map(len, seen.splitlines())) <= width
+    assert "-0.0" not in seen
+    golden(f"live-view-{width}.txt", seen)
+
+
+def test_a_bot_that_lost_its_line_says_what_is_not_known(golden: Golden, tmp_path: Path) -> None:
+    seen = what_is_seen(Onlooker(holds_and_quotes, first=lose_the_line), tmp_path / "run")
+    assert "mode REDUCE_ONLY since " in seen
+    assert "UNKNOWN" in seen, "entries of a lost line are unknown until they are read"
+    golden("live-view-trouble.txt", seen)
+
+
+def test_a_picture_that_stands_still_says_so(tmp_path: Path) -> None:
+    seen = what_is_seen(Onlooker(holds_and_quotes, Look(frozen=True)), tmp_path / "run")
+    assert "FROZEN: this picture stands still, the bot does not" in seen
+
+
+def test_the_fills_panel_shows_fills_alone(golden: Golden, tmp_path: Path) -> None:
+    seen = what_is_seen(Onlooker(holds_and_quotes, Look(panel="fills")), tmp_path / "run")
+    panel = seen[seen.index("FILLS") :]
+    assert "FILL " in panel
+    assert "PLACE" not in panel
