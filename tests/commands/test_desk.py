@@ -117,8 +117,8 @@ def test_two_commands_at_once_share_one_exchange(started: Path) -> None:
 
 
 async def test_a_venue_that_is_not_spoken_is_a_usage_error(home: Path, clock: ManualClock) -> None:
-    desk = Desk(replace(profile.load("paper"), venue="us"), clock)
-    with pytest.raises(UsageError, match="venue us"):
+    desk = Desk(replace(profile.load("paper"), venue="elsewhere"), clock)
+    with pytest.raises(UsageError, match="venue elsewhere"):
         await desk.exchange()
 
 

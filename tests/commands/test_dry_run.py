@@ -24,6 +24,7 @@ WORDS: dict[str, list[str]] = {
     "positions close": ["BTC-PERP"],
     "positions reduce": ["BTC-PERP", "--by", "50%"],
     "stops place": ["BTC-PERP"],
+    "orders adopt": ["{order}", "--reason", "drill"],
     "resume": ["--as", "ops1", "--reason", "drill"],
     "config init": ["desk-a", "--key-file", "{key_file}", "--http", "{http}", "--ws", "{ws}", "--streams", "{streams}"],
     "paper key": ["--out", "{tmp}/key.json"],
@@ -45,12 +46,14 @@ def standing(paper: dict[str, Any]) -> dict[str, Any]:
     return {name: (one["open_orders"], one["positions"]) for name, one in accounts.items()}
 
 
-async def _trade() -> None:
-    """A position, and an entry that rests a little below the market."""
+async def _trade() -> str:
+    """A position, and an entry that rests a little below the market: its id."""
     desk = Desk(profile.load("paper"), SystemClock())
     try:
         await _buy(desk, await desk.exchange())
         desk.journal()
+        (resting,) = await (await desk.exchange()).open_orders()
+        return resting.order_id
     finally:
         await desk.aclose()
 
@@ -68,15 +71,14 @@ async def _buy(desk: Desk, exchange: Exchange) -> None:
 
 @pytest.fixture
 def trading(paper: dict[str, Any]) -> dict[str, Any]:
-    asyncio.run(_trade())
-    return paper
+    return {**paper, "order": asyncio.run(_trade())}
 
 
 @pytest.mark.parametrize("verb", COMMANDS, ids=str)
 def test_a_dry_run_changes_nothing(verb: Verb, trading: dict[str, Any], cli: Cli, tmp_path: Path) -> None:
     root = profile.state_root().parent
     where = {name: trading[f"gateway_{name}"] for name in ("http", "ws", "streams")}
-    places = {**where, "key_file": trading["key_file"], "tmp": str(tmp_path)}
+    places = {**where, "key_file": trading["key_file"], "tmp": str(tmp_path), "order": trading["order"]}
     words = [word.format(**places) for word in WORDS.get(str(verb), [])]
     before, held = ours(root), standing(trading)
     ran = cli(*verb.words, *words, "--dry-run", "-o", "json")

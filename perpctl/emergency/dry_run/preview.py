@@ -68,7 +68,7 @@ def _read(target: Target, wished: argparse.Namespace) -> Facts:
 
 def _look(target: Target) -> tuple[Gateway, Sight]:
     address = locate(target)
-    gateway = Gateway(Wire(address.http, address.ca_file), address.key_files, address.pin)
+    gateway = Gateway(Wire(address.http, address.ca_file), address.key_files, address.pin, address.key_name)
     gateway.enter()
     sent = time.monotonic()
     gateway.learn_market_clock()
