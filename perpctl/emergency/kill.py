@@ -15,7 +15,7 @@ import os  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import Mapping, Sequence  # noqa: E402
 from pathlib import Path  # noqa: E402
-from typing import TYPE_CHECKING  # noqa: E402
+from typing import TYPE_CHECKING, NoReturn  # noqa: E402
 
 from perpctl.errors import ExitCode, PerpctlError, RefusedBySafety, StateDamaged, UsageError  # noqa: E402
 from perpctl.model.mode import Mode  # noqa: E402
@@ -51,19 +51,32 @@ What cannot be finished goes on in a process of its own: --status shows it, --fi
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Carry out `perpctl kill`; returns the exit code. `argv` is what follows the word kill."""
-    wished = parser().parse_args(argv)
+    output = "json" if argv and "json" in argv else "table"  # until the words are understood
     try:
+        wished = parser().parse_args(argv)
+        output = wished.output
         return _carry_out(wished)
     except PerpctlError as why:
-        return _tell_failure(why, wished.output)
+        return _tell_failure(why, output)
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted before anything was done.\n")
         return ExitCode.INTERRUPTED
 
 
+class Words(argparse.ArgumentParser):
+    """What was typed; what cannot be understood is told as any other failure is."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(
+            message,
+            not_done="Nothing was latched, cancelled or closed.",
+            next_commands=("perpctl kill --help", "perpctl kill --force"),
+        )
+
+
 def parser() -> argparse.ArgumentParser:
     """Every option of kill; the command tree declares the same ones for help and completion."""
-    options = argparse.ArgumentParser(
+    options = Words(
         prog="perpctl kill", description="Latch, cancel, close and prove flat. Needs nothing that can be broken."
     )
     add = options.add_argument

@@ -8,7 +8,7 @@ import json
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
@@ -189,7 +189,8 @@ async def reset(desk: Desk, *, force: bool = False) -> Plan:
 
 
 async def set_price(desk: Desk, instrument: str, price: str) -> Plan:
-    """Move a market, and the path of its feed with it."""
+    """Move a market, and the path of its feed with it. Raises UsageError for a price between two ticks."""
+    _check_tick(instrument, price)
 
     async def perform() -> StepResult:
         remote = await _started(desk)
@@ -197,6 +198,26 @@ async def set_price(desk: Desk, instrument: str, price: str) -> Plan:
         return StepResult(Done.DONE, f"{instrument} mark {seen['mark_price']}", (), seen)
 
     return _plan(desk, "paper price", f"move {instrument} to {price}", perform)
+
+
+def _check_tick(instrument: str, price: str) -> None:
+    """A price off the tick can be no price of that market; what is no number or no product the exchange names."""
+    from perpctl.paper.products import GATEWAY_PRODUCTS
+    from perpctl.paper.terms.us import US_PRODUCTS
+
+    tick = next((one.tick for one in (*GATEWAY_PRODUCTS, *US_PRODUCTS) if one.name == instrument), None)
+    try:
+        asked = Decimal(price)
+    except InvalidOperation:
+        return
+    if tick is None or not asked.is_finite() or asked % tick == 0:
+        return
+    below = asked // tick * tick
+    raise UsageError(
+        f"{price} is off the tick of {instrument}, which is {tick:f}: {below:f} or {below + tick:f}",
+        not_done="nothing was moved",
+        next_commands=(f"perpctl paper price {instrument} {below:f}",),
+    )
 
 
 async def add_fault(desk: Desk, rule: Mapping[str, object]) -> Plan:
