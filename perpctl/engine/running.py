@@ -14,6 +14,7 @@ from pathlib import Path
 
 from perpctl import render
 from perpctl.desk import Desk, operator
+from perpctl.emergency.target import SPOKEN
 from perpctl.engine.closing import Ended, Wish
 from perpctl.engine.control import beat, listening
 from perpctl.engine.core import Rules
@@ -27,7 +28,7 @@ from perpctl.engine.screen.view import Frame
 from perpctl.engine.sending import may_send
 from perpctl.engine.strategy import algorithm_id, choose
 from perpctl.engine.watch.strangers import Foreign, ForeignRule
-from perpctl.errors import UsageError
+from perpctl.errors import RefusedBySafety, UsageError
 from perpctl.host.process import start_and_leave
 from perpctl.model.money import plain
 from perpctl.monitor.listener import Place, serving
@@ -108,7 +109,16 @@ async def _simulate(desk: Desk, options: Options, limits: Limits) -> int:
 
 
 def check(settings: Profile, options: Options) -> None:
-    """`--mode` asserts the kind of money; a feed belongs to the paper exchange only. Raises UsageError."""
+    """`--mode` asserts the kind of money; a feed belongs to the paper exchange only.
+
+    Raises UsageError, and RefusedBySafety for live money where `kill` could not cancel or close.
+    """
+    if settings.env == "live" and settings.venue not in SPOKEN:
+        raise RefusedBySafety(
+            f"`perpctl kill` cannot speak to venue {settings.venue} yet, and no bot runs where it cannot reach",
+            not_done="nothing was started",
+            next_commands=("perpctl run --mode paper", f"perpctl -p {settings.profile} positions"),
+        )
     if options.mode is not None and options.mode != settings.env:
         raise UsageError(
             f"--mode {options.mode}, but profile {settings.profile} is {settings.env}",
