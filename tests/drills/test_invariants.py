@@ -28,7 +28,7 @@ def test_the_position_limit_binds_and_is_never_passed_though_answers_are_lost(pl
     """I4 and I5: a strategy that only buys is stopped by the gate, counting what has no answer at its worst."""
     rule = place.fault(on_orders("drop_after", count=2)[0])
     bot = place.trade_with("tests.drills.restless:Greedy")
-    bot.until(lambda: [one for one in bot.events("refused") if one["gate"] == "position_too_large"], 60)
+    bot.until(lambda: [one for one in bot.events("refused") if one["gate"] == "position_too_large"], 100)
     ledger = place.ledger()
     assert place.strikes(rule)
     assert ledger.worst <= LIMIT

@@ -195,4 +195,6 @@ def test_another_reading_of_the_venues_documents_agrees(now_ms: int) -> None:
     assert stop.runs_at(now_ms) is there.is_shut(now_ms)
     assert US.margin_window(now_ms) == ("intraday" if there.window(now_ms) == "INTRADAY" else "overnight")
     assert (US.day_start_ms(now_ms), US.next_day_ms(now_ms)) == there.session(now_ms)
-    assert {one.isoformat() for one in US.holidays} == set(there.holidays)
+    assert {one.isoformat() for one in US.holidays} == {
+        day for day in there.holidays if day >= "2026"
+    }  # earlier ones: replays
