@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from perpctl.engine import events as e
+from perpctl.engine.orders import outcomes
 from perpctl.engine.state.day import RiskDay
 from perpctl.engine.state.guard import Guard
 from perpctl.engine.state.market_clock import MarketClock
@@ -17,34 +18,26 @@ from perpctl.engine.state.wishes import cancel_unwanted, messages_in, place_wait
 from perpctl.engine.state.working import Orders, Stage, Working
 from perpctl.engine.watch.alarms import USER_SILENT, Alarm, clear_alarm, raise_alarm
 from perpctl.engine.watch.losses import watch_losses
-from perpctl.engine.watch.pace import watch_answers, watch_executions
+from perpctl.engine.watch.pace import watch_answers
 from perpctl.engine.watch.strangers import (
     ForeignRule,
     Strangers,
-    leave_order,
-    meet_fill,
-    meet_order,
     owner_found,
     watch_strangers,
 )
 from perpctl.exchange import port
 from perpctl.model.day import day_start_ms
-from perpctl.model.fill import Fill
 from perpctl.model.mode import Mode
 from perpctl.model.money import ZERO
-from perpctl.model.order import Order, OrderRequest
+from perpctl.model.order import OrderRequest
 from perpctl.model.position import Position
 from perpctl.model.venue.calendar import VenueCalendar
 from perpctl.risk.activity import Activity
 from perpctl.risk.breaches import LossWatch
 from perpctl.risk.limits import Limits
-from perpctl.risk.verdict import HALTING
 
 HALF_HOUR_MS = 1_800_000
 UNPROVEN_S = 60.0  # after so long without a reconciliation no entry is sent
-FILLS_S = 2.0  # after so long without the fills of an ended order, the venue is read
-SETTLE_SOON_S, SETTLE_LATER_S, SETTLE_SOON_FOR_S = 1.0, 5.0, 15.0
-LOCKED = frozenset({10019, 10072, 11098})  # account or position locks, Deribit docs, error codes
 USER = "user"
 
 
@@ -99,16 +92,16 @@ class Core:
         self._steps: dict[type, Callable[[Any], None]] = {
             port.QuoteSeen: self._quote_seen,
             port.BookSeen: self._book_seen,
-            port.OrderSeen: lambda event: self.order_seen(event.order),
-            port.FillSeen: lambda event: self.fill_seen(event.fill),
+            port.OrderSeen: lambda event: outcomes.order_seen(self, event.order),
+            port.FillSeen: lambda event: outcomes.fill_seen(self, event.fill),
             port.PositionSeen: lambda event: self._position_seen(event.position),
             port.FeedLost: self._feed_lost,
             port.FeedResumed: self._feed_resumed,
             port.Beat: self._beat,
-            e.Placed: self._placed,
-            e.HeldBack: self._held_back,
-            e.CancelAnswered: self._cancel_answered,
-            e.Settled: self._settled,
+            e.Placed: lambda event: outcomes.placed(self, event),
+            e.HeldBack: lambda event: outcomes.held_back(self, event),
+            e.CancelAnswered: lambda event: outcomes.cancel_answered(self, event),
+            e.Settled: lambda event: outcomes.settled(self, event),
             e.ModeChanged: self._mode_changed,
             e.AccountRead: self._account_read,
             e.SpecificationRead: self._specification_read,
@@ -186,125 +179,6 @@ class Core:
         working.enter(Stage.CANCELLING, self.now)
         self.asked.append(e.CancelEntry(working.order, reason))
 
-    # --- what became of our orders
-
-    def _placed(self, event: e.Placed) -> None:
-        working, outcome = self.orders.ours.get(event.identity), event.outcome
-        if isinstance(outcome, port.Confirmed):
-            self._confirmed(outcome)
-            return
-        if working is None:
-            return
-        if isinstance(outcome, port.Unknown):
-            self.lost_sight_of(working)
-            return
-        self.orders.drop(event.identity)
-        self.note("VENUE NO", working.request.product_id, f"{outcome.reason} ({outcome.code})")
-        if outcome.code in LOCKED:
-            raise_alarm(self, Alarm("locked", 4, f"the venue locked the account: {outcome.reason}", Mode.HALTED))
-        self._refused(working)
-
-    def _confirmed(self, outcome: port.Confirmed) -> None:
-        self.order_seen(outcome.order)
-        for fill in outcome.fills:
-            self.fill_seen(fill)
-        working = self.orders.ours.get(outcome.order.identity or "")
-        if working is None or working.is_stop or not self._is_closed_to_entries:
-            return
-        if working.stage is Stage.RESTING:
-            self.cancel(working, f"mode is {self.mode.value}")
-
-    def _refused(self, working: Working) -> None:
-        product = self.products[working.request.product_id]
-        if working.is_stop:
-            stops = self.orders.of(product.product_id, stops=True)
-            self.asked += self.guard.refused(product, stops, self.now)
-        self.look_after(product)
-
-    def _held_back(self, event: e.HeldBack) -> None:
-        working = self.orders.drop(event.identity)
-        if working is None:
-            return
-        self.note("REFUSED", working.request.product_id, f"{event.control}: {event.reason}")
-        if event.control in HALTING:
-            raise_alarm(self, Alarm(event.control, 3, f"gate: {event.reason}", Mode.HALTED))
-        product = self.products[working.request.product_id]
-        if working.is_stop and working.request.size != abs(product.position):
-            self.look_after(product)  # the position moved on between wish and gate: at once, in its new size
-        else:
-            self._refused(working)
-
-    def _cancel_answered(self, event: e.CancelAnswered) -> None:
-        if isinstance(event.outcome, port.Confirmed):
-            self._confirmed(event.outcome)
-            return
-        working = self.orders.ours.get(event.identity)
-        if working is not None:
-            self.lost_sight_of(working)
-
-    def lost_sight_of(self, working: Working) -> None:
-        working.enter(Stage.UNKNOWN, self.now)
-        self._settle(working)
-
-    def _settle(self, working: Working) -> None:
-        if not working.asking:
-            working.asking, working.asked_at = True, self.now
-            self.asked.append(e.SettleUnknown(working.request))
-
-    def _settled(self, event: e.Settled) -> None:
-        working = self.orders.ours.get(event.identity)
-        if working is None:
-            return
-        working.asking = False
-        if isinstance(event.settled, port.Confirmed):
-            self._confirmed(event.settled)
-        elif isinstance(event.settled, port.Absent):
-            self.orders.drop(event.identity)
-            self.look_after(self.products[working.request.product_id])
-
-    def order_seen(self, order: Order) -> None:
-        self.user_heard = self.now
-        working = self.orders.told(order, self.now)
-        if working is None:
-            self.unexpected(order)
-            return
-        product = self.products.get(order.product_id)
-        if product is not None:
-            self.look_after(product)
-            place_waiting(self, product)
-
-    def unexpected(self, order: Order) -> None:
-        """An order that we do not follow: over, thought gone, or not ours."""
-        if order.status.is_terminal:
-            leave_order(self, order)
-        elif order.identity in self.orders.finished:
-            self._returned(order)
-        else:
-            meet_order(self, order)
-
-    def _returned(self, order: Order) -> None:
-        """What was seen to end is only old news; what was merely thought gone is cancelled on sight."""
-        if self.orders.finished[order.identity or ""]:
-            return
-        text = f"order {order.order_id} was thought gone and is live: cancelled"
-        self.asked.append(e.Alert(3, "order returned", text, order.product_id))
-        cancel = e.CancelStop if order.is_trigger else e.CancelEntry
-        self.asked.append(cancel(order, "was thought gone"))
-
-    def fill_seen(self, fill: Fill) -> None:
-        self.user_heard = self.now
-        product = self.products.get(fill.product_id)
-        if product is None or fill.slot is not None or (change := product.held.book(fill)) is None:
-            return
-        product.changed_at = self.now
-        self.activity.executed(fill)
-        if self.orders.count(fill.identity, fill.size, self.now) is None and not self.is_ours(fill.identity):
-            meet_fill(self, fill)
-        if change.trip is not None and change.trip < 0:
-            self.activity.round_trip_lost(fill.at_ms)
-        watch_executions(self, fill.product_id)
-        self.look_after(product)
-
     def _position_seen(self, position: Position) -> None:
         self.user_heard = self.now
         product = self.products.get(position.product_id)
@@ -337,11 +211,11 @@ class Core:
         self.blocks.pop(USER, None)
         self.user_heard = self.now
         for fill in event.fills or ():
-            self.fill_seen(fill)
+            outcomes.fill_seen(self, fill)
         for order in event.orders or ():
-            self.order_seen(order)
+            outcomes.order_seen(self, order)
         for working in self.orders.unknown():
-            self._settle(working)
+            outcomes.settle(self, working)
         self.asked.append(e.Reconcile("the user channel is back"))
 
     # --- time, mode, money
@@ -356,25 +230,16 @@ class Core:
         watch_answers(self, event)
         watch_strangers(self)
         for working in tuple(self.orders.ours.values()):
-            self._chase(working)
+            outcomes.chase(self, working)
         for product in self.products.values():
             self.look_after(product)
         if self.day.is_blind and self.worth(worse=False) is not None:
             self.asked.append(e.ReadAccount("what is held has a price again"))
         watch_losses(self)
 
-    def _chase(self, working: Working) -> None:
-        waited = self.now - working.since
-        if working.stage is Stage.UNKNOWN:
-            pause = SETTLE_SOON_S if waited < SETTLE_SOON_FOR_S else SETTLE_LATER_S
-            if self.now - working.asked_at >= pause:
-                self._settle(working)
-        elif working.stage is Stage.FILLING and waited > FILLS_S:
-            working.since = self.now
-            self.asked.append(e.Reconcile("fills of an order at its end are missing"))
-
     @property
-    def _is_closed_to_entries(self) -> bool:
+    def is_closed_to_entries(self) -> bool:
+        """Whether nothing of ours may rest but what protects."""
         return self.mode is not Mode.NORMAL or bool(self.blocks)
 
     def _mode_changed(self, event: e.ModeChanged) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from perpctl.engine import events as e
+from perpctl.engine.orders import outcomes
 from perpctl.engine.state.product import Product
 from perpctl.engine.state.working import Stage
 from perpctl.engine.watch.alarms import Alarm, raise_alarm
@@ -35,7 +36,7 @@ def take_over(core: Core, truth: e.Reconciled) -> None:
 def _take_over_order(core: Core, order: Order) -> None:
     product = core.products.get(order.product_id)
     if product is None or not core.is_ours(order.identity) or order.slot is not None:
-        core.unexpected(order)
+        outcomes.unexpected(core, order)
     elif is_protective(order, product.position):
         working = core.follow(_as_stop(order), "found at the start")
         core.entered -= 1  # its intent was entered by another run
@@ -48,19 +49,19 @@ def _take_over_order(core: Core, order: Order) -> None:
 def compare(core: Core, truth: e.Reconciled) -> None:
     """Book missing fills, settle orders that the listing lacks, take over positions that nothing explains."""
     for fill in truth.fills:
-        core.fill_seen(fill)
+        outcomes.fill_seen(core, fill)
     core.others = _others(core, truth.positions)
     for product in core.products.values():
         _compare_position(core, product, find(truth.positions, product.product_id), truth)
     listed = {order.order_id for order in truth.orders}
     core.orders.foreign = {key: order for key, order in core.orders.foreign.items() if key in listed}
     for order in truth.orders:
-        core.order_seen(order)
+        outcomes.order_seen(core, order)
     seen = {order.identity for order in truth.orders}
     for working in tuple(core.orders.ours.values()):
         was_there = working.stage in {Stage.RESTING, Stage.FILLING} and working.since < truth.since
         if was_there and working.request.identity not in seen:
-            core.lost_sight_of(working)
+            outcomes.lost_sight_of(core, working)
 
 
 def _compare_position(core: Core, product: Product, position: Position | None, truth: e.Reconciled) -> None:
