@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import sys
 
 from perpctl import __version__
@@ -13,6 +15,29 @@ if TYPE_CHECKING:
 
 VALUED = ("-p", "--profile", "-o", "--output", "--format", "--watch", "--reason")
 FLAGS = ("--dry-run", "--yes")
+
+
+def run() -> None:
+    """The program: carry out one command line, then end at once.
+
+    The system frees a process's memory by itself; Python would first take a thousand classes apart. Registered first,
+    `_leave` is called last: by then threads have been waited for and every other exit function has run.
+    """
+    codes: list[int] = []
+    atexit.register(_leave, codes)
+    codes.append(main())
+    sys.exit(codes[0])
+
+
+def _leave(codes: list[int]) -> None:
+    if not codes:
+        return  # a failure that is no exit code of ours: Python's own end tells it
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (AttributeError, OSError, ValueError):
+        return  # closed or full: Python's own end tells it too
+    os._exit(codes[0])
 
 
 def main(argv: list[str] | None = None, clock: Clock | None = None) -> int:
@@ -77,4 +102,4 @@ def _say(text: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

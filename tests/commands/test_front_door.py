@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from perpctl import __version__
@@ -69,3 +72,39 @@ def test_a_form_that_is_not_offered_is_a_usage_error(cli: Cli) -> None:
     ran = cli("whoami", "-o", "xml")
     assert ran.code == 2
     assert "table, json, jsonl or csv" in ran.err
+
+
+_ENDING = """
+import atexit, sys, threading, time
+from perpctl import __main__
+
+class Remains:
+    def __del__(self):
+        print("taken apart")
+
+def work():
+    time.sleep(0.05)
+    print("thread ended")
+
+def main():
+    sys.modules["remains"].of_it = remains = Remains()
+    remains.itself = remains
+    atexit.register(print, "exit function called")
+    threading.Thread(target=work).start()
+    print("said", end="")  # in a buffer still
+    {end}
+
+sys.modules["remains"] = type(sys)("remains")
+__main__.main = main
+__main__.run()
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "last"),
+    [("return 6", 6, []), ("raise SystemExit(3)", 3, ["taken apart"]), ("raise OSError", 1, ["taken apart"])],
+)
+def test_the_program_ends_at_once_when_all_is_said_and_done(end: str, code: int, last: list[str]) -> None:
+    done = subprocess.run([sys.executable, "-c", _ENDING.format(end=end)], capture_output=True, text=True, timeout=30)
+    assert done.returncode == code
+    assert done.stdout.splitlines() == ["saidthread ended", "exit function called", *last]
