@@ -5,7 +5,7 @@ the second, the totals the first; that both lead to one equity is the identity t
 """
 
 from decimal import Decimal
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from msgspec import Struct
 
@@ -98,14 +98,8 @@ class Standing(NamedTuple):
     total_pl: Decimal
 
 
-class OpenAmounts(NamedTuple):
-    """What rests in a product and may grow the position, in base coin."""
-
-    buys: Decimal
-    sells: Decimal
-
-
-NOTHING = OpenAmounts(ZERO, ZERO)
+OpenAmounts: TypeAlias = tuple[Decimal, Decimal]  # buys and sells that rest and may grow the position, in base coin
+NOTHING: OpenAmounts = (ZERO, ZERO)
 
 
 def accrued(holding: Holding, market: Market) -> Decimal:
@@ -130,12 +124,13 @@ class Fee(NamedTuple):
 
     def of(self, amount: Decimal, price: Decimal) -> Decimal:
         """What a fill costs."""
-        return amount * price * self.rate + amount * self.per_coin
+        share = amount * price * self.rate
+        return share + amount * self.per_coin if self.per_coin else share
 
 
 def fee_of(product: Product, rate: Decimal) -> Fee:
     """A product's fee at one of its rates."""
-    return Fee(rate, product.contract_fee / product.contract_size)
+    return Fee(rate, product.contract_fee / product.contract_size if product.contract_fee else ZERO)
 
 
 def book_fill(account: Account, market: Market, signed: Decimal, price: Decimal, fee: Fee) -> list[Part]:
@@ -154,9 +149,9 @@ def book_fill(account: Account, market: Market, signed: Decimal, price: Decimal,
         holding.cost += grown * price
         holding.session_cost += grown * price
         parts.append(Part("open", opening, ZERO, fee.of(opening, price), holding.size, funding))
-    paid = sum((part.fee for part in parts), ZERO)
-    account.fees += paid
-    account.balance -= paid
+    for part in parts:
+        account.fees += part.fee
+        account.balance -= part.fee
     return parts
 
 
@@ -197,8 +192,8 @@ def initial_rate(product: Product, size: Decimal, leverage: int | None, by_day: 
 def initial_margin(account: Account, market: Market, size: Decimal, by_day: bool | None = None) -> Decimal:
     """What a signed position binds, in the window that is on for this account unless told."""
     by_day = account.day_margin and market.by_day if by_day is None else by_day
-    rate = initial_rate(market.product, size, account.leverage.get(market.product.name), by_day)
-    return abs(size) * market.mark * rate
+    leverage = account.leverage.get(market.product.name) if account.leverage else None
+    return abs(size) * market.mark * initial_rate(market.product, size, leverage, by_day)
 
 
 def maintenance_margin(account: Account, market: Market, size: Decimal, by_day: bool | None = None) -> Decimal:
@@ -211,9 +206,17 @@ def maintenance_margin(account: Account, market: Market, size: Decimal, by_day: 
 
 def bound(account: Account, market: Market, resting: OpenAmounts, by_day: bool | None = None) -> Decimal:
     """Initial margin with the dearer side of the resting orders filled."""
-    size = account.size(market.product.name)
-    reachable = (size, size + resting.buys, size - resting.sells)
-    return max(initial_margin(account, market, one, by_day) for one in reachable)
+    size, (buys, sells) = account.size(market.product.name), resting
+    return _dearest(account, market, size - sells, size + buys, by_day)
+
+
+def _dearest(account: Account, market: Market, low: Decimal, high: Decimal, by_day: bool | None = None) -> Decimal:
+    """The most that a position between the two binds: in one direction a larger one never binds less."""
+    if low >= 0:
+        return initial_margin(account, market, high, by_day)
+    if high <= 0:
+        return initial_margin(account, market, low, by_day)
+    return max(initial_margin(account, market, high, by_day), initial_margin(account, market, low, by_day))
 
 
 def equity(account: Account, markets: dict[str, Market]) -> Decimal:
@@ -254,13 +257,14 @@ def standing(account: Account, markets: dict[str, Market]) -> Standing:
 
 def open_amounts(account: Account, orders: dict[str, Order]) -> dict[str, OpenAmounts]:
     """Resting amounts by product; reduce-only orders and untriggered ones bind nothing."""
-    buys, sells = dict[str, Decimal](), dict[str, Decimal]()
+    found: dict[str, OpenAmounts] = {}
     for order_id in account.live:
         order = orders[order_id]
         if order.state == "open" and not order.reduce_only:
-            side = buys if order.direction == "buy" else sells
-            side[order.product] = side.get(order.product, ZERO) + order.amount - order.filled
-    return {name: OpenAmounts(buys.get(name, ZERO), sells.get(name, ZERO)) for name in {**buys, **sells}}
+            buys, sells = found.get(order.product, NOTHING)
+            left = order.amount - order.filled
+            found[order.product] = (buys + left, sells) if order.direction == "buy" else (buys, sells + left)
+    return found
 
 
 def projected_initial(
@@ -275,13 +279,21 @@ def shortfall(
     account: Account, markets: dict[str, Market], orders: dict[str, Order], signed: Decimal, product: Product
 ) -> Decimal:
     """What is missing of the margin that `signed` more of a product would need; zero when it needs none."""
-    resting = open_amounts(account, orders)
-    before = projected_initial(account, markets, resting)
-    buys, sells = resting.get(product.name, NOTHING)
-    resting[product.name] = OpenAmounts(buys + max(signed, ZERO), sells + max(-signed, ZERO))
-    after = projected_initial(account, markets, resting)
-    fee = fee_of(product, product.taker_fee).of(abs(signed), markets[product.name].mark)
-    return max(ZERO, after + fee - equity(account, markets)) if after > before else ZERO
+    market, resting = markets[product.name], open_amounts(account, orders)
+    size, (buys, sells) = account.size(product.name), resting.pop(product.name, NOTHING)
+    low, high = size - sells, size + buys  # between these the position is, whatever of the resting orders fills
+    new_low, new_high = (low, high + signed) if signed > 0 else (low + signed, high)
+    if new_high <= 0 if signed > 0 else new_low >= 0:
+        return ZERO  # all that it can do is bring the position nearer to nothing
+    after = _dearest(account, market, new_low, new_high)
+    only_grows = low >= 0 if signed > 0 else high <= 0
+    if not only_grows and after <= _dearest(account, market, low, high):
+        return ZERO
+    for name in account.holdings.keys() | resting.keys():
+        if name != product.name:
+            after += bound(account, markets[name], resting.get(name, NOTHING))
+    fee = fee_of(product, product.taker_fee).of(abs(signed), market.mark)
+    return max(ZERO, after + fee - equity(account, markets))
 
 
 def requirements(account: Account, markets: dict[str, Market], orders: dict[str, Order], by_day: bool) -> Requirements:

@@ -51,7 +51,7 @@ def check_form(venue: Venue, market: Market, new: NewOrder) -> None:
         raise refusal("unsupported_arg_combination")
     if new.post_only and ("limit" not in new.type or new.time_in_force in ("immediate_or_cancel", "fill_or_kill")):
         raise refusal("post_only_not_allowed")
-    if new.type in TRIGGER_TYPES or new.bracket:
+    if new.bracket or new.type in TRIGGER_TYPES:
         check_trigger(market, new)
 
 
@@ -75,10 +75,14 @@ def check_price(market: Market, price: Decimal | None) -> None:
 
 
 def check_band(market: Market, direction: Direction, price: Decimal) -> None:
-    """Raise Rejected for a buy above the highest or a sell below the lowest price; the far sides may rest."""
-    if direction == "buy" and price > market.max_price:
+    """Raise Rejected for a buy above the highest or a sell below the lowest price; the far sides may rest.
+
+    The band lies around a price, so that what is on this side of that price needs no look at the band's end.
+    """
+    middle = market.last if market.product.band_ticks else market.mark
+    if direction == "buy" and price > middle and price > market.max_price:
         raise refusal("price_too_high", f"{market.max_price}")
-    if direction == "sell" and price < market.min_price:
+    if direction == "sell" and price < middle and price < market.min_price:
         raise refusal("price_too_low", f"{market.min_price}")
 
 
@@ -116,7 +120,8 @@ def fires(order: Order, reference: Decimal) -> bool:
 
 def check_position_lock(account: Account, order: Order) -> None:
     """Raise Rejected when the account may only reduce and this order would not."""
+    if not account.position_locked or order.reduce_only:
+        return
     size = account.size(order.product)
-    reduces = order.sign * size < 0 and order.amount <= abs(size)
-    if account.position_locked and not (reduces or order.reduce_only):
+    if not (order.sign * size < 0 and order.amount <= abs(size)):
         raise refusal("disabled_while_position_lock")

@@ -1,5 +1,6 @@
 """This file matches by price and time: our resting orders among an outside ladder that each tick renews."""
 
+from bisect import insort
 from decimal import Decimal
 from itertools import takewhile
 
@@ -137,12 +138,12 @@ class Book(Struct):
         """Queue an order behind everything at its price."""
         side = self.bids if sign > 0 else self.asks
         own = Resting(order_id, account_id, price, amount, self._queue_ahead(side, price))
-        place = next((i for i, r in enumerate(side.resting) if side.is_better(price, r.price)), len(side.resting))
-        side.resting.insert(place, own)
+        insort(side.resting, own, key=lambda there: -side.sign * there.price)
         self.change_id += 1
 
     def _queue_ahead(self, side: Side, price: Decimal) -> Decimal:
-        if side.top is None or side.is_better(price, side.top[0]):
+        top = side.top
+        if top is None or side.is_better(price, top[0]):
             return ZERO
         levels = self.outside(side)
         for level_price, amount in levels:
@@ -171,7 +172,7 @@ class Book(Struct):
     def remove(self, sign: int, order_id: str) -> None:
         """Take a resting order out."""
         side = self.bids if sign > 0 else self.asks
-        side.resting = [r for r in side.resting if r.order_id != order_id]
+        side.resting = [own for own in side.resting if own.order_id != order_id]
         self.change_id += 1
 
     def next_crossed(self, taker_sign: int) -> tuple[Resting, Decimal] | None:

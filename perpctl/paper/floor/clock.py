@@ -11,7 +11,7 @@ from perpctl.paper.types import BookState
 
 def pass_time(venue: Venue, now: int) -> None:
     """Everything due until `now` happens, in order; time never runs backwards."""
-    while due := _next_due(venue, now):
+    while (due := _next_due(venue)) <= now:
         _accrue(venue, due)
         if venue.settling_until and due >= venue.settling_until:
             _reopen(venue)
@@ -25,20 +25,24 @@ def pass_time(venue: Venue, now: int) -> None:
         _accrue(venue, now)
 
 
-def _next_due(venue: Venue, now: int) -> int | None:
+def _next_due(venue: Venue) -> int:
     due = venue.next_hour
     if venue.settling_until and venue.settling_until < due:
         due = venue.settling_until
     if venue.expiries and venue.expiries[0][0] < due:
         due = max(venue.now, venue.expiries[0][0])
-    due = min([at_ms for at_ms in venue.planned_stop or () if at_ms > venue.now] + [due])
-    return due if due <= now else None
+    if venue.planned_stop is not None:
+        due = min([at_ms for at_ms in venue.planned_stop if at_ms > venue.now] + [due])
+    return due
 
 
 def _accrue(venue: Venue, now: int) -> None:
-    venue.now = now
+    venue.now, hourly = now, venue.rules.hourly_funding
     for market in venue.markets.values():
-        market.accrue(now, venue.rules.hourly_funding)
+        if hourly or market.rate:
+            market.accrue(now, hourly)
+        else:
+            market.at_ms = now
 
 
 def _expire(venue: Venue) -> None:

@@ -26,7 +26,9 @@ from perpctl.paper.terms.refusal import refusal
 from perpctl.paper.types import LedgerRow, Order, PublicTrade, SettlementRow, Trade
 
 
-def write_row(venue: Venue, account: Account, type: str, change: Decimal, **members: Any) -> LedgerRow:
+def write_row(
+    venue: Venue, account: Account, type: str, change: Decimal, *, commission: Decimal = ZERO, **members: Any
+) -> None:
     """Append a row; the account's balance already holds `change` unless a later row of the same act follows."""
     venue.next_row += 1
     account.user_seq += 1
@@ -43,10 +45,10 @@ def write_row(venue: Venue, account: Account, type: str, change: Decimal, **memb
         cashflow=change,
         balance=before + change,
         equity=equity(account, venue.markets),
-        **{"commission": ZERO, **members},
+        commission=commission,
+        **members,
     )
     account.ledger.append(row)
-    return row
 
 
 def deposit(venue: Venue, account: Account, amount: Decimal, type: str = "deposit") -> None:
@@ -63,8 +65,8 @@ def transfer(venue: Venue, source: Account, destination: Account, amount: Decima
         other = destination if account is source else source
         account.balance += change
         account.deposits += change
-        other_members = {"other_account": other.account_id, "other_username": other.username}
-        write_row(venue, account, "transfer", change, **other_members)
+        named = {"other_account": other.account_id, "other_username": other.username}
+        write_row(venue, account, "transfer", change, commission=ZERO, **named)
         venue.account_changed(account)
 
 
@@ -149,6 +151,9 @@ def _track_holder(account: Account, market: Market) -> None:
 
 
 def _trade(venue: Venue, order: Order, public: PublicTrade, parts: list[Part], liquidity: str) -> Trade:
+    amount, fee, profit = parts[0].amount, parts[0].fee, parts[0].realised
+    for part in parts[1:]:
+        amount, fee, profit = amount + part.amount, fee + part.fee, profit + part.realised
     return Trade(
         trade_id=public.trade_id,
         trade_seq=public.trade_seq,
@@ -158,11 +163,11 @@ def _trade(venue: Venue, order: Order, public: PublicTrade, parts: list[Part], l
         at_ms=venue.now,
         direction=order.direction,
         price=public.price,
-        amount=sum((part.amount for part in parts), ZERO),
+        amount=amount,
         liquidity="M" if liquidity == "M" else "T",
-        fee=sum((part.fee for part in parts), ZERO),
+        fee=fee,
         fee_currency=venue.rules.currency,
-        profit_loss=sum((part.realised for part in parts), ZERO),
+        profit_loss=profit,
         mark_price=public.mark_price,
         index_price=public.index_price,
         tick_direction=public.tick_direction,
@@ -184,7 +189,7 @@ def force(venue: Venue, account: Account, market: Market, act: ForcedTransfer) -
     name = market.product.name
     for part in book_fill(account, market, sign * act.amount, act.price, Fee(ZERO, ZERO)):
         held = account.holdings[name]
-        members = {
+        members: dict[str, Any] = {
             "product": name,
             "side": f"{part.side} {act.direction}",
             "amount": part.amount,
@@ -192,7 +197,7 @@ def force(venue: Venue, account: Account, market: Market, act: ForcedTransfer) -
             "position": part.size_after,
             "role": role,
         }
-        figures = {
+        figures: dict[str, Any] = {
             "interest_pl": part.funding,
             "total_interest_pl": held.session_funding,
             "session_rpl": held.session_realised + held.session_funding,

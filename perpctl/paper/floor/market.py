@@ -97,7 +97,8 @@ class Market(Struct):
         if hourly:
             if self.product.settlement_period == "perpetual":
                 missed = now // SAMPLE_MS - self.at_ms // SAMPLE_MS
-                self.premiums += [(self.mark - self.index) / self.index] * min(missed, SAMPLES)
+                if missed:
+                    self.premiums += [(self.mark - self.index) / self.index] * min(missed, SAMPLES)
         elif self.rate and now > self.at_ms:
             share = (self.rate * (now - self.at_ms) / EIGHT_HOURS_MS).quantize(RATE_QUANTUM)
             self._pay(share)

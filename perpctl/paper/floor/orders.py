@@ -33,7 +33,7 @@ def place(venue: Venue, account: Account, new: NewOrder) -> tuple[Order, list[Tr
     check_form(venue, market, new)
     order = make_order(venue, account, new)
     check_position_lock(account, order)
-    if new.type in TRIGGER_TYPES:
+    if order.state == "untriggered":
         return arm(venue, order), []
     if new.bracket:
         check_trigger_side(market, order)
@@ -44,33 +44,41 @@ def make_order(venue: Venue, account: Account, new: NewOrder) -> Order:
     """The order that a request asks for; not yet anywhere."""
     market = venue.market(new.product)
     at_market, waits = new.type in ("market", "market_limit"), new.type in TRIGGER_TYPES
-    return Order(
+    order = Order(
         order_id=venue.order_id(new),
         account_id=account.account_id,
         product=new.product,
         direction=new.direction,
         order_type="limit" if at_market else new.type,
-        original_order_type=new.type if at_market else None,
         time_in_force=new.time_in_force,
         price=_market_price(market, new) if at_market else new.price if "limit" in new.type else None,
         amount=new.amount or ZERO,
         state="untriggered" if waits else "open",
         label=new.label,
         post_only=new.post_only,
-        reject_post_only=new.reject_post_only,
         reduce_only=new.reduce_only,
-        display_amount=new.display_amount,
-        isolated=account.main_id is not None,
-        trigger=new.trigger if waits or new.bracket else None,
-        trigger_price=new.trigger_price if waits or new.bracket else None,
-        trigger_offset=new.trigger_offset if new.type == "trailing_stop" else None,
-        linked_order_type=new.linked_order_type,
-        trigger_fill_condition=new.trigger_fill_condition if new.linked_order_type else None,
         origin=new.origin,
-        end_ms=new.end_ms,
         created_ms=venue.now,
         updated_ms=venue.now,
     )
+    # Each member costs time, and the rest are for the few.
+    if at_market:
+        order = replace(order, original_order_type=new.type)
+    if new.reject_post_only or new.display_amount is not None or new.end_ms is not None or account.main_id is not None:
+        order = replace(
+            order,
+            reject_post_only=new.reject_post_only,
+            display_amount=new.display_amount,
+            isolated=account.main_id is not None,
+            end_ms=new.end_ms,
+        )
+    if waits or new.bracket:
+        offset = new.trigger_offset if new.type == "trailing_stop" else None
+        order = replace(order, trigger=new.trigger, trigger_price=new.trigger_price, trigger_offset=offset)
+    if new.linked_order_type:
+        linked, condition = new.linked_order_type, new.trigger_fill_condition
+        order = replace(order, linked_order_type=linked, trigger_fill_condition=condition)
+    return order
 
 
 def _market_price(market: Market, new: NewOrder) -> Decimal:
@@ -107,7 +115,10 @@ def start_trailing(market: Market, order: Order) -> Order:
 def execute(venue: Venue, order: Order) -> tuple[Order, list[Trade]]:
     """Match an order, then rest or end what is left. Raises Rejected, and then nothing happened."""
     account, market = venue.accounts[order.account_id], venue.markets[order.product]
-    order = _slid_inside(market, _cut_to_position(account, order))
+    if order.reduce_only:
+        order = _cut_to_position(account, order)
+    if order.post_only:
+        order = _slid_inside(market, order)
     if not order.reduce_only and not order.is_liquidation:
         signed = order.sign * order.remaining
         cover(venue, account, shortfall(account, venue.markets, venue.orders, signed, market.product))
@@ -186,8 +197,6 @@ def shrink_reduce_only(venue: Venue, account: Account, market: Market) -> None:
 
 
 def _cut_to_position(account: Account, order: Order) -> Order:
-    if not order.reduce_only:
-        return order
     size = account.size(order.product)
     if order.sign * size >= 0:
         raise refusal("other_reject", "reduce_only_order_without_position_to_reduce")
@@ -196,7 +205,7 @@ def _cut_to_position(account: Account, order: Order) -> Order:
 
 def _slid_inside(market: Market, order: Order) -> Order:
     best = market.book.best_price(market.book.makers(order.sign))
-    if not order.post_only or best is None or order.price is None or (best - order.price) * order.sign > 0:
+    if best is None or order.price is None or (best - order.price) * order.sign > 0:
         return order
     if order.reject_post_only:
         raise refusal("post_only_reject")

@@ -67,5 +67,7 @@ def _hit(venue: Venue, market: Market, own: Resting, amount: Decimal, taker: Dir
 
 def follow(venue: Venue) -> None:
     """Let what happened act on linked orders and on isolated slots."""
-    follow_up(venue)
-    recycle_slots(venue)
+    if venue.follow_ups:
+        follow_up(venue)
+    if venue.next_slot != venue.rules.first_slot_id:
+        recycle_slots(venue)

@@ -68,8 +68,6 @@ def _new_slot(venue: Venue, account: Account) -> Account:
 
 def recycle_slots(venue: Venue) -> None:
     """A slot without position and orders hands its cash back and is free for another product."""
-    if not any(account.slot_product for account in venue.accounts.values()):
-        return
     for slot in venue.accounts.values():
         if slot.main_id is None or slot.slot_product is None or slot.live or slot.size(slot.slot_product):
             continue

@@ -62,7 +62,7 @@ class Venue(Struct):
     def store(self, order: Order) -> Order:
         """Keep an order's newest state and tell."""
         self.orders[order.order_id] = order
-        self.emit(OrderChanged(order.account_id, order))
+        self.events.append(OrderChanged(order.account_id, order))
         return order
 
     def open(self, order: Order) -> Order:
@@ -75,12 +75,12 @@ class Venue(Struct):
     def close(self, order: Order, state: OrderState, reason: str | None = None) -> Order:
         """End an order: out of the book and the triggers, into the past."""
         account, market = self.accounts[order.account_id], self.markets[order.product]
-        if order.state == "open" and order.order_id in account.live:
-            market.book.remove(order.sign, order.order_id)
-        if order.order_id in market.triggers:
-            market.triggers.remove(order.order_id)
         if order.order_id in account.live:
             account.live.remove(order.order_id)
+            if order.state == "open":
+                market.book.remove(order.sign, order.order_id)
+        if order.order_id in market.triggers:
+            market.triggers.remove(order.order_id)
         account.closed.append(order.order_id)
         self.follow(order)
         return self.store(replace(order, state=state, cancel_reason=reason, updated_ms=self.now))
@@ -94,12 +94,12 @@ class Venue(Struct):
         """Tell that a book moved on since this was last told."""
         book = market.book
         if book.change_id != book.told_id:
-            self.emit(BookChanged(market.product.name, book.told_id, book.change_id))
+            self.events.append(BookChanged(market.product.name, book.told_id, book.change_id))
             book.told_id = book.change_id
 
     def account_changed(self, account: Account) -> None:
         """Tell that money or margin in use changed."""
-        self.emit(AccountChanged(account.account_id))
+        self.events.append(AccountChanged(account.account_id))
 
     def order_id(self, new: NewOrder) -> str:
         """A fresh order id, in the style of its kind; a stable one is a UUID whose end grows with each order."""
