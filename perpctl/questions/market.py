@@ -6,8 +6,10 @@ import asyncio
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from perpctl.clock import from_ms
 from perpctl.errors import ExitCode
 from perpctl.model.instrument import BookState, Instrument, Quote
+from perpctl.model.venue.calendar import Happening
 from perpctl.questions import figures
 from perpctl.results import Answer, Block, Column, Json, Line, Next, Row, Table, Tone
 
@@ -38,6 +40,8 @@ async def status(desk: Desk, symbols: tuple[str, ...]) -> Answer:
         )
     ]
     view += [Line(f"notice   {text}", Tone.WARN) for text in venue.announcements]
+    planned = [one for one in venue.planned if one.start_ms > now_ms or one.runs_at(now_ms)]
+    view += [Line(f"planned  {_when(one, now_ms)}: {one.title}", Tone.WARN) for one in planned]
     view += [Line(""), Table(_STATUS_COLUMNS, tuple(report.row() for report in reports))]
     view += [Line(f"mark n/a: {text}", Tone.DIM) for text in {one.mark_absent for one in instruments} if text]
     view.append(Line("verdict  " + ("TRADABLE" if good else "NOT TRADABLE"), Tone.GOOD if good else Tone.BAD))
@@ -45,6 +49,7 @@ async def status(desk: Desk, symbols: tuple[str, ...]) -> Answer:
         "locked": venue.locked,
         "maintenance": venue.maintenance,
         "announcements": list(venue.announcements),
+        "planned": [_planned(one) for one in planned],
         "round_trip_ms": venue.round_trip_ms,
         "clock_offset_ms": venue.wall_offset_ms,
         "market_time_ms": now_ms,
@@ -58,6 +63,18 @@ async def status(desk: Desk, symbols: tuple[str, ...]) -> Answer:
         )
     standing = desk.standing(source=SOURCE, age_s=0.0)
     return Answer("perpctl.market.status/1", await desk.scope(), facts, tuple(view), code, "products", standing)
+
+
+def _when(one: Happening, now_ms: int) -> str:
+    if one.runs_at(now_ms):
+        return "NOW" if one.end_ms is None else f"NOW, {figures.span((one.end_ms - now_ms) / 1000)} left"
+    return f"{from_ms(one.start_ms):%a %d %b %H:%M} UTC, in {figures.span((one.start_ms - now_ms) / 1000)}"
+
+
+def _planned(one: Happening) -> Json:
+    end_at = None if one.end_ms is None else from_ms(one.end_ms).isoformat()
+    start_at = from_ms(one.start_ms).isoformat()
+    return {"key": one.key, "kind": one.kind.value, "what": one.title, "start_at": start_at, "end_at": end_at}
 
 
 _STATUS_COLUMNS = (

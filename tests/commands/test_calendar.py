@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from typing import Any
 import pytest
 
 from perpctl.model.order import OrderRequest, OrderType, Side, TimeInForce
-from perpctl.model.venue.calendar import Happening, Kind
 from perpctl.model.venue.calendars import US
 from perpctl.profile import load
 from perpctl.questions.venue import calendar
@@ -65,9 +63,26 @@ def test_csv_has_a_row_for_each(paper: dict[str, Any], cli: Cli) -> None:
     assert {row.split(",")[5] for row in rows} >= {"settlement", "morning", "evening", "risk_day"}
 
 
-def test_what_the_venue_announces_is_shown(paper: dict[str, Any], cli: Cli) -> None:
+def test_what_the_venue_announces_is_shown_and_planned_for(paper: dict[str, Any], cli: Cli) -> None:
     trading.control(paper, "/announce", {"title": "Release on Tuesday, 09:00 UTC", "body": "15 to 30 minutes"})
     assert "NOTICE  Release on Tuesday, 09:00 UTC" in cli("calendar").out
+    (release,) = [one for one in cli("calendar", "-o", "json").json["upcoming"] if one["key"] == "release"]
+    starts, ends = (datetime.fromisoformat(release[name]) for name in ("start_at", "end_at"))
+    assert (release["announced"], release["only_if_announced"]) == (True, False)
+    assert (starts.weekday(), f"{starts:%H:%M}", ends - starts) == (1, "09:00", timedelta(minutes=30))
+    assert [one["key"] for one in cli("market", "status", "-o", "json").json["planned"]] == ["release"]
+    assert "announced: Release on Tuesday, 09:00 UTC" in cli("market", "status").out
+
+
+def test_a_release_that_is_about_to_begin_keeps_entries_off(paper: dict[str, Any], cli: Cli) -> None:
+    soon = datetime.fromisoformat(cli("calendar", "-o", "json").json["market_time"]) + timedelta(minutes=8)
+    title = f"Maintenance, {soon:%d %B %Y} at {soon:%H:%M} UTC, 20 minutes"
+    trading.control(paper, "/announce", {"title": title, "body": ""})
+    told = cli("calendar", "-o", "json").json
+    assert told["entries_pause"] is True
+    back = datetime.fromisoformat(told["entries_back_at"])
+    assert back == soon.replace(second=0, microsecond=0) + timedelta(minutes=21)
+    assert f"NO NEW ENTRIES before {back:%a %d %b %H:%M} UTC: announced: Maintenance" in cli("calendar").out
 
 
 async def test_good_til_day_orders_are_said_to_end(paper: dict[str, Any]) -> None:
@@ -135,10 +150,3 @@ def test_the_us_calendar_shows_new_yorks_clock(paper: dict[str, Any], cli: Cli) 
     assert [one["kind"] for one in told["upcoming"]].count("stop") == 1
     token = next(one for one in told["ages"] if one["fact"] == "token")
     assert "made for each request" in token["words"]
-
-
-def test_a_stop_that_is_announced_beside_the_rules_is_shown_once_with_its_end() -> None:
-    rule = Happening("weekly_stop", Kind.STOP, "weekly stop", 1000, 2000)
-    longer, other = replace(rule, key="m", end_ms=3000, announced=True), replace(rule, start_ms=9000, announced=True)
-    found = calendar._with_announced([rule], [longer, other])
-    assert found == [replace(rule, end_ms=3000, announced=True), other]

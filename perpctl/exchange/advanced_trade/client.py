@@ -41,9 +41,11 @@ from perpctl.model.order import Order, OrderRequest
 from perpctl.model.position import Account, Position
 from perpctl.model.venue import calendars
 from perpctl.model.venue.ability import Ability
+from perpctl.model.venue.calendar import Happening
 
 MOST_CANDLES = 300  # of one answer; 350 are documented, CDE products give so many (seen)
 MINUTE_MS = 60_000
+SWEEPS_S = 60.0  # one is made or cancelled by hand, and runs once a day
 WINDOW_S = 30.0  # it changes twice a day; margin is counted in the dearest one anyway
 _GRANULARITIES = {
     1: "ONE_MINUTE",
@@ -103,6 +105,8 @@ class AdvancedTrade:
         self._identity: Identity | None = None
         self._window: str | None = None
         self._window_at = float("-inf")
+        self._swept: tuple[tuple[Happening, ...], tuple[str, ...]] = (), ()
+        self._swept_at = float("-inf")
 
     def work_for(self, duty: Duty) -> None:
         """Say whose share of the requests the reads draw on from now on; operators' by default."""
@@ -131,10 +135,30 @@ class AdvancedTrade:
         at_ms = await self._market.measure()
         round_trip_ms = int((self._clock.monotonic() - before) * 1000)
         offset_ms = at_ms + round_trip_ms // 2 - to_ms(self._clock.now())
-        planned = {one.start_ms: one for one in map(products.planned_stop, rows) if one is not None}
-        ahead = tuple(planned[start] for start in sorted(planned))
-        running = any(one.runs_at(at_ms) for one in ahead)
-        return VenueStatus(locked, running, (), offset_ms, round_trip_ms, self._rest.wall_offset_ms, ahead)
+        stops = {one.start_ms: one for one in map(products.planned_stop, rows) if one is not None}
+        running = any(one.runs_at(at_ms) for one in stops.values())
+        sweeps, notices = await self._sweeps(at_ms)
+        ahead = tuple(sorted((*stops.values(), *sweeps), key=lambda one: one.start_ms))
+        return VenueStatus(locked, running, notices, offset_ms, round_trip_ms, self._rest.wall_offset_ms, ahead)
+
+    async def _sweeps(self, at_ms: int) -> tuple[tuple[Happening, ...], tuple[str, ...]]:
+        """Cash that is to move to spot, and what could not be told about it; one that names no time moves at the roll.
+
+        It is read apart from the venue's state, which a failure here must not hide.
+        """
+        if not self._rest.has_key:
+            return (), ()
+        if self._clock.monotonic() - self._swept_at > SWEEPS_S:
+            roll_ms = self.calendar.next_day_ms(at_ms)
+            try:
+                self._swept = (
+                    await self._rest.read("/cfm/sweeps", {}, lambda row: money.sweeps(row, roll_ms), QUICK),
+                    (),
+                )
+            except (CredentialError, VenueRefused, VenueUnreachable) as why:
+                self._swept = (), (f"pending sweeps are not known: {why.message}",)
+            self._swept_at = self._clock.monotonic()
+        return self._swept
 
     async def instruments(self) -> tuple[Instrument, ...]:
         return await self._listing.instruments()

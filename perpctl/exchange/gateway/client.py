@@ -15,7 +15,7 @@ from perpctl.exchange.both import symbols
 from perpctl.exchange.both.market_time import MarketTime
 from perpctl.exchange.budget import Budget, Duty
 from perpctl.exchange.gateway import account as accounts
-from perpctl.exchange.gateway import history, orders, wire
+from perpctl.exchange.gateway import announced, history, orders, wire
 from perpctl.exchange.gateway.errors import ORDER_NOT_FOUND, RpcFailure
 from perpctl.exchange.gateway.line import PAGE, QUICK, Line
 from perpctl.exchange.gateway.rpc import Param
@@ -113,12 +113,13 @@ class Gateway:
 
     async def status(self) -> VenueStatus:
         locked = await self._line.read("public/status", {}, accounts.locked_word)
-        titles = await self._line.read("public/get_announcements", {"count": 5}, accounts.announcements)
+        told = await self._line.read("public/get_announcements", {"count": 5}, _announcements)
         before = self._clock.monotonic()
         at_ms = await self._market.measure()
         round_trip_ms = int((self._clock.monotonic() - before) * 1000)
         offset_ms = at_ms + round_trip_ms // 2 - to_ms(self._clock.now())
-        return VenueStatus(locked, None, titles, offset_ms, round_trip_ms, self._line.wall_offset_ms)
+        titles, planned = accounts.announcements(told), announced.planned(told, self.calendar, at_ms)
+        return VenueStatus(locked, None, titles, offset_ms, round_trip_ms, self._line.wall_offset_ms, planned)
 
     async def instruments(self) -> tuple[Instrument, ...]:
         age_s = self._clock.monotonic() - self._instruments_at
@@ -322,6 +323,10 @@ class Gateway:
 
 def _owner(slot: int | None) -> dict[str, Param]:
     return {} if slot is None else {"subaccount_id": slot}
+
+
+def _announcements(result: object) -> Sequence[wire.Row]:
+    return wire.rows_of(result, "announcements")
 
 
 def _perpetuals(result: object) -> tuple[Instrument, ...]:

@@ -10,8 +10,12 @@ from __future__ import annotations
 from datetime import date, time
 
 from perpctl.model.venue.calendar import NEW_YORK, WEEKDAYS, Kind, MarginHours, Rule, VenueCalendar
+from perpctl.model.venue.stops import Steps
 
 FRIDAY, TUESDAY = frozenset({4}), frozenset({1})
+SETTLES = Steps(tell_s=120, pause_s=30, after_s=30)
+RELEASES = Steps(tell_s=3600, pause_s=600, clear_s=180, verify_s=120, after_s=60)
+SHUTS = Steps(tell_s=3600, pause_s=900, clear_s=300, verify_s=120, after_s=60)
 
 GLOBAL = VenueCalendar(
     zone="UTC",
@@ -22,8 +26,7 @@ GLOBAL = VenueCalendar(
             Kind.STOP,
             "settlement: orders and cancels refused for seconds, good-til-day ends",
             time(8),
-            pause_before_s=30,
-            pause_after_s=30,
+            steps=SETTLES,
             blind_before_s=5,
             blind_after_s=15,
         ),
@@ -34,12 +37,14 @@ GLOBAL = VenueCalendar(
             time(9),
             days=TUESDAY,
             lasts_s=1800,
+            steps=RELEASES,
             only_announced=True,
         ),
         # 20 min after the settlement, and before a Tuesday's release.
         Rule("morning", Kind.ROUTINE, "the runbook's morning", time(8, 20)),
         Rule("evening", Kind.ROUTINE, "the runbook's evening", time(17, 15)),
     ),
+    announced=RELEASES,
 )
 
 # NYSE Group's calendar of 23 December 2025; on its holidays the intraday margin window does not open. The venue's own
@@ -63,8 +68,7 @@ US = VenueCalendar(
             NEW_YORK,
             FRIDAY,
             lasts_s=3600,
-            pause_before_s=900,
-            pause_after_s=60,
+            steps=SHUTS,
         ),
         Rule(
             "session_roll",
@@ -97,7 +101,8 @@ US = VenueCalendar(
         Rule("evening", Kind.ROUTINE, "the runbook's evening", time(17, 20), NEW_YORK, frozenset(range(7)) - FRIDAY),
         Rule("evening", Kind.ROUTINE, "the runbook's evening, after the weekly stop", time(18, 20), NEW_YORK, FRIDAY),
     ),
-    margin=MarginHours("intraday", "overnight", NEW_YORK, time(8), time(16)),
+    announced=SHUTS,
+    margin=MarginHours("intraday", "overnight", NEW_YORK, time(8), time(16), warn_s=(3600, 1800, 900)),
     holidays=frozenset(_HOLIDAYS),
     holidays_until=date(2027, 12, 31),
 )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from perpctl.clock import from_ms, to_ms
 from perpctl.errors import UnknownState
-from perpctl.exchange.port import Grant, Unsupported
+from perpctl.exchange.port import Grant, Unsupported, VenueTerms
 from perpctl.model.order import TimeInForce
-from perpctl.model.venue.calendar import DAY_MS, Happening, Kind, VenueCalendar, zone_of
+from perpctl.model.venue.calendar import DAY_MS, Happening, Kind, VenueCalendar, merged, zone_of
+from perpctl.model.venue.stops import Standing
 from perpctl.questions import figures
 from perpctl.questions.venue import ages
 from perpctl.results import Answer, Block, Column, Json, Line, Row, Table, Tone
@@ -61,20 +61,25 @@ async def _answer(desk: Desk, exchange: Exchange, grant: Grant | Unsupported, da
     now_ms = await exchange.time_ms()
     calendar = exchange.calendar
     until_ms = now_ms + (AHEAD_DAYS if days is None else days) * DAY_MS
-    found = [*_with_announced(calendar.upcoming(now_ms, until_ms), status.planned), *await _funding(desk, exchange)]
+    found = [*merged(calendar.upcoming(now_ms, until_ms), status.planned), *await _funding(desk, exchange)]
     found = sorted((one for one in found if one.start_ms < until_ms), key=lambda one: one.start_ms)
     if days is None:
         found = list(_first_of_each(found))
     ending = sum(one.time_in_force is TimeInForce.DAY for one in orders)
-    view: list[Block] = [_now_line(calendar, now_ms), *_notices(calendar, status.announcements, ending), Line("")]
+    dated = sum(one.time_in_force is TimeInForce.GTD for one in orders)
+    standing = calendar.standing(now_ms, status.planned)
+    view: list[Block] = [_now_line(calendar, now_ms), *_notices(status.announcements)]
+    view += [*_endings(exchange.terms, ending, dated), *_entries(standing, now_ms), Line("")]
     view += [_table(calendar, found, now_ms), Line(""), ages.table(believed)]
     facts: dict[str, Json] = {
         "market_time": from_ms(now_ms).isoformat(),
-        "entries_pause": calendar.pauses_entries(now_ms, status.planned),
+        "entries_pause": standing is not None and standing.pauses,
+        "entries_back_at": None if standing is None or not standing.pauses else _at(standing.until_ms),
         "reads_prove_nothing": calendar.reads_prove_nothing(now_ms),
         "margin_window": calendar.margin_window(now_ms),
         "announcements": list(status.announcements),
         "good_til_day_orders": ending,
+        "good_til_date_orders": dated,
         "upcoming": [_facts(one, now_ms) for one in found],
         "ages": [one.facts() for one in believed],
     }
@@ -94,16 +99,6 @@ async def _funding(desk: Desk, exchange: Exchange) -> list[Happening]:
     return found
 
 
-def _with_announced(ruled: Iterable[Happening], announced: Iterable[Happening]) -> list[Happening]:
-    """A stop that is both a rule and announced is one, with the end that the venue tells."""
-    told = {(one.kind, one.start_ms): one for one in announced}
-    found = []
-    for one in ruled:
-        same = told.pop((one.kind, one.start_ms), None)
-        found.append(one if same is None else replace(one, end_ms=same.end_ms, announced=True, uncertain=False))
-    return [*found, *told.values()]
-
-
 def _first_of_each(found: Iterable[Happening]) -> Iterable[Happening]:
     seen: set[str] = set()
     for one in found:
@@ -117,16 +112,38 @@ def _now_line(calendar: VenueCalendar, now_ms: int) -> Line:
     window = calendar.margin_window(now_ms)
     if window is not None:
         words += f"   margin window {window}"
-    if calendar.pauses_entries(now_ms):
-        return Line(f"{words}   A PLANNED STOP: no new entries", Tone.WARN, mark=True)
     return Line(words)
 
 
-def _notices(calendar: VenueCalendar, titles: tuple[str, ...], ending: int) -> list[Block]:
-    lines: list[Block] = [Line(f"NOTICE  {title}", Tone.WARN) for title in titles]
-    if ending:
-        lines.append(Line(f"ENDS  {figures.count(ending, 'good-til-day order')} at the next settlement", Tone.WARN))
+def _notices(titles: tuple[str, ...]) -> list[Block]:
+    return [Line(f"NOTICE  {title}", Tone.WARN) for title in titles]
+
+
+def _endings(terms: VenueTerms, day: int, dated: int) -> list[Block]:
+    """What ends by itself."""
+    lines: list[Block] = []
+    if day:
+        lines.append(Line(f"ENDS  {figures.count(day, 'good-til-day order')} at the next settlement", Tone.WARN))
+    if dated:
+        within = "" if terms.entries_end_s is None else f", entries of ours within {terms.entries_end_s} s"
+        lines.append(Line(f"ENDS  {figures.count(dated, 'good-til-date order')}, each at its own time{within}"))
     return lines
+
+
+def _entries(standing: Standing | None, now_ms: int) -> list[Block]:
+    """Whether the clock keeps entries off, and until when."""
+    if standing is None:
+        return []
+    if not standing.pauses:
+        return [
+            Line(f"NEAR  {standing.stop.title}, in {figures.span((standing.stop.start_ms - now_ms) / 1000)}", Tone.WARN)
+        ]
+    until = "while nobody says when it ends" if standing.until_ms is None else f"before {_utc(standing.until_ms)} UTC"
+    return [Line(f"NO NEW ENTRIES {until}: {standing.stop.title}", Tone.WARN, mark=True)]
+
+
+def _at(at_ms: int | None) -> str | None:
+    return None if at_ms is None else from_ms(at_ms).isoformat()
 
 
 def _table(calendar: VenueCalendar, found: list[Happening], now_ms: int) -> Table:
@@ -152,7 +169,7 @@ def _facts(one: Happening, now_ms: int) -> dict[str, Json]:
         "kind": one.kind.value,
         "what": one.title,
         "start_at": from_ms(one.start_ms).isoformat(),
-        "end_at": None if one.end_ms is None else from_ms(one.end_ms).isoformat(),
+        "end_at": _at(one.end_ms),
         "in_s": f"{(one.start_ms - now_ms) // 1000}",
         "now": one.runs_at(now_ms),
         "announced": one.announced,

@@ -10,13 +10,14 @@ from typing import Any
 import jwt
 import pytest
 
-from perpctl.clock import ManualClock, to_ms
+from perpctl.clock import ManualClock, from_ms, to_ms
 from perpctl.errors import CredentialError, Throttled, UsageError, VenueUnreachable
 from perpctl.exchange.advanced_trade.budget import SHARES, Budget
 from perpctl.exchange.advanced_trade.client import AdvancedTrade
 from perpctl.exchange.budget import Duty
 from perpctl.exchange.port import Unsupported
 from perpctl.model.order import Side
+from perpctl.model.venue.calendar import Kind
 from tests.exchange.advanced_trade.venue import (
     BIP,
     PRODUCT,
@@ -310,3 +311,39 @@ async def test_an_hour_that_is_spent_holds_its_own_class_back_alone(clock: Manua
     assert spent_s > 400 / (500 / 3600) * 0.9  # the second would have let them through in 450 s
     await budget.take(Duty.RECONCILE)
     assert clock.monotonic() == spent_s
+
+
+def sweep(**more: Any) -> dict[str, Any]:
+    row = {"id": "0a1b2c3d-4", "requested_amount": {"value": "1500.5", "currency": "USD"}, "should_sweep_all": False}
+    return row | {"status": "PENDING", "scheduled_time": "2026-11-25T22:00:00Z"} | more
+
+
+@pytest.mark.parametrize(
+    ("row", "words", "at"),
+    [
+        (sweep(), "sweep of 1,500.50 USD from futures to spot, pending", "2026-11-25T22:00:00"),
+        (sweep(should_sweep_all=True), "sweep of all that is free", "2026-11-25T22:00:00"),
+        (sweep(scheduled_time=None, requested_amount=None), "sweep of an unknown amount", "2026-11-25T22:00:00"),
+    ],
+)
+async def test_a_pending_sweep_is_planned(
+    client: AdvancedTrade, web: FakeWeb, row: dict[str, Any], words: str, at: str
+) -> None:
+    web.on("GET /cfm/sweeps", lambda query, body: {"sweeps": [row]})
+    status = await client.status()
+    (found,) = status.planned
+    assert found.title.startswith(words)
+    assert (from_ms(found.start_ms).isoformat(), found.kind) == (f"{at}+00:00", Kind.MONEY)
+    assert not client.calendar.pauses_entries(found.start_ms - 60_000, status.planned)
+
+
+async def test_sweeps_that_cannot_be_read_are_said_to_be_unknown_and_hide_nothing_else(
+    client: AdvancedTrade, web: FakeWeb
+) -> None:
+    def refused(query: Any, body: Any) -> Any:
+        raise Status(403, {"error": "PERMISSION_DENIED"})
+
+    web.on("GET /cfm/sweeps", refused)
+    status = await client.status()
+    assert (status.locked, status.planned) == ("false", ())
+    assert status.announcements[0].startswith("pending sweeps are not known")

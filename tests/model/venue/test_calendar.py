@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 from perpctl.clock import to_ms
 from perpctl.errors import UnknownState
 from perpctl.model import day
-from perpctl.model.venue.calendar import DAY_MS, Happening, Kind, zone_of
+from perpctl.model.venue.calendar import DAY_MS, Happening, Kind, VenueCalendar, merged, zone_of
 from perpctl.model.venue.calendars import GLOBAL, US
+from perpctl.model.venue.stops import Stage
 from perpctl.paper.terms.us import US_RULES
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -157,17 +159,91 @@ def announced(start: str, end: str | None) -> Happening:
 
 
 @pytest.mark.parametrize(
-    ("now", "end", "paused"),
+    ("calendar", "now", "end", "paused"),
     [
-        ("2026-12-02T11:44:59", "2026-12-02T13:00", False),
-        ("2026-12-02T11:45:00", "2026-12-02T13:00", True),
-        ("2026-12-02T12:59:59", "2026-12-02T13:00", True),
-        ("2026-12-02T13:00:00", "2026-12-02T13:00", False),
-        ("2026-12-02T23:00:00", None, True),  # nobody said when it ends
+        (GLOBAL, "2026-12-02T11:49:59", "2026-12-02T13:00", False),
+        (GLOBAL, "2026-12-02T11:50:00", "2026-12-02T13:00", True),
+        (US, "2026-12-02T11:44:59", "2026-12-02T13:00", False),
+        (US, "2026-12-02T11:45:00", "2026-12-02T13:00", True),
+        (US, "2026-12-02T12:59:59", "2026-12-02T13:00", True),
+        (US, "2026-12-02T13:00:59", "2026-12-02T13:00", True),
+        (US, "2026-12-02T13:01:00", "2026-12-02T13:00", False),
+        (US, "2026-12-02T23:00:00", None, True),  # nobody said when it ends
     ],
 )
-def test_entries_pause_around_an_announced_stop(now: str, end: str | None, paused: bool) -> None:
-    assert GLOBAL.pauses_entries(utc(now), [announced("2026-12-02T12:00", end)]) is paused
+def test_entries_pause_around_an_announced_stop(
+    calendar: VenueCalendar, now: str, end: str | None, paused: bool
+) -> None:
+    assert calendar.pauses_entries(utc(now), [announced("2026-12-02T12:00", end)]) is paused
+
+
+def stages(calendar: VenueCalendar, moments_: list[int], told: list[Happening]) -> list[Stage | None]:
+    found = [calendar.standing(now_ms, told) for now_ms in moments_]
+    return [None if one is None else one.stage for one in found]
+
+
+STEPS = [None, Stage.AHEAD, Stage.PAUSED, Stage.CLEARED, Stage.VERIFIED, Stage.SHUT, Stage.AFTER, None]
+
+
+@pytest.mark.parametrize("day", ["2026-07-17", "2026-11-20", "2026-03-13", "2026-11-06"])  # both sides of each change
+def test_the_steps_to_the_weekly_stop(day: str) -> None:
+    times = ["15:59:59", "16:00:00", "16:45:00", "16:55:00", "16:58:00", "17:00:00", "18:00:00", "18:01:00"]
+    assert stages(US, [ny(f"{day}T{at}") for at in times], []) == STEPS
+
+
+def test_the_steps_to_an_announced_release() -> None:
+    times = ["07:57:00", "08:01:00", "08:50:00", "08:57:00", "08:58:00", "09:00:00", "09:30:00", "09:31:00"]
+    told = [announced("2026-12-01T09:00", "2026-12-01T09:30")]
+    assert stages(GLOBAL, [utc(f"2026-12-01T{at}") for at in times], told) == STEPS
+
+
+def test_the_settlement_shuts_nothing_and_is_told_two_minutes_ahead() -> None:
+    times = ["07:57:59", "07:58:00", "07:59:30", "08:00:00", "08:00:29", "08:00:30"]
+    want = [None, Stage.AHEAD, Stage.PAUSED, Stage.AFTER, Stage.AFTER, None]
+    assert stages(GLOBAL, [utc(f"2026-11-25T{at}") for at in times], []) == want
+
+
+def test_the_end_that_the_venue_tells_wins_over_our_rule() -> None:
+    longer = Happening("maintenance", Kind.STOP, "m", ny("2026-11-20T17:00"), ny("2026-11-20T19:00"), announced=True)
+    assert stages(US, [ny("2026-11-20T18:30")], [longer]) == [Stage.SHUT]
+    assert stages(US, [ny("2026-11-20T18:30")], []) == [None]
+
+
+def test_a_sweep_of_cash_pauses_nothing() -> None:
+    swept = replace(announced("2026-12-02T12:00", "2026-12-02T12:00"), kind=Kind.MONEY)
+    assert US.standing(utc("2026-12-02T12:00"), [swept]) is None
+
+
+def test_a_stop_that_is_announced_beside_the_rules_is_one_with_its_end() -> None:
+    rule = Happening("weekly_stop", Kind.STOP, "weekly stop", 1000, 2000)
+    longer, other = replace(rule, key="m", end_ms=3000, announced=True), replace(rule, start_ms=9000, announced=True)
+    assert merged([rule], [longer, other]) == (replace(rule, end_ms=3000, announced=True), other)
+
+
+@given(moments)
+def test_entries_pause_only_while_a_step_is_due(now_ms: int) -> None:
+    for calendar in (GLOBAL, US):
+        found = calendar.standing(now_ms)
+        assert calendar.pauses_entries(now_ms) is (found is not None and found.stage > Stage.AHEAD)
+        if found is not None and found.until_ms is not None:
+            assert not calendar.pauses_entries(found.until_ms)
+
+
+@given(moments)
+def test_the_cheap_margin_ends_when_the_window_changes(now_ms: int) -> None:
+    ends_ms = US.cheap_margin_ends_ms(now_ms)
+    assert (ends_ms is None) is (US.margin_window(now_ms) == "overnight")
+    if ends_ms is not None:
+        assert (US.margin_window(ends_ms - 1), US.margin_window(ends_ms)) == ("intraday", "overnight")
+    assert GLOBAL.cheap_margin_ends_ms(now_ms) is None
+
+
+@given(moments)
+def test_a_risk_day_is_named_by_the_date_on_which_it_began_there(now_ms: int) -> None:
+    for calendar, zone in ((GLOBAL, UTC), (US, NEW_YORK)):
+        began = datetime.fromtimestamp(calendar.day_start_ms(now_ms) / 1000, zone)
+        assert calendar.day_name(now_ms) == calendar.day_name(calendar.next_day_ms(now_ms) - 1) == f"{began:%Y-%m-%d}"
+        assert calendar.day_name(now_ms) < calendar.day_name(calendar.next_day_ms(now_ms))
 
 
 def test_every_weekday_holiday_of_the_two_years_is_known() -> None:

@@ -8,10 +8,11 @@ from decimal import Decimal
 
 from perpctl.exchange.advanced_trade.wire import words
 from perpctl.exchange.advanced_trade.wire.products import Contract
-from perpctl.exchange.both.document import Malformed, Row, row_of, text
+from perpctl.exchange.both.document import Malformed, Row, row_of, rows_of, text
 from perpctl.exchange.port import Identity
 from perpctl.model.money import ZERO
 from perpctl.model.position import Account, Position
+from perpctl.model.venue.calendar import Happening, Kind
 from perpctl.model.venue.margin import MarginMeasure
 
 _WINDOWS = ("intraday", "overnight")
@@ -87,6 +88,21 @@ def margin_window(row: Row) -> str | None:
     if name in ("overnight", "weekend", "transition"):
         return "overnight"
     return name if name == "intraday" else None
+
+
+def sweeps(answer: Row, roll_ms: int) -> tuple[Happening, ...]:
+    """Cash that is to leave the FCM for the spot wallet, where no margin counts it; without a time, at the roll."""
+    return tuple(_sweep(row, roll_ms) for row in rows_of(answer.get("sweeps"), "sweeps"))
+
+
+def _sweep(row: Row, roll_ms: int) -> Happening:
+    amount = words.number(row, "requested_amount")
+    everything = row.get("should_sweep_all") is True
+    what = "all that is free" if everything else "an unknown amount" if amount is None else f"{amount:,.2f} USD"
+    at_ms = words.moment(row, "scheduled_time") or roll_ms
+    state = (words.word(row, "status") or "state not told").lower()
+    title = f"sweep of {what} from futures to spot, {state}: equity falls by it"
+    return Happening(f"sweep {text(row, 'id')[:8]}", Kind.MONEY, title, at_ms, at_ms, announced=True)
 
 
 def position(row: Row, unit: Contract, moment: Moment) -> Position | None:
