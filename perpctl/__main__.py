@@ -13,7 +13,7 @@ TYPE_CHECKING = False  # importing typing would cost as much as everything else 
 if TYPE_CHECKING:
     from perpctl.clock import Clock
 
-VALUED = ("-p", "--profile", "-o", "--output", "--format", "--watch", "--reason")
+VALUED = ("-p", "--profile", "--venue", "-o", "--output", "--format", "--watch", "--reason")
 FLAGS = ("--dry-run", "--yes")
 
 
@@ -88,6 +88,7 @@ def root_help() -> str:
 _FOOT = (
     "Everywhere:",
     "  -p, --profile NAME           whose money; `paper` unless named (what lowers risk looks for live money first)",
+    "  --venue us|global            which paper; of a live profile it is asserted",
     "  -o, --output FORMAT          table, json, jsonl or csv, of what is read; --watch SECONDS redraws",
     "  --dry-run, --yes, --reason   of what changes something",
     "  --help                       of each command; --version here",

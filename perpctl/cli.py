@@ -70,8 +70,8 @@ def _usual_next(error: PerpctlError, words: list[str]) -> tuple[str, ...]:
         return ("perpctl config validate",)
     if error.exit_code is ExitCode.USAGE:
         return (_help(words),)
-    named = [after for word, after in pairwise(words) if word in ("-p", "--profile")]
-    start = f"perpctl -p {named[0]}" if named else "perpctl"
+    named = [f"{word} {after}" for word, after in pairwise(words) if word in ("-p", "--profile", "--venue")]
+    start = " ".join(["perpctl", *named])
     return tuple(f"{start} {then}" for then in _USUALLY.get(error.exit_code, ()) if then.split()[0] != words[0])
 
 

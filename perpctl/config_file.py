@@ -20,6 +20,10 @@ class Layer:
     origins: Mapping[str, str]
     own: bool = False
 
+    def without(self, keys: Iterable[str]) -> Layer:
+        """The same, as if `keys` were not set."""
+        return Layer({key: value for key, value in self.values.items() if key not in keys}, self.origins, self.own)
+
 
 def read(path: Path) -> dict[str, Any]:
     """The file's content; empty when there is none. Raises SettingError naming file and line."""

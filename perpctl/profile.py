@@ -15,9 +15,8 @@ from typing import Any
 from perpctl import __version__
 from perpctl.errors import StateDamaged, UsageError
 from perpctl.store.lease import Lease
-from perpctl.store.snapshot import read_snapshot, snapshot_key
+from perpctl.store.snapshot import BUILT_IN, PAPER, PAPER_AT, read_snapshot, snapshot_key
 
-PAPER = "paper"
 _ON_LINUX: bool = sys.platform == "linux"
 _WATCH_FLOOR_S = {"global": 2.0, "us": 5.0}
 
@@ -182,9 +181,24 @@ def chosen(name: str | None) -> str:
     return meant
 
 
-def load(name: str | None) -> Profile:
-    """The profile meant. Raises SettingError (file, line, key) or UsageError (no such profile)."""
-    meant = chosen(name)
+def load(name: str | None, venue: str | None = None) -> Profile:
+    """The profile meant: a venue chooses between those of paper, and is asserted of any other.
+
+    Raises SettingError (file, line, key) or UsageError (no such profile, or it is at another venue).
+    """
+    meant = _load(chosen(name))
+    if venue in (None, meant.venue):
+        return meant
+    if meant.profile == PAPER:
+        return _load(PAPER_AT[venue])
+    raise UsageError(
+        f"--venue {venue}, but profile {meant.profile} is at {meant.venue}",
+        not_done="nothing was read or sent",
+        next_commands=(f"perpctl -p {meant.profile} whoami", f"perpctl --venue {venue} -p {PAPER} whoami"),
+    )
+
+
+def _load(meant: str) -> Profile:
     try:
         snapshot = read_snapshot(state_root() / meant / "snapshot.json")
         if snapshot is not None and snapshot.key == key_of(meant):
@@ -196,17 +210,26 @@ def load(name: str | None) -> Profile:
     return settings.load(meant)
 
 
-def meant_to_lower_risk(name: str | None) -> tuple[Profile, ...]:
+def meant_to_lower_risk(name: str | None, venue: str | None = None) -> tuple[Profile, ...]:
     """Whose risk an operator in haste means: the profile named, else live money, else paper.
 
-    Of several live profiles those count that have a bot or a lease on this host; when none has, all of them.
+    Of several live profiles those count that have a bot or a lease on this host; when none has, all of them. Of paper
+    without a venue, every one that has a bot. Raises UsageError when there is live money, and none of it at that venue.
     """
     if name or os.environ.get("PERPCTL_PROFILE"):
-        return (load(name),)
+        return (load(name, venue),)
     from perpctl.config_file import live_profiles
 
-    live = tuple(load(one) for one in live_profiles(config_files()))
-    return tuple(one for one in live if _has_life(one.state_dir)) or live or (load(None),)
+    every = tuple(load(one) for one in live_profiles(config_files()))
+    live = tuple(one for one in every if venue in (None, one.venue))
+    if every and not live:
+        return (load(every[0].profile, venue),)
+    return tuple(one for one in live if _has_life(one.state_dir)) or live or _paper(venue)
+
+
+def _paper(venue: str | None) -> tuple[Profile, ...]:
+    lively = () if venue else tuple(load(one) for one in BUILT_IN if _has_life(state_root() / one))
+    return lively or (load(PAPER, venue),)
 
 
 def _has_life(state_dir: Path) -> bool:

@@ -19,7 +19,6 @@ from perpctl import config_file
 from perpctl.config_file import Layer
 from perpctl.errors import SettingError, UsageError
 from perpctl.profile import (
-    PAPER,
     RUNBOOK_VARIABLES,
     Endpoints,
     Pin,
@@ -29,7 +28,7 @@ from perpctl.profile import (
     known_variables,
     state_root,
 )
-from perpctl.store.snapshot import KILL_HOLDS_LEAST_S, Snapshot, write_snapshot
+from perpctl.store.snapshot import BUILT_IN, KILL_HOLDS_LEAST_S, PAPER, PAPER_AT, Snapshot, write_snapshot
 
 # The runbook's variables that change nothing here, each with the reason; `config validate` says so.
 WITHOUT_EFFECT = {
@@ -144,7 +143,7 @@ def load(name: str) -> Profile:
 def validate(name: str) -> Loaded:
     """Read and validate a profile; writes nothing. Raises SettingError (file, line, key) or UsageError."""
     found = [layer for path in config_files() for layer in _of_file(path, name)]
-    if name != PAPER and not any(layer.own for layer in found):
+    if name not in BUILT_IN and not any(layer.own for layer in found):
         raise _no_profile(name)
     kind = _Kind.of(name, found)
     found = [kind.layer, *found, _variables(kind.live)]
@@ -165,15 +164,23 @@ class _Kind:
     @classmethod
     def of(cls, name: str, found: list[Layer]) -> _Kind:
         """Paper is built in; any other profile is live unless its own table says paper."""
-        env = next((layer.values["env"] for layer in reversed(found) if "env" in layer.values), None)
-        if name == PAPER and env not in (None, "paper"):
-            raise _broken("the profile `paper` is built in and stays paper", "give the live one a name of its own")
-        built_in = {"env": "paper", "risk_level": "conservative"} if name == PAPER else {}
-        return cls(name != PAPER and env != "paper", Layer(built_in, dict.fromkeys(built_in, "built in")))
+        said = {key: value for layer in found for key, value in layer.values.items() if key in ("env", "venue")}
+        if name not in BUILT_IN:
+            return cls(said.get("env") != "paper", Layer({}, {}))
+        fixed = {"env": "paper"} if name == PAPER else {"env": "paper", "venue": BUILT_IN[name]}
+        for key, value in fixed.items():
+            if said.get(key, value) != value:
+                raise _broken(f"the profile `{name}` is built in and stays {value}", "give the other a name of its own")
+        built_in = {**fixed, "risk_level": "conservative"}
+        return cls(False, Layer(built_in, dict.fromkeys(built_in, "built in")))
 
 
-def _of_file(path: Path, name: str) -> tuple[Layer, ...]:
-    found = config_file.layers(path, name)
+def _of_file(path: Path, name: str) -> list[Layer]:
+    """What one file says to a profile; those of paper at one venue take what it says to `paper`, but for the venue."""
+    found = list(config_file.layers(path, name))
+    if name in PAPER_AT.values():
+        shared = [layer.without(_OF_THE_PROFILE_ALONE) for layer in config_file.layers(path, PAPER) if layer.own]
+        found = sorted([*shared, *found], key=lambda layer: layer.own)
     for layer in found:
         for key in (_OF_THE_PROFILE_ALONE | _CREDENTIALS) & layer.values.keys():
             if not layer.own:
@@ -287,7 +294,7 @@ def _own_exchange(directory: Path) -> tuple[str, ...]:
 
 
 def _no_profile(name: str) -> UsageError:
-    names = [PAPER, *config_file.profiles(config_files())]
+    names = list(dict.fromkeys([*BUILT_IN, *config_file.profiles(config_files())]))
     near = get_close_matches(name, names, n=1) or names
     return UsageError(
         f"there is no profile {name}; there is {', '.join(names)}",

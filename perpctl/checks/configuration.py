@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from perpctl import config_file
 from perpctl.desk import Desk
 from perpctl.errors import CredentialError, ExitCode, PerpctlError
-from perpctl.profile import PAPER, Profile, config_files
+from perpctl.profile import Profile, config_files
 from perpctl.results import Answer, Column, Json, Line, Next, Row, Table, Tone
 from perpctl.settings import WITHOUT_EFFECT, validate
+from perpctl.store.snapshot import PAPER
 
 _TONES = {"PASS": Tone.GOOD, "WARN": Tone.WARN, "FAIL": Tone.BAD}
 _INNER = ("profile", "state_dir", "endpoints_file")
@@ -30,9 +31,9 @@ async def shown(desk: Desk, origin: bool) -> Answer:
     return Answer("perpctl.config/1", desk.known_scope(), {"settings": facts}, (table,), records="settings")
 
 
-async def validated(desk: Desk, profile: str | None) -> Answer:
-    """Whether the settings of a profile, or of all, hold; exit 2 when they do not."""
-    names = [profile] if profile else [PAPER, *config_file.profiles(config_files())]
+async def validated(desk: Desk, *, every: bool) -> Answer:
+    """Whether the settings of the desk's profile, or of every one, hold; exit 2 when they do not."""
+    names = [desk.settings.profile] if not every else [PAPER, *config_file.profiles(config_files())]
     found = [(name, *one) for name in dict.fromkeys(names) for one in _findings(name)]
     found += [("", "WARN", variable, f"has no effect: {why}") for variable, why in _ignored()]
     rows = tuple(Row({"result": r, "profile": p, "what": w, "evidence": e}, tone=_TONES[r]) for p, r, w, e in found)

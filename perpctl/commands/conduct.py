@@ -22,12 +22,14 @@ from perpctl.results import Answer, Plan
 T = TypeVar("T")
 
 
-def answer(asked: Ask, clock: Clock, *, profile: str | None, output: str, watch: float | None = None) -> int:
+def answer(
+    asked: Ask, clock: Clock, *, profile: str | None, venue: str | None, output: str, watch: float | None = None
+) -> int:
     """Ask once, or again and again, and draw the answer in the form wanted."""
     form = render.Form.named(output)
     if isinstance(asked, Answer):
         return render.show(asked, form)
-    chosen = profiles.load(profile)
+    chosen = profiles.load(profile, venue)
     if watch is not None:
         return asyncio.run(_with_desk(chosen, clock, lambda desk: _watch(asked, desk, form, watch)))
     return render.show(asyncio.run(_with_desk(chosen, clock, asked)), form)
@@ -40,6 +42,7 @@ def plan(
     lowers_risk: bool,
     closes: bool,
     profile: str | None,
+    venue: str | None,
     output: str,
     dry_run: bool,
     yes: bool,
@@ -56,7 +59,7 @@ def plan(
     if isinstance(build, Founding):
         meant, build = (build.profile,), build.build
     else:
-        meant = profiles.meant_to_lower_risk(profile) if lowers_risk else (profiles.load(profile),)
+        meant = profiles.meant_to_lower_risk(profile, venue) if lowers_risk else (profiles.load(profile, venue),)
     if closes and len(meant) > 1:
         build = _only_reduce(reason)
         render.tell("several live profiles and none named: each is latched, its entries cancelled, NONE IS CLOSED")
@@ -82,9 +85,9 @@ def _same_words(profile: str) -> str:
     return shlex.join(["perpctl", *sys.argv[1:], "-p", profile])
 
 
-def service(serve: Serve, clock: Clock, *, profile: str | None) -> int:
+def service(serve: Serve, clock: Clock, *, profile: str | None, venue: str | None) -> int:
     """Run a service until it is stopped."""
-    return asyncio.run(_with_desk(profiles.load(profile), clock, serve))
+    return asyncio.run(_with_desk(profiles.load(profile, venue), clock, serve))
 
 
 async def _with_desk(profile: Profile, clock: Clock, work: Callable[[Desk], Awaitable[T]]) -> T:

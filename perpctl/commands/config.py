@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from perpctl.commands.surface import Ask, CarryOut, Commands, Founding, ProfileName
+from perpctl.commands.surface import Ask, CarryOut, Commands, Founding, ProfileName, Venue, VenueName
 
 app = Commands("Settings: show, validate, init.", default="show")
 
@@ -24,11 +24,11 @@ def show(origin: Annotated[bool, typer.Option("--origin", help="Say where each v
 
 
 @app.ask("validate", watch=False)
-def validate(profile: ProfileName = None) -> Ask:
+def validate(profile: ProfileName = None, venue: VenueName = None) -> Ask:
     """Check the settings of one profile, or of all, without asking the venue. Exit 2 when they do not hold."""
     from perpctl.checks import configuration
 
-    return lambda desk: configuration.validated(desk, profile)
+    return lambda desk: configuration.validated(desk, every=not (profile or venue))
 
 
 @app.carry_out("init")
@@ -40,6 +40,9 @@ def init(
     ca_file: _File = None,
     risk_level: Literal["conservative", "moderate", "aggressive"] = "conservative",
     kill_scope: Literal["account", "ours"] = "account",
+    venue: Annotated[
+        Venue, typer.Option(metavar="us|global", help="Which of Coinbase's two the key is for.")
+    ] = "global",
     http: _Url = None,
     ws: _Url = None,
     streams: _Url = None,
@@ -49,5 +52,5 @@ def init(
 
     keys = {"key_file": key_file, "kill_key_file": kill_key_file, "backup_key_file": backup_key_file}
     words = {**keys, "ca_file": ca_file, "risk_level": risk_level, "kill_scope": kill_scope}
-    new = founding.NewProfile.of(name, words, {"http": http, "ws": ws, "streams": streams})
+    new = founding.NewProfile.of(name, venue, words, {"http": http, "ws": ws, "streams": streams})
     return Founding(new.profile, new.plan)

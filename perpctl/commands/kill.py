@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from perpctl.commands.surface import Commands, ProfileName
+from perpctl.commands.surface import Commands, ProfileName, VenueName
 
 app = Commands()
 
@@ -14,6 +14,7 @@ app = Commands()
 @app.command("kill")
 def kill(
     profile: ProfileName = None,
+    venue: VenueName = None,
     force: Annotated[bool, typer.Option("--force", "--yes", help="Ask nothing.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done; change nothing.")] = False,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, for latch and receipt.")] = "",

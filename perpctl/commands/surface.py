@@ -4,26 +4,26 @@ How to write a command. The file is named after the first word; add the word to 
 
     app = Commands("What is held.", default="list")          # a group; a file with one command: Commands()
 
-    @app.ask("list")                                          # a question: -p, -o/--output/--format, --watch
+    @app.ask("list")                                          # a question: -p, --venue, -o/--output/--format, --watch
     def list_(source: Annotated[str, typer.Option(help="...")] = "venue") -> Ask:
         \"\"\"One line of help.\"\"\"
         from perpctl.questions import positions               # imported when the command runs, not for --help
         return lambda desk: positions.held(desk, source)      # async (desk) -> Answer
 
-    @app.carry_out("close", lowers_risk=True)                 # a procedure: -p, -o, --dry-run, --yes, --reason
+    @app.carry_out("close", lowers_risk=True)                 # a procedure: those, --dry-run, --yes, --reason
     def close(symbol: str) -> CarryOut:
         \"\"\"One line of help.\"\"\"
         from perpctl.procedures import closing
         return lambda desk: closing.plan(desk, symbol)        # async (desk) -> Plan
 
-    @app.serve("serve")                                       # a service: -p; runs until stopped
+    @app.serve("serve")                                       # a service: -p, --venue; until stopped
     def serve(port: int = 0) -> Serve:
         \"\"\"One line of help.\"\"\"
         from perpctl.paper import server
         return lambda desk: server.run(desk, port)            # async (desk) -> ExitCode
 
 Raise `perpctl.errors` for everything an operator can act on. A function that needs no desk returns the Answer itself;
-one that declares a parameter `profile: ProfileName` gets the name that was typed. A body has at most 15 lines.
+one that declares a parameter `profile: ProfileName` or `venue: VenueName` gets what was typed. At most 15 lines a body.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -62,6 +62,10 @@ CarryOut = Callable[["Desk"], Awaitable[Plan | Answer]] | Founding
 Serve = Callable[["Desk"], Awaitable[int]]
 
 ProfileName = Annotated[str | None, typer.Option("--profile", "-p", metavar="NAME", help="Whose money.")]
+Venue = Literal["us", "global"]
+VenueName = Annotated[
+    Venue | None, typer.Option("--venue", metavar="us|global", help="Which paper; of other profiles it is asserted.")
+]
 _Output = Annotated[
     str, typer.Option("--output", "-o", "--format", metavar="FORMAT", help="table, json, jsonl or csv.")
 ]
@@ -71,7 +75,7 @@ _Yes = Annotated[bool, typer.Option("--yes", help="Ask nothing.")]
 ReasonText = Annotated[str, typer.Option(metavar="TEXT", help="Why; kept in the journal.")]
 
 Option = tuple[Any, Any]  # annotation, default
-_PROFILE: dict[str, Option] = {"profile": (ProfileName, None)}
+_PROFILE: dict[str, Option] = {"profile": (ProfileName, None), "venue": (VenueName, None)}
 _ASKING: dict[str, Option] = {**_PROFILE, "output": (_Output, "table")}
 _ACTING: dict[str, Option] = {
     **_ASKING,

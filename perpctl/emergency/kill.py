@@ -81,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add = options.add_argument
     add("-p", "--profile", help="whose money; without it live money is meant")
+    add("--venue", choices=("us", "global"), help="which paper; of a live profile it is asserted")
     add("--force", "--yes", action="store_true", help="ask nothing")
     add("--dry-run", action="store_true", help="read the venue and show what would be done; change nothing")
     add("--reason", default="", help="why, for latch and receipt")
@@ -104,7 +105,7 @@ def _carry_out(wished: argparse.Namespace) -> int:
     from perpctl.emergency import target
 
     wished.began = BEGAN
-    targets = target.find_targets(wished.profile, target.state_root())
+    targets = target.find_targets(wished.profile, target.state_root(), wished.venue)
     if wished.max_slippage is not None:
         target.as_fraction(wished.max_slippage)  # refused before anything is done
     if wished.status is not None or wished.finish is not None or wished.abandon is not None:

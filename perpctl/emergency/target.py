@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
@@ -14,9 +14,8 @@ from typing import Any
 
 from perpctl.errors import StateDamaged, UnknownState, UsageError
 from perpctl.store.lease import Lease, process_started
-from perpctl.store.snapshot import KILL_HOLDS_LEAST_S, Snapshot, read_all
+from perpctl.store.snapshot import BUILT_IN, KILL_HOLDS_LEAST_S, PAPER, PAPER_AT, Snapshot, read_all
 
-PAPER = "paper"
 SPOKEN = ("global",)
 GLOBAL_HTTP = "https://drb.coinbase.com/api/v2"
 _START_S = 20.0
@@ -100,13 +99,15 @@ def _directory(ours: str, theirs: str, otherwise: str) -> Path:
     return Path("~").expanduser() / otherwise / "perpctl"
 
 
-def find_targets(named: str | None, root: Path) -> tuple[Target, ...]:
+def find_targets(named: str | None, root: Path, venue: str | None = None) -> tuple[Target, ...]:
     """The profiles meant: the one named; else live ones that show life; else all live ones; else paper.
 
-    Raises UsageError for a name without settings.
+    A venue chooses among the live ones and between those of paper; of a profile that is named it is asserted.
+    Raises UsageError for a name without settings, and when nothing that is meant is at that venue.
     """
     known = {name: _read_target(name, snapshot, root) for name, snapshot in read_all(root).items()}
-    known.setdefault(PAPER, _built_in_paper(root))
+    for name in BUILT_IN:
+        known.setdefault(name, _built_in_paper(root, name))
     for name in _without_settings(root):
         known.setdefault(name, _read_target(name, Snapshot("", 0, {}), root))
     if named is not None:
@@ -116,9 +117,34 @@ def find_targets(named: str | None, root: Path) -> tuple[Target, ...]:
                 not_done="Nothing was latched, cancelled or closed.",
                 next_commands=tuple(f"perpctl kill -p {name} --force" for name in known),
             )
-        return (known[named],)
-    live = tuple(target for target in known.values() if target.env == "live")
-    return tuple(target for target in live if shows_life(target)) or live or (known[PAPER],)
+        return (_at_venue(known, named, venue),)
+    every = tuple(target for target in known.values() if target.env == "live")
+    live = tuple(target for target in every if venue in (None, target.venue))
+    if every and not live:
+        raise _elsewhere(every, venue)
+    return tuple(target for target in live if shows_life(target)) or live or _paper(known, venue)
+
+
+def _at_venue(known: Mapping[str, Target], named: str, venue: str | None) -> Target:
+    if venue in (None, known[named].venue):
+        return known[named]
+    if named == PAPER:
+        return known[PAPER_AT[venue]]
+    raise _elsewhere((known[named],), venue)
+
+
+def _paper(known: Mapping[str, Target], venue: str | None) -> tuple[Target, ...]:
+    lively = () if venue else tuple(known[name] for name in BUILT_IN if shows_life(known[name]))
+    return lively or (_at_venue(known, PAPER, venue),)
+
+
+def _elsewhere(meant: Sequence[Target], venue: str | None) -> UsageError:
+    places = ", ".join(f"{target.profile} is at {target.venue}" for target in meant)
+    return UsageError(
+        f"--venue {venue}, but profile {places}",
+        not_done="Nothing was latched, cancelled or closed.",
+        next_commands=tuple(f"perpctl kill -p {target.profile} --force" for target in meant),
+    )
 
 
 def _without_settings(root: Path) -> list[str]:
@@ -179,18 +205,17 @@ def _timing(given: Mapping[str, Any], env: str) -> Timing:
     )
 
 
-def _built_in_paper(root: Path) -> Target:
-    """The profile that exists without any settings."""
-    directory = root / PAPER
-    exchange = directory / "exchange"
+def _built_in_paper(root: Path, name: str) -> Target:
+    """A profile that exists without any settings."""
+    exchange = root / name / "exchange"
     command = [sys.executable, "-m", "perpctl.paper.server", "--port", "0", "--state-dir", str(exchange)]
     settings = {
         "env": "paper",
-        "venue": "global",
+        "venue": BUILT_IN[name],
         "endpoints_file": str(exchange / "server.json"),
         "exchange_command": [*command, "--idle-exit", "60"],
     }
-    return _read_target(PAPER, Snapshot("", 0, settings), root)
+    return _read_target(name, Snapshot("", 0, settings), root)
 
 
 def _pin(account: Mapping[str, Any] | None) -> Pin | None:

@@ -11,8 +11,9 @@ from perpctl import config_file, settings
 from perpctl.desk import Desk
 from perpctl.errors import StateDamaged, UsageError
 from perpctl.exchange.port import Identity
-from perpctl.profile import PAPER, Endpoints, Profile, chosen, config_dir, config_files, state_root
+from perpctl.profile import Endpoints, Profile, chosen, config_dir, config_files, state_root
 from perpctl.results import Confirm, Done, Plan, Risk, Step, StepResult
+from perpctl.store.snapshot import BUILT_IN
 
 Words = Mapping[str, Path | str | None]
 
@@ -26,9 +27,9 @@ class NewProfile:
     endpoints: Mapping[str, str]
 
     @classmethod
-    def of(cls, name: str, words: Words, endpoints: Words) -> NewProfile:
+    def of(cls, name: str, venue: str, words: Words, endpoints: Words) -> NewProfile:
         """Raises UsageError: the name is taken or no name, or only some of the addresses are given."""
-        if name == PAPER or name in config_file.profiles(config_files()):
+        if name in BUILT_IN or name in config_file.profiles(config_files()):
             raise UsageError(f"profile {name} exists already", not_done="nothing was written")
         given = {key: str(value) for key, value in endpoints.items() if value is not None}
         if given and len(given) != len(endpoints):
@@ -41,7 +42,7 @@ class NewProfile:
         profile = Profile(
             profile=chosen(name),
             env="live",
-            venue="global",
+            venue=venue,
             state_dir=state_root() / name,
             key_file=Path(plain["key_file"]),
             ca_file=Path(plain["ca_file"]) if "ca_file" in plain else None,
@@ -71,7 +72,7 @@ class NewProfile:
 
     def _table(self, identity: Identity) -> str:
         name = self.profile.profile
-        lines = [f"[profiles.{name}]", 'env = "live"', 'venue = "global"']
+        lines = [f"[profiles.{name}]", 'env = "live"', f'venue = "{self.profile.venue}"']
         lines += [f"{key} = {_quoted(value)}" for key, value in self.words.items()]
         lines += ["", account_table(name, identity).rstrip()]
         if self.endpoints:

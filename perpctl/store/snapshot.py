@@ -18,6 +18,11 @@ from perpctl.errors import StateDamaged
 
 SCHEMA = "perpctl.snapshot/1"
 FILE_NAME = "snapshot.json"
+# The profiles that need no settings. Each has a directory of its own, so that no venue's play money, orders or latch
+# are another's; `--venue` beside the first means one of the others, unless the settings of the first name that venue.
+PAPER = "paper"
+PAPER_AT = {"global": "paper-global", "us": "paper-us"}
+BUILT_IN = {PAPER: "global"} | {name: venue for venue, name in PAPER_AT.items()}
 KILL_HOLDS_LEAST_S = {"hold_s": 15.0, "hold_unproven_s": 60.0}  # with live money
 _LARGEST = 1 << 20
 
