@@ -17,7 +17,7 @@ from perpctl.engine.state.truth import compare, take_over
 from perpctl.engine.state.wishes import cancel_unwanted, messages_in, place_waiting, view_of
 from perpctl.engine.state.working import Orders, Stage, Working
 from perpctl.engine.watch.alarms import USER_SILENT, Alarm, clear_alarm, raise_alarm
-from perpctl.engine.watch.losses import watch_losses
+from perpctl.engine.watch.losses import watch_losses, watch_transfers
 from perpctl.engine.watch.pace import watch_answers
 from perpctl.engine.watch.strangers import (
     ForeignRule,
@@ -287,8 +287,9 @@ class Core:
             self.asked.append(e.EnterMode(mode, reason, risk))
 
     def _account_read(self, event: e.AccountRead) -> None:
-        if self.day.read(event.account, self.worth(worse=False), self.now):
+        if self.day.read(event.account, self.worth(worse=False), self.now, event.moves):
             self.asked.append(e.TakeBaseline(event.account))
+        watch_transfers(self)
         watch_losses(self)
 
     def _specification_read(self, event: e.SpecificationRead) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from perpctl.exchange import port
+from perpctl.model.day import NOTHING_MOVED, Moves
 from perpctl.model.fill import Fill
 from perpctl.model.instrument import Instrument
 from perpctl.model.mode import Mode
@@ -58,9 +59,10 @@ class ModeChanged:
 
 @dataclass(frozen=True, slots=True)
 class AccountRead:
-    """Equity and margin, freshly read."""
+    """Equity and margin, freshly read, and what the ledger says came and went until then."""
 
     account: Account
+    moves: Moves = NOTHING_MOVED
 
 
 @dataclass(frozen=True, slots=True)

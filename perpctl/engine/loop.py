@@ -12,7 +12,7 @@ from perpctl.clock import Clock, to_ms
 from perpctl.engine import events as e
 from perpctl.engine.closing import Ended, Wish, close_down
 from perpctl.engine.core import USER, Core
-from perpctl.engine.reading import books_agree, owner_of, read_truth, settle_working
+from perpctl.engine.reading import books_agree, owner_of, read_money, read_truth, settle_working
 from perpctl.engine.sending import HTTP, SOCKET, Lease, Sender
 from perpctl.engine.state.day import day_name
 from perpctl.engine.state.meter import Meter
@@ -86,6 +86,7 @@ class Bot:
         self.books_from_ms = 0
         self._group: asyncio.TaskGroup | None = None
         self._reconciling = False
+        self._reading_money = False
         self._clearing: asyncio.Task[ReadBack] | None = None
         self._leasing = True
         self._first: list[e.Effect] = []
@@ -187,6 +188,9 @@ class Bot:
                 pass
 
     def _look(self, effect: e.Reconcile | e.ReadAccount | e.ReadFunding | e.ReadBackEntries) -> None:
+        if self._group is None:  # not running yet: first thing then
+            self._first.append(effect)
+            return
         match effect:
             case e.ReadFunding():
                 self.spawn(self.book_funding())
@@ -332,14 +336,20 @@ class Bot:
             self._reconciling = False
 
     async def read_account(self) -> None:
-        """Equity and margin; what cannot be read grows old, and the gate sees that."""
+        """Equity and margin, one read at a time; what cannot be read grows old, and the gate sees that."""
+        if self._reading_money:
+            return
+        self._reading_money = True
         try:
-            account = await self.gear.exchange.account()
+            account, moves = await read_money(self.gear.exchange, self.core.day, self.core.market_ms)
         except PerpctlError as why:
             self.meter.counts["account.failed"] += 1
             self.dispatch(e.ReconcileFailed(why.message))
             return
-        self.dispatch(e.AccountRead(account))
+        finally:
+            self._reading_money = False
+        self.meter.counts["transfers.failed"] += moves.unread is not None and not moves.never
+        self.dispatch(e.AccountRead(account, moves))
 
     async def read_specifications(self) -> None:
         """Every product's tick, step and minimum; an unread one stays as it was."""

@@ -79,8 +79,15 @@ def _remember(core: Core, gear: Gear) -> None:
     """The day's baseline and count of orders outlive a restart."""
     today = day_start_ms(core.market_ms)
     starts = range(today - (PEAK_DAYS - 1) * DAY_MS, today + 1, DAY_MS)
-    taken = {start: gear.projections.baseline(day_name(start)) for start in starts}
-    core.day.remember({start: one.equity for start, one in taken.items() if one is not None}, core.market_ms)
+    known = {start: gear.projections.baseline(day_name(start)) for start in starts}
+    core.day.remember(
+        {
+            start: (one.equity, gear.projections.baseline_taken_ms(one.risk_day) or start)
+            for start, one in known.items()
+            if one is not None
+        },
+        core.market_ms,
+    )
     core.activity = Activity(orders_today=gear.projections.intents_today(day_name(core.market_ms)))
 
 

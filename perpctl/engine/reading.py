@@ -1,20 +1,25 @@
-"""This file reads the venue's truth: twice, until the reads agree; and settles orders whose outcome is unknown."""
+"""This file reads the venue's truth until the reads agree, money included; and settles orders of unknown outcome."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 
 from perpctl.clock import Clock
 from perpctl.engine import events as e
+from perpctl.engine.state.day import OVERLAP_MS, RiskDay
 from perpctl.engine.state.working import Working
 from perpctl.errors import PerpctlError
 from perpctl.exchange import port
 from perpctl.exchange.settle import settle
-from perpctl.model.position import Position
+from perpctl.model.day import Moves, Transfer
+from perpctl.model.position import Account, Position
 from perpctl.store.projections import Projections, TrackedOrder
 from perpctl.store.records import ADOPTS, Kind
 
 TRIES = 5
+MONEY_TRIES = 3
+LEDGER_S = 10.0  # less than the bot's pause between two reads: the account must not grow old over the ledger
 PATIENCE_S = 15.0
 SLACK_MS = 60_000  # before the intent's own market time, which was read from the last quote
 
@@ -33,6 +38,36 @@ async def read_truth(exchange: port.Exchange, fills_since_ms: int, clock: Clock)
     except PerpctlError as why:
         return e.ReconcileFailed(why.message)
     return e.ReconcileFailed(f"positions changed during each of {TRIES} reads")
+
+
+async def read_money(exchange: port.Exchange, day: RiskDay, market_ms: int) -> tuple[Account, Moves]:
+    """The account, and what its ledger says until then: of one moment, for no row is new after the account was read.
+
+    Raises PerpctlError when the account cannot be read; a ledger that cannot is said to be unread.
+    """
+    since_ms, found = day.looks_since_ms(market_ms), dict[str, Transfer]()
+    for _ in range(MONEY_TRIES):
+        account = await exchange.account()
+        moves = await _look(exchange, since_ms)
+        news = [one for one in moves.found if day.is_news(one) and one.row_id not in found]
+        found |= {one.row_id: one for one in news}
+        if moves.unread is not None:
+            return account, moves
+        if not news:
+            return account, Moves(tuple(found.values()), account.at_ms)
+        since_ms = max(since_ms, account.at_ms - OVERLAP_MS)
+    return account, Moves(unread=f"the ledger went on during each of {MONEY_TRIES} reads of the account")
+
+
+async def _look(exchange: port.Exchange, since_ms: int) -> Moves:
+    try:
+        async with asyncio.timeout(LEDGER_S):
+            found = await exchange.transfers(since_ms)
+    except TimeoutError:
+        return Moves(unread=f"the ledger did not answer within {LEDGER_S:g} s")
+    except PerpctlError as why:
+        return Moves(unread=why.message)
+    return Moves(unread=found.reason, never=True) if isinstance(found, port.Unsupported) else Moves(found)
 
 
 def _sizes(positions: Iterable[Position]) -> dict[tuple[str, int | None], object]:

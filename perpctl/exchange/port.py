@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from perpctl.exchange.budget import Duty
+from perpctl.model.day import Transfer
 from perpctl.model.fill import Fill, FundingPayment, FundingRate
 from perpctl.model.instrument import Book, Instrument, Quote
 from perpctl.model.order import Order, OrderRequest
@@ -266,6 +267,11 @@ class Exchange(Protocol):
 
     async def funding_rate(self, product_id: str) -> FundingRate | Unsupported: ...
     async def funding_payments(self, since_ms: int) -> tuple[FundingPayment, ...] | Unsupported: ...
+    async def transfers(self, since_ms: int) -> tuple[Transfer, ...] | Unsupported:
+        """What came into the account and left it from `since_ms` (market time), oldest first.
+
+        Cash that moves between the account and its isolated slots did neither.
+        """
 
     async def place(self, request: OrderRequest) -> Outcome: ...
     async def cancel(self, orders: Sequence[Order]) -> tuple[Outcome, ...]: ...

@@ -6,7 +6,7 @@ own session figures can be compared.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -44,6 +44,33 @@ def reads_prove_nothing(now_ms: int) -> bool:
 def _within(now_ms: int, before_ms: int, after_ms: int) -> bool:
     since = now_ms - day_start_ms(now_ms)
     return since < after_ms or since >= DAY_MS - before_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """Money that came into the account (positive) or left it (negative): neither profit nor loss."""
+
+    row_id: str
+    amount: Decimal
+    currency: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Moves:
+    """What one look at the venue's ledger said of transfers, and until when (market time) it said it.
+
+    `unread` says why it could not be told: then a loss may be a withdrawal, and a profit a deposit. `never`: it is
+    not a failure, the venue keeps no such ledger.
+    """
+
+    found: tuple[Transfer, ...] = ()
+    until_ms: int | None = None
+    unread: str | None = None
+    never: bool = False
+
+
+NOTHING_MOVED = Moves()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +128,15 @@ class Peaks:
         before = next((high for day, high in self.highs if day == today), equity)
         return Peaks((*kept, (today, max(before, equity))))
 
-    def with_transfer(self, amount: Decimal) -> Peaks:
-        """After a deposit or withdrawal: money that comes or goes is neither peak nor fall."""
-        return Peaks(tuple((day, high + amount) for day, high in self.highs))
+    def with_transfer(self, amount: Decimal, at_ms: int = 0, taken: Mapping[int, int] | None = None) -> Peaks:
+        """After a deposit or withdrawal: money that comes or goes is neither peak nor fall.
+
+        `taken` says when a day's high was looked at: one from after `at_ms` has the transfer in it already.
+        """
+        known = taken or {}
+        return Peaks(
+            tuple((day, high if day in known and known[day] >= at_ms else high + amount) for day, high in self.highs)
+        )
 
     def drawdown_pct(self, equity: Decimal) -> Decimal | None:
         """The fall from the highest of the days kept, in percent, never below zero; None before the first look."""

@@ -43,30 +43,40 @@ class LossWatch:
     evaluations: int = 0
 
     def evaluate(
-        self, now_ms: int, pnl_pct: Decimal | None, apart_pct: Decimal | None, limits: Limits
+        self,
+        now_ms: int,
+        pnl_pct: Decimal | None,
+        apart_pct: Decimal | None,
+        limits: Limits,
+        *,
+        unread: str | None = None,
     ) -> tuple[LossWatch, Breach | None]:
         """The watch after this evaluation (market time) and the breach, if any.
 
         `pnl_pct` is the day's, conservatively marked; `apart_pct` is how far mark and index are apart at most, over
         the products held. Past the kill line with prices apart or unknown, or not for long enough, it is reduce-only
-        and a page.
+        and a page. The same with `unread`, why transfers could not be read: the loss may be a withdrawal, and a kill
+        cannot be taken back, while the lines above it only take risk away.
         An unknown day's figure is no breach here: the gate lets no entry pass without it.
         """
         if pnl_pct is None:
             return LossWatch(), None
-        if pnl_pct <= -limits.day_loss_kill_pct and apart_pct is not None and abs(apart_pct) <= AGREE_PCT:
+        agree = apart_pct is not None and abs(apart_pct) <= AGREE_PCT
+        if pnl_pct <= -limits.day_loss_kill_pct and agree and unread is None:
             watch = LossWatch(now_ms if self.since_ms is None else self.since_ms, self.evaluations + 1)
         else:
             watch = LossWatch()
-        return watch, watch._breach(now_ms, pnl_pct, limits)
+        return watch, watch._breach(now_ms, pnl_pct, limits, unread)
 
-    def _breach(self, now_ms: int, pnl_pct: Decimal, limits: Limits) -> Breach | None:
+    def _breach(self, now_ms: int, pnl_pct: Decimal, limits: Limits, unread: str | None) -> Breach | None:
         kill, reduce, warn = -limits.day_loss_kill_pct, -limits.day_loss_reduce_pct, -limits.day_loss_warn_pct
         if pnl_pct <= kill:
             long_enough = self.since_ms is not None and now_ms - self.since_ms >= KILL_AFTER_MS
             if long_enough and self.evaluations >= KILL_EVALUATIONS:
                 return Breach(Action.KILL, "day PnL", pnl_pct, kill, "past the kill line, mark and index agreeing")
             why = "past the kill line, not yet confirmed by mark and index for 5 s and 3 evaluations"
+            if unread is not None:
+                why = f"past the kill line, but it may be a withdrawal, no unattended kill: {unread}"
             return Breach(Action.PAGE, "day PnL", pnl_pct, kill, why)
         if pnl_pct <= reduce:
             return Breach(Action.REDUCE_ONLY, "day PnL", pnl_pct, reduce, "past the reduce line")

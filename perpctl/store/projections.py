@@ -311,6 +311,15 @@ class Projections(Views):
                 taken = Baseline(risk_day, equity, currency)
         return taken
 
+    def baseline_taken_ms(self, risk_day: str) -> int | None:
+        """Market time at which the day's baseline was taken; transfers from before are in it already."""
+        sql = (
+            "SELECT json_extract(CAST(canonical AS TEXT), '$.at_market_ms') FROM journal "
+            "JOIN baselines USING (seq) WHERE risk_day = ?"
+        )
+        rows = self._rows(sql, risk_day)
+        return None if not rows else rows[0][0]
+
     def correct(self, movement: Fill, cause: str, correlation: Correlation) -> Record:
         """Move our position by what no fill explains: `movement` has no fee and a trade id of its own making.
 

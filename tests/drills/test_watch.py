@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from perpctl import profile
 from tests.conftest import Cli, tell
 from tests.drills.running import running
-from tests.drills.test_run import get_filled
+from tests.drills.test_run import BTC, get_filled
 from tests.trading import at_the_desk, entry
 
 pytestmark = [pytest.mark.drill, pytest.mark.timeout(180)]
@@ -59,16 +60,41 @@ async def test_with_halt_a_strangers_order_halts_the_bot_and_takes_its_entries(
     assert [one["order_id"] for one in left] == [order.order_id]
 
 
+NARROW = """[profiles.paper.limits]
+day_loss_warn_pct = "0.1"
+day_loss_reduce_pct = "0.2"
+day_loss_kill_pct = "0.3"
+stop_distance_pct = "20"
+"""  # so that a fall of the price reaches the lines before it reaches the stop
+
+
+def lose(paper: dict[str, Any]) -> None:
+    """The price falls by 12 %, less than to the stop."""
+    mark = float(tell(f"{paper['control']}/status", method="GET")["marks"][BTC])
+    tell(f"{paper['control']}/price", instrument_name=BTC, price=str(round(mark * 0.88, 1)))
+
+
+def test_a_withdrawal_is_no_loss_it_neither_reduces_nor_kills(paper: dict[str, Any]) -> None:
+    settle_on("[profiles.paper]\nunattended_kill = true\n")
+    with running() as bot:
+        get_filled(bot, paper)
+        tell(f"{paper['control']}/deposit", amount="-10000")
+        bot.until(lambda: Decimal(bot.http("GET", "/api/status")[1]["money"]["equity"]) < 95000, 60)
+        assert [one for one in bot.events("alert") if "PnL" in one["name"] or "drawdown" in one["name"]] == []
+        assert bot.http("GET", "/api/mode")[1]["mode"] == "normal"
+    assert list(profile.load("paper").state_dir.glob("kills/*.jsonl")) == []
+
+
 @pytest.mark.parametrize("allowed", [True, False])
 def test_past_the_kill_line_the_bot_kills_itself_where_the_profile_allows_it_and_else_only_calls(
     allowed: bool, paper: dict[str, Any], perpctl: Cli
 ) -> None:
     word = "true" if allowed else "false"
     kill = "[profiles.paper.kill]\nhold_s = 1\nhold_unproven_s = 3\nforeground_s = 20\n"
-    settle_on(f"[profiles.paper]\nunattended_kill = {word}\n{kill}")
+    settle_on(f"[profiles.paper]\nunattended_kill = {word}\n{kill}{NARROW}")
     with running() as bot:
         get_filled(bot, paper)
-        tell(f"{paper['control']}/deposit", amount="-3500")
+        lose(paper)
         bot.until(lambda: [one for one in bot.events("alert") if one["name"] == "day PnL kill"], 40)
         assert any(one["level"] == 4 for one in bot.events("alert"))
         if allowed:

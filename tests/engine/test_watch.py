@@ -10,10 +10,11 @@ import pytest
 
 from perpctl.engine import events as e
 from perpctl.exchange import port
+from perpctl.model.day import NOTHING_MOVED, Moves, Transfer
 from perpctl.model.mode import Mode
 from perpctl.model.order import OrderRequest, OrderType, Side
 from tests.engine.bench import MINE, Bench, of, only
-from tests.risk.world import ACCOUNT, BTC
+from tests.risk.world import ACCOUNT, BTC, NOW
 
 PAST_KILL, PAST_REDUCE, PAST_WARN = "96900", "97900", "98900"  # of a baseline of 100,000, conservative: -3, -2, -1 %
 
@@ -26,10 +27,12 @@ def modes(effects: Sequence[e.Effect]) -> list[tuple[Mode, bool]]:
     return [(mode.mode, mode.risk) for mode in of(effects, e.EnterMode)]
 
 
-def lose(bench: Bench, equity: str, seconds: int = 0, index: str | None = "84100") -> list[e.Effect]:
+def lose(
+    bench: Bench, equity: str, seconds: int = 0, index: str | None = "84100", moves: Moves = NOTHING_MOVED
+) -> list[e.Effect]:
     """The account reads so much, and the market goes on for so long, a look a second; index None: not told."""
     bench.quote(index=None if index is None else D(index))
-    effects = bench.tell(e.AccountRead(replace(ACCOUNT, equity=D(equity))))
+    effects = bench.tell(e.AccountRead(replace(ACCOUNT, equity=D(equity)), moves))
     for _ in range(seconds):
         bench.now += 1
         bench.at_ms += 900
@@ -91,6 +94,42 @@ def test_with_mark_and_index_apart_or_unknown_nothing_is_killed_but_somebody_is_
     assert not of(effects, e.StartKill)
     assert 4 in levels(effects)
     assert (Mode.REDUCE_ONLY, True) in modes(effects)
+
+
+UNREAD = Moves(unread="the ledger did not answer")
+
+
+def test_while_transfers_cannot_be_read_the_lines_that_take_risk_away_act_and_the_kill_does_not() -> None:
+    bench = Bench(unattended_kill=True)
+    bench.accept(bench.hold("0.1").request)
+    effects = lose(bench, PAST_KILL, 30, moves=UNREAD)
+    assert not of(effects, e.StartKill)
+    assert modes(effects) == [(Mode.REDUCE_ONLY, True)]
+    texts = {alert.level: alert.text for alert in of(effects, e.Alert)}
+    assert "may be a withdrawal, no unattended kill: the ledger did not answer" in texts[4]
+    assert "deposits and withdrawals count as profit and loss" in texts[2]
+
+
+def test_once_they_are_read_again_a_loss_kills_after_another_five_seconds_and_a_withdrawal_does_not() -> None:
+    for found, killed in (((), 1), ((Transfer("9", D(-3100), "USDC", NOW),), 0)):
+        bench = Bench(unattended_kill=True)
+        bench.accept(bench.hold("0.1").request)
+        lose(bench, PAST_KILL, 30, moves=UNREAD)
+        assert len(of(lose(bench, PAST_KILL, 4, moves=Moves(found, bench.at_ms)), e.StartKill)) == 0
+        assert kills(bench, 4) == killed
+
+
+def test_what_came_or_went_is_on_the_record_once_and_crosses_no_line() -> None:
+    bench = Bench(unattended_kill=True)
+    bench.accept(bench.hold("0.1").request)
+    lose(bench, "100000", moves=Moves(until_ms=NOW))
+    row = Transfer("9", D(-50000), "USDC", bench.at_ms)
+    effects = lose(bench, "50000", 30, moves=Moves((row,), bench.at_ms))
+    effects += lose(bench, "50000", 30, moves=Moves((row,), bench.at_ms))
+    assert [(alert.level, alert.text) for alert in of(effects, e.Alert)] == [
+        (1, "50000 USDC left (ledger row 9): neither profit nor loss of the day")
+    ]
+    assert not of(effects, e.EnterMode)
 
 
 def test_a_market_that_stands_still_kills_nothing() -> None:

@@ -103,3 +103,14 @@ def test_lines_stand_in_order(level: RiskLevel) -> None:
 @pytest.mark.parametrize(("minutes", "share"), [(0, "0.25"), (9.99, "0.25"), (10, "0.5"), (29.99, "0.5"), (30, "1")])
 def test_the_ramp_after_a_return(minutes: float, share: str) -> None:
     assert ramp_after(int(minutes * 60_000)) == D(share)
+
+
+def test_with_transfers_unread_there_is_no_kill_and_what_was_seen_so_far_does_not_count() -> None:
+    watch, actions = LossWatch(), []
+    for at, unread in ((0, None), (4000, None), (8000, "no answer"), (9000, None), (12_000, None), (14_000, None)):
+        watch, breach = watch.evaluate(NOW + at, D(-9), D(0), LIMITS, unread=unread)
+        actions.append(breach and breach.action)
+    assert actions == [P, P, P, P, P, K]
+    _, breach = LossWatch().evaluate(NOW, D("-2.5"), D(0), LIMITS, unread="no answer")
+    assert breach is not None
+    assert breach.action is Action.REDUCE_ONLY

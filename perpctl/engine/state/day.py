@@ -7,8 +7,19 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from perpctl.clock import from_ms
-from perpctl.model.day import DAY_MS, SETTLEMENT_MS, Baseline, Peaks, day_start_ms
+from perpctl.model.day import (
+    DAY_MS,
+    NOTHING_MOVED,
+    SETTLEMENT_MS,
+    Baseline,
+    Moves,
+    Peaks,
+    Transfer,
+    day_start_ms,
+)
 from perpctl.model.position import Account
+
+OVERLAP_MS = 300_000  # of each look at the ledger with the one before: a row may show later than its time
 
 
 def day_name(market_ms: int) -> str:
@@ -29,17 +40,23 @@ class RiskDay:
     peaks: Peaks = field(default_factory=Peaks)
     account: Account | None = None
     read_at: float = 0.0
+    unread: str | None = None  # why the last read could not say what came and went; None: it said
+    came: tuple[Transfer, ...] = ()  # what the last read was the first to tell
+    _counted: dict[str, int] = field(default_factory=dict)  # ledger rows, with their time, that a look may meet again
+    _looked_ms: int | None = None  # until when the ledger was read
+    _taken: dict[int, int] = field(default_factory=dict)  # by start of day: equity first seen then, transfers in it
     _offset: Decimal | None = None  # equity as read, less the worth of our holdings at that moment
 
-    def remember(self, baselines: Mapping[int, Decimal], today_ms: int) -> None:
-        """Baselines by start of day, as earlier runs wrote them down: a restart never re-bases the day."""
-        for start_ms, equity in sorted(baselines.items()):
+    def remember(self, baselines: Mapping[int, tuple[Decimal, int]], today_ms: int) -> None:
+        """Baselines by start of day, and when they were taken, by earlier runs: a restart never re-bases the day."""
+        for start_ms, (equity, taken_ms) in sorted(baselines.items()):
             self.peaks = self.peaks.seen(start_ms, equity)
+            self._taken[start_ms] = taken_ms
         today = day_start_ms(today_ms)
         if today in baselines:
-            self.baseline = Baseline(today, baselines[today])
+            self.baseline = Baseline(today, baselines[today][0])
 
-    def read(self, account: Account, worth: Decimal | None, now: float) -> bool:
+    def read(self, account: Account, worth: Decimal | None, now: float, moves: Moves = NOTHING_MOVED) -> bool:
         """Take a fresh read, with the worth of our holdings then; True: it is the baseline of a new day.
 
         Without a price for what is held (`worth` None) equity stays unknown until the next read: a position counted
@@ -47,12 +64,44 @@ class RiskDay:
         """
         self.account, self.read_at = account, now
         self._offset = None if worth is None else account.equity - worth
-        self.peaks = self.peaks.seen(account.at_ms, account.equity)
+        self._count(moves)
         start_ms = day_start_ms(account.at_ms)
+        is_known = self.unread is None
+        if is_known or moves.never or not self.peaks.highs:  # else a deposit that could not be read looks like a peak
+            self.peaks = self.peaks.seen(account.at_ms, account.equity)
         if self.baseline is not None and self.baseline.day_start_ms >= start_ms:
             return False
         self.baseline = Baseline(start_ms, account.equity)
+        if not is_known:
+            self._taken[start_ms] = account.at_ms
         return True
+
+    def looks_since_ms(self, market_ms: int) -> int:
+        """From when on the ledger is to be read: what is new, or since the oldest money that an earlier run saw."""
+        if self._looked_ms is None:
+            return min(self._taken.values(), default=market_ms) - OVERLAP_MS
+        return self._looked_ms - OVERLAP_MS
+
+    def is_news(self, one: Transfer) -> bool:
+        """Whether no earlier read took this row into account; those from before the overlap did."""
+        return one.row_id not in self._counted and (
+            self._looked_ms is None or one.at_ms >= self._looked_ms - OVERLAP_MS
+        )
+
+    def _count(self, moves: Moves) -> None:
+        """Each ledger row once, into the money that was seen before it."""
+        self.unread = moves.unread
+        news = [one for one in moves.found if self.is_news(one)]
+        for one in news:
+            self._counted[one.row_id] = one.at_ms
+            self.peaks = self.peaks.with_transfer(one.amount, one.at_ms, self._taken)
+            if self.baseline is not None and one.at_ms > self._taken.get(self.baseline.day_start_ms, 0):
+                self.baseline = self.baseline.with_transfer(one.amount)
+        self.came = () if self._looked_ms is None else tuple(news)
+        if moves.unread is None and moves.until_ms is not None:
+            self._looked_ms = max(moves.until_ms, self._looked_ms or 0)
+            oldest = self._looked_ms - OVERLAP_MS
+            self._counted = {row_id: at_ms for row_id, at_ms in self._counted.items() if at_ms >= oldest}
 
     @property
     def is_blind(self) -> bool:

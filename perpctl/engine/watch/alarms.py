@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from perpctl.engine.core import Core
 
 USER_SILENT, LATENCY, ORDER_SUCCESS = "user silent", "latency", "order success"
+UNREAD = "transfers unread"
 HEALING = frozenset({USER_SILENT, LATENCY, ORDER_SUCCESS})  # operational: over when their cause is over
 
 

@@ -1,4 +1,4 @@
-"""This file watches the day's loss and the drawdown, and says what they call for."""
+"""This file watches the day's loss, the drawdown and what came and went, and says what they call for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from perpctl.engine import events as e
-from perpctl.engine.watch.alarms import Alarm, raise_alarm
+from perpctl.engine.watch.alarms import UNREAD, Alarm, clear_alarm, raise_alarm
 from perpctl.model.mode import Mode
 from perpctl.model.money import ZERO
 from perpctl.risk.breaches import Action, Breach, drawdown
@@ -21,10 +21,24 @@ def watch_losses(core: Core) -> None:
     """Evaluate the lines with every product conservatively marked, and act on what is crossed."""
     limits, worth = core.rules.limits, core.worth(worse=True)
     pnl_pct = core.day.pnl_pct(worth, core.market_ms)
-    core.losses, breach = core.losses.evaluate(core.market_ms, pnl_pct, _apart_pct(core), limits)
+    apart_pct, unread = _apart_pct(core), core.day.unread
+    core.losses, breach = core.losses.evaluate(core.market_ms, pnl_pct, apart_pct, limits, unread=unread)
     for found in (breach, drawdown(core.day.drawdown_pct(worth), limits)):
         if found is not None:
             _act_on(core, found)
+
+
+def watch_transfers(core: Core) -> None:
+    """Put on the record what came and went; say when that cannot be told, for then the day's figure may be it."""
+    for one in core.day.came:
+        way = "came in" if one.amount > 0 else "left"
+        text = f"{abs(one.amount):f} {one.currency} {way} (ledger row {one.row_id}): neither profit nor loss of the day"
+        core.ask_for(e.Alert(1, "transfer", text))
+    if core.day.unread is None:
+        clear_alarm(core, UNREAD)
+    else:
+        text = f"deposits and withdrawals count as profit and loss, and the bot kills on none of it: {core.day.unread}"
+        raise_alarm(core, Alarm(UNREAD, 2, text))
 
 
 def _act_on(core: Core, breach: Breach) -> None:

@@ -35,6 +35,7 @@ from perpctl.exchange.port import (
     VenueTerms,
 )
 from perpctl.exchange.transport import Network, Web
+from perpctl.model.day import Transfer
 from perpctl.model.fill import Fill, FundingPayment, FundingRate
 from perpctl.model.instrument import Book, BookState, Instrument, Quote
 from perpctl.model.order import Order, OrderRequest
@@ -57,6 +58,10 @@ _GRANULARITIES = {
     360: "SIX_HOUR",
     1440: "ONE_DAY",
 }
+NO_TRANSFERS = (
+    "this venue lists no past transfers: cash moves between spot and futures by itself, and a sweep is gone from its "
+    "list once it is done"
+)
 NO_PAYMENTS = (
     "this venue keeps no record of funding payments that can be read; `perpctl funding record` samples the rate and "
     "the position each hour, and the history is estimated from those"
@@ -259,6 +264,9 @@ class AdvancedTrade:
 
     async def funding_payments(self, since_ms: int) -> tuple[FundingPayment, ...] | Unsupported:
         return Unsupported(NO_PAYMENTS)
+
+    async def transfers(self, since_ms: int) -> tuple[Transfer, ...] | Unsupported:
+        return Unsupported(NO_TRANSFERS)
 
     async def _moment(self) -> money.Moment:
         return money.Moment(await self._market.about_ms(), self._clock.monotonic())

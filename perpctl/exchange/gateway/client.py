@@ -33,6 +33,7 @@ from perpctl.exchange.port import (
     VenueTerms,
 )
 from perpctl.exchange.transport import Network, Transport
+from perpctl.model.day import Transfer
 from perpctl.model.fill import Fill, FundingPayment, FundingRate
 from perpctl.model.instrument import Book, Instrument, Quote
 from perpctl.model.order import Order, OrderRequest
@@ -247,6 +248,14 @@ class Gateway:
             found += await history.settlements(self._line, CURRENCY, window, slot, _owner(slot))
         unique = {payment.row_id: payment for payment in found}
         return tuple(sorted(unique.values(), key=lambda payment: (payment.at_ms, payment.row_id)))
+
+    async def transfers(self, since_ms: int) -> tuple[Transfer, ...] | Unsupported:
+        """From the ledger of the account itself: a slot gets its cash from there, and gives it back to there."""
+        until_ms = await self._market.measure() + AHEAD_MS
+        found = await history.moves(self._line, CURRENCY, since_ms, until_ms)
+        slots = await self._owners() if any(one.other_id is not None for one in found) else ()
+        outside = (one.transfer for one in found if one.other_id is None or one.other_id not in slots)
+        return tuple(sorted(outside, key=lambda moved: (moved.at_ms, moved.row_id)))
 
     async def _owners(self) -> tuple[int | None, ...]:
         """The account itself (None), and its isolated slots: the subaccounts that show only when asked for."""

@@ -16,6 +16,7 @@ from perpctl.model.order import Order
 MAX_PAGES = 500
 PAGE_ROWS = 1000  # the venue's maximum for orders and trades
 LEDGER_ROWS = 250
+ALL_ROWS_MS = 900_000
 RECENT_MS = 20 * 3_600_000  # live endpoints keep trades for about a day (Deribit docs, historical data)
 T = TypeVar("T")
 Owner = Mapping[str, Param]  # {} for the account itself, {"subaccount_id": N} for a slot
@@ -105,6 +106,26 @@ async def settlements(
 
     rows = await _continued(line, "private/get_transaction_log", params, _Shape("logs", parse), window[0])
     return [payment for _, payment in rows if payment is not None]
+
+
+async def moves(line: Line, currency: str, since_ms: int, until_ms: int) -> list[wire.Move]:
+    """What the ledger of the account itself says of cash that came or went, each row once.
+
+    A look back over minutes is one page of everything; a longer one is asked by keyword, for trades would fill pages.
+    """
+
+    def parse(row: wire.Row) -> tuple[int, wire.Move | None]:
+        return wire.whole(row, "timestamp"), wire.move(row)
+
+    is_short = until_ms - since_ms <= ALL_ROWS_MS
+    words: list[dict[str, Param]] = [{}] if is_short else [{"query": word} for word in sorted(wire.MOVES)]
+    window: dict[str, Param] = {"start_timestamp": since_ms, "end_timestamp": until_ms}
+    found: dict[str, wire.Move] = {}
+    for word in words:
+        params: dict[str, Param] = {"currency": currency, **window, "count": LEDGER_ROWS, **word}
+        rows = await _continued(line, "private/get_transaction_log", params, _Shape("logs", parse), since_ms)
+        found |= {one.transfer.row_id: one for at_ms, one in rows if one is not None and at_ms >= since_ms}
+    return list(found.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from decimal import Decimal
 
 from perpctl.exchange.both.document import Malformed as Malformed
@@ -13,6 +14,7 @@ from perpctl.exchange.both.document import rows_of as rows_of
 from perpctl.exchange.both.document import text as text
 from perpctl.exchange.both.document import whole as whole
 from perpctl.exchange.port import Candle
+from perpctl.model.day import Transfer
 from perpctl.model.fill import Fill, FundingPayment
 from perpctl.model.instrument import Book, BookState, Instrument, Quote
 from perpctl.model.money import ZERO, parse_decimal
@@ -271,6 +273,29 @@ def is_flat(row: Row) -> bool:
     """Whether every size member that is there is zero; no member at all is not flat but unknown."""
     sizes = [value for name in ("size_currency", "size") if (value := number(row, name)) is not None]
     return bool(sizes) and not any(sizes)
+
+
+MOVES = frozenset({"deposit", "withdrawal", "transfer", "swap"})  # "LSP transfer" and its like move positions
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A transfer in the ledger of one account, and the account on its other side, where the row names one."""
+
+    transfer: Transfer
+    other_id: int | None
+
+
+def move(row: Row) -> Move | None:
+    """Cash that came or went, from the transaction log: `change` is cash, signed; None for every other row."""
+    if row.get("type") not in MOVES:
+        return None
+    info = row.get("info")
+    other_id = (
+        whole(info, "other_user_id") if isinstance(info, dict) and info.get("other_user_id") is not None else None
+    )
+    found = Transfer(str(whole(row, "id")), need_number(row, "change"), text(row, "currency"), whole(row, "timestamp"))
+    return Move(found, other_id)
 
 
 def settlement(row: Row, slot: int | None) -> FundingPayment | None:

@@ -129,6 +129,12 @@ async def test_funding_payments_are_not_offered_and_say_so(client: AdvancedTrade
     assert "funding record" in paid.reason
 
 
+async def test_transfers_are_not_offered_and_are_never_said_to_be_none(client: AdvancedTrade) -> None:
+    moved = await client.transfers(0)
+    assert isinstance(moved, Unsupported)
+    assert "no past transfers" in moved.reason
+
+
 # --- lists -----------------------------------------------------------------------------------------------------------
 
 

@@ -206,7 +206,7 @@ async def test_fills_of_isolated_slots_are_asked_for_one_by_one(gateway: Gateway
     assert owners == [None, 99]
 
 
-@pytest.mark.parametrize("method", ["fills", "funding_payments", "order_history"])
+@pytest.mark.parametrize("method", ["fills", "funding_payments", "transfers", "order_history"])
 async def test_pages_that_never_end_are_unknown(gateway: Gateway, venue: Venue, method: str) -> None:
     page = {"trades": [trade_row(1)], "has_more": True}
     venue.answers["private/get_user_trades_by_currency_and_time"] = page
@@ -230,6 +230,77 @@ async def test_funding_comes_from_settlement_rows_alone(gateway: Gateway, venue:
     payments = await gateway.funding_payments(START_MS - 1000)
     assert not isinstance(payments, Unsupported)
     assert [(row.amount, row.exact, row.row_id) for row in payments] == [(Decimal("-1.5"), True, "2")]
+
+
+def move_row(row_id: int, kind: str, change: float, **more: Any) -> dict[str, Any]:
+    return {"id": row_id, "type": kind, "change": change, "currency": "USDC", "timestamp": START_MS + row_id, **more}
+
+
+def to_account(other_id: int) -> dict[str, Any]:
+    return {"transfer_type": "subaccount", "other_user_id": other_id, "other_user": "other"}
+
+
+async def test_transfers_are_cash_that_came_or_went_and_no_other_row_of_the_ledger(
+    gateway: Gateway, venue: Venue
+) -> None:
+    rows = [
+        move_row(6, "LSP transfer", -2.4, role="source"),
+        move_row(5, "swap", -7),
+        move_row(4, "transfer", 20, info=to_account(8)),
+        move_row(3, "withdrawal", -12.5, info=None),
+        move_row(2, "deposit", 0.65, info={"deposit_type": "wallet"}),
+        move_row(1, "settlement", 3),
+        move_row(0, "trade", -1.5, info="Source: api"),
+        move_row(-2000, "deposit", 99),
+    ]
+    venue.answers["private/get_transaction_log"] = {"logs": rows, "continuation": None}
+    found = await gateway.transfers(START_MS - 1000)
+    assert not isinstance(found, Unsupported)
+    assert [(row.row_id, row.amount, row.currency) for row in found] == [
+        ("2", Decimal("0.65"), "USDC"),
+        ("3", Decimal("-12.5"), "USDC"),
+        ("4", Decimal(20), "USDC"),
+        ("5", Decimal(-7), "USDC"),
+    ]
+
+
+async def test_what_moves_between_the_account_and_its_slots_is_no_transfer(gateway: Gateway, venue: Venue) -> None:
+    venue.answers["private/get_subaccounts"] = lambda params: (
+        [{"id": 7}, {"id": 8}, {"id": 99}] if params.get("include_isolated") else [{"id": 7}, {"id": 8}]
+    )
+    rows = [move_row(2, "transfer", -500, info=to_account(99)), move_row(1, "transfer", -20, info=to_account(8))]
+    venue.answers["private/get_transaction_log"] = {"logs": rows, "continuation": None}
+    found = await gateway.transfers(START_MS - 1000)
+    assert not isinstance(found, Unsupported)
+    assert [row.row_id for row in found] == ["1"]
+
+
+async def test_a_look_at_what_is_new_is_one_question_and_a_long_one_goes_by_keyword(
+    gateway: Gateway, venue: Venue
+) -> None:
+    venue.answers["private/get_transaction_log"] = {"logs": [], "continuation": None}
+    assert await gateway.transfers(START_MS - 300_000) == ()
+    assert venue.count("private/get_transaction_log") == 1
+    assert "query" not in venue.sent("private/get_transaction_log")
+    assert venue.count("private/get_subaccounts") == 0
+    venue.calls.clear()
+    row = move_row(1, "transfer", -20)
+    venue.answers["private/get_transaction_log"] = {"logs": [row], "continuation": None}  # under every keyword
+    found = await gateway.transfers(START_MS - 7 * 86_400_000)
+    assert not isinstance(found, Unsupported)
+    assert [one.row_id for one in found] == ["1"]
+    asked = {params["query"] for name, params in venue.calls if name == "private/get_transaction_log"}
+    assert asked == {"deposit", "withdrawal", "transfer", "swap"}
+
+
+@pytest.mark.parametrize("broken", [{"change": None}, {"change": "much"}, {"id": None}, {"currency": None}])
+async def test_a_transfer_that_cannot_be_read_makes_the_answer_unknown(
+    gateway: Gateway, venue: Venue, broken: dict[str, Any]
+) -> None:
+    row = {**move_row(1, "withdrawal", -20), **broken}
+    venue.answers["private/get_transaction_log"] = {"logs": [row], "continuation": None}
+    with pytest.raises(VenueUnreachable):
+        await gateway.transfers(START_MS - 1000)
 
 
 async def test_order_history_keeps_the_newest_state_of_each_order(gateway: Gateway, venue: Venue) -> None:
