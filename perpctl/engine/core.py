@@ -9,6 +9,7 @@ from typing import Any
 
 from perpctl.engine import events as e
 from perpctl.engine.orders import outcomes
+from perpctl.engine.orders.renewing import renew_entries
 from perpctl.engine.state.day import RiskDay
 from perpctl.engine.state.guard import Guard
 from perpctl.engine.state.market_clock import MarketClock
@@ -29,7 +30,7 @@ from perpctl.exchange import port
 from perpctl.model.day import day_start_ms
 from perpctl.model.mode import Mode
 from perpctl.model.money import ZERO
-from perpctl.model.order import OrderRequest
+from perpctl.model.order import OrderRequest, TimeInForce
 from perpctl.model.position import Position
 from perpctl.model.venue.calendar import VenueCalendar
 from perpctl.risk.activity import Activity
@@ -47,10 +48,16 @@ class Rules:
 
     limits: Limits
     calendar: VenueCalendar
+    terms: port.VenueTerms
     user_silent_s: float | None = 5.0
     foreign: ForeignRule = field(default_factory=ForeignRule)
     unattended_kill: bool = False
     isolated: frozenset[str] = frozenset()  # products whose margin may be isolated
+
+    @property
+    def resting(self) -> TimeInForce:
+        """How long entries rest: until they are cancelled, or for as long as the venue's terms say."""
+        return TimeInForce.GTC if self.terms.entries_end_s is None else TimeInForce.GTD
 
 
 class Core:
@@ -231,6 +238,7 @@ class Core:
         watch_strangers(self)
         for working in tuple(self.orders.ours.values()):
             outcomes.chase(self, working)
+        renew_entries(self)
         for product in self.products.values():
             self.look_after(product)
         if self.day.is_blind and self.worth(worse=False) is not None:
@@ -262,6 +270,7 @@ class Core:
         """Cancel every entry; those on their way are cancelled when they arrive."""
         for product in self.products.values():
             product.waiting = ()
+        self.orders.renew_none()
         for working in self.orders.entries():
             if working.stage is Stage.RESTING:
                 self.cancel(working, reason)

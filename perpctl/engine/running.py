@@ -181,7 +181,7 @@ async def _rules(desk: Desk, gear: Gear, limits: Limits) -> Rules:
     isolated = frozenset([(await market.instrument(name)).product_id for name in settings.isolated_products])
     foreign = ForeignRule(Foreign(settings.foreign), ignored)
     kill = settings.unattended_kill
-    return Rules(limits, market.calendar, foreign=foreign, unattended_kill=kill, isolated=isolated)
+    return Rules(limits, market.calendar, market.terms, foreign=foreign, unattended_kill=kill, isolated=isolated)
 
 
 def _introduce(desk: Desk, lease: Held, name: str, limits: Limits, options: Options) -> None:

@@ -15,7 +15,7 @@ from perpctl.engine.state.sight import Permission, look
 from perpctl.errors import PerpctlError
 from perpctl.exchange import port
 from perpctl.model.mode import Mode
-from perpctl.model.order import Order, OrderRequest
+from perpctl.model.order import Order, OrderRequest, TimeInForce
 from perpctl.risk.gate import decide
 from perpctl.risk.verdict import Decision
 from perpctl.store.intents import Attempt, Facts, Intents
@@ -73,7 +73,7 @@ class Sender:
             return
         self.core.on_their_way -= 1
         began = self.clock.monotonic()
-        request = replace(request, valid_until_ms=self.core.market.valid_until_ms(began))
+        request = self._dated(request, began)
         permission = self.permission()
         decision = decide(request, look(self.core, request, permission, self.meter, began), self.core.rules.limits)
         decided = self._decided(decision, began)
@@ -100,6 +100,14 @@ class Sender:
         self._measure(written, outcome)
         self._write_down(request.identity, outcome, attempt)
         self.tell(e.Placed(request.identity, outcome))
+
+    def _dated(self, request: OrderRequest, now: float) -> OrderRequest:
+        """The order with the times of its send: until when the venue may take it, and when it ends."""
+        market, life_s = self.core.market, self.core.rules.terms.entries_end_s
+        ends_ms = None
+        if life_s is not None and request.time_in_force is TimeInForce.GTD:
+            ends_ms = market.now_ms(now) + life_s * 1000
+        return replace(request, valid_until_ms=market.valid_until_ms(now), ends_ms=ends_ms)
 
     async def _place(self, request: OrderRequest, over: str) -> port.Outcome:
         venue = self.session if over == SOCKET and self.session is not None else self.exchange

@@ -104,6 +104,7 @@ class OrderRequest:
     valid_until_ms: int | None = None  # market time
     slot: int | None = None  # isolated slot, None: cross; NEW_SLOT: the venue assigns one
     purpose: Purpose = Purpose.OPEN
+    ends_ms: int | None = None  # market time; with GTD: from then on the venue has it no more
     allocated_margin: Decimal | None = None  # settlement currency that goes into the slot with an opening order
 
 
@@ -130,6 +131,7 @@ class Order:
     time_in_force: TimeInForce | None = None
     slot: int | None = None
     cancel_reason: str | None = None
+    ends_ms: int | None = None  # market time at which the venue ends it; None: it has no end
     origin: str | None = None  # api | web | mobile | liquidation
 
     @property

@@ -40,7 +40,7 @@ async def working(desk: Desk) -> Answer:
     foreign = sum(owner(desk, order.identity) == "NOT OURS" for order in orders)
     name = desk.settings.profile
     view = (
-        Table(_COLUMNS, rows, "no order is working at the venue"),
+        Table(_columns(orders), rows, "no order is working at the venue"),
         Line(""),
         Line(_count(orders, positions) + (f"; {foreign} NOT OURS" if foreign else "")),
         Next(_after(name, orders)),
@@ -67,6 +67,12 @@ _COLUMNS = (
     Column("owner", "OWNER"),
     Column("id", "ID"),
 )
+_ENDS = Column("ends", "ENDS IN", True)
+
+
+def _columns(orders: Sequence[Order]) -> tuple[Column, ...]:
+    """With when they end by themselves, where any does."""
+    return (*_COLUMNS[:7], _ENDS, *_COLUMNS[7:]) if any(order.ends_ms for order in orders) else _COLUMNS
 
 
 def size_held(order: Order, positions: tuple[Position, ...]) -> Position | None:
@@ -108,6 +114,7 @@ def _row(desk: Desk, order: Order, positions: tuple[Position, ...], now_ms: int,
             "price": "market" if price is None else figures.price(price, of_price),
             "filled": "0" if order.filled == 0 else f"{order.filled:.{decimals}f}",
             "age": figures.age((now_ms - order.created_ms) / 1000),
+            "ends": "never" if order.ends_ms is None else figures.age(max(0, order.ends_ms - now_ms) / 1000),
             "kind": _kind_words(order, positions),
             "owner": whose if whose != "NOT OURS" else f"NOT OURS ({order.origin or 'origin not told'})",
             "id": order.order_id,
@@ -132,6 +139,7 @@ def _facts(desk: Desk, order: Order, positions: tuple[Position, ...]) -> dict[st
         "origin": order.origin,
         "trigger": order.trigger,
         "created_at": from_ms(order.created_ms).isoformat(),
+        "ends_at": None if order.ends_ms is None else from_ms(order.ends_ms).isoformat(),
         **figures.texts(
             [
                 ("size", order.size),

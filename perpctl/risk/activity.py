@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from perpctl.model.fill import Fill
-from perpctl.model.order import OrderRequest, Side
+from perpctl.model.order import OrderRequest, Purpose, Side
 
 EXECUTION_WINDOW_MS = 5 * 60_000
 LOSS_WINDOW_MS = 60 * 60_000
@@ -79,7 +79,8 @@ class Activity:
         self._messages.append(at_ms)
         self._sent.append(SentOrder(request.product_id, request.side, request.size, request.price, at_ms))
         self._identities.add(request.identity)
-        self._orders_today += 1
+        if request.purpose is not Purpose.RENEW:  # no new decision, and an entry would spend 1,152 a day
+            self._orders_today += 1
 
     def cancel_sent(self, at_ms: int) -> None:
         """A cancel or an edit left."""

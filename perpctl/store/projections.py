@@ -179,8 +179,9 @@ class Views:
         )
 
     def intents_today(self, risk_day: str) -> int:
-        """How many orders were intended on a risk day."""
-        return int(self._rows("SELECT count(*) FROM orders WHERE risk_day = ?", risk_day)[0][0])
+        """How many orders were decided on in a risk day: those that only renew another are left out."""
+        sql = "SELECT count(*) FROM orders WHERE risk_day = ? AND request ->> '$.purpose' <> 'renew'"
+        return int(self._rows(sql, risk_day)[0][0])
 
     def last_clean_reconcile(self) -> datetime | None:
         """Wall time of the last reconcile that left no difference open."""

@@ -13,16 +13,18 @@ from perpctl.engine.core import Core, Rules
 from perpctl.engine.state.product import Product
 from perpctl.engine.strategy import Desired, View
 from perpctl.exchange import port
+from perpctl.exchange.advanced_trade.client import AdvancedTrade
+from perpctl.exchange.gateway.client import Gateway
 from perpctl.model.fill import Fill
 from perpctl.model.instrument import Quote
 from perpctl.model.mode import Mode
 from perpctl.model.order import Order, OrderRequest, OrderStatus, OrderType, Side
 from perpctl.model.position import Position
-from perpctl.model.venue import calendars
 from perpctl.risk.limits import Limits, RiskLevel, level_limits
 from tests.risk.world import ACCOUNT, BTC, INSTRUMENT, NOW, QUOTE
 
 MINE = "mine-"
+VENUES: dict[str, type[AdvancedTrade] | type[Gateway]] = {"global": Gateway, "us": AdvancedTrade}
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,9 @@ class Bench:
     def __init__(self, limits: Limits | None = None, **rules_: Any) -> None:
         numbers = itertools.count(1)
         self.strategy = Scripted()
-        calendar = rules_.pop("calendar", calendars.GLOBAL)
-        rules = Rules(limits or level_limits(RiskLevel.CONSERVATIVE), calendar, **rules_)
+        venue = VENUES[rules_.pop("venue", "global")]
+        calendar = rules_.pop("calendar", venue.calendar)
+        rules = Rules(limits or level_limits(RiskLevel.CONSERVATIVE), calendar, venue.terms, **rules_)
         self.core = Core(rules, [Product(INSTRUMENT, self.strategy)], lambda: f"{MINE}{next(numbers)}", is_mine)
         self.now = 100.0
         self.at_ms = NOW

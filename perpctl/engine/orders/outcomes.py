@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from perpctl.engine import events as e
+from perpctl.engine.orders.renewing import follow_ended
 from perpctl.engine.state.wishes import place_waiting
 from perpctl.engine.state.working import Stage, Working
 from perpctl.engine.watch.alarms import Alarm, raise_alarm
@@ -134,6 +135,7 @@ def order_seen(core: Core, order: Order) -> None:
     product = core.products.get(order.product_id)
     if product is not None:
         core.look_after(product)
+        follow_ended(core)
         place_waiting(core, product)
 
 
@@ -171,3 +173,4 @@ def fill_seen(core: Core, fill: Fill) -> None:
         core.activity.round_trip_lost(fill.at_ms)
     watch_executions(core, fill.product_id)
     core.look_after(product)
+    follow_ended(core)

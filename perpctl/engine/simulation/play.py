@@ -115,9 +115,8 @@ async def _play(
     key = hashlib.sha256(f"{NAME} {script.seed}".encode()).digest()
     with _gear(script, feed, clock, directory, key) as (stage, gear):
         stage.venue.step()
-        bot = await open_bot(
-            gear, Setup(Rules(script.limits, gear.exchange.calendar, user_silent_s=None), script.strategy, key)
-        )
+        rules = Rules(script.limits, gear.exchange.calendar, gear.exchange.terms, user_silent_s=None)
+        bot = await open_bot(gear, Setup(rules, script.strategy, key))
         bot.watchers.append(partial(_tell, bot, audience.told))
         start = (await stage.client.account()).equity
         running = asyncio.create_task(bot.run())

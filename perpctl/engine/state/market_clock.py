@@ -38,6 +38,10 @@ class MarketClock:
         pace = (self.at_ms - first_ms) / 1000 / (self._seen - first_seen)
         return pace if pace > ABOUT_ONE else 1.0
 
+    def now_ms(self, now: float) -> int:
+        """The venue's time at this moment of our counter."""
+        return self.at_ms + int((now - self._seen) * 1000 * self.pace)
+
     def valid_until_ms(self, now: float) -> int:
         """Until when the venue may take an order that leaves now: three seconds of our time."""
-        return self.at_ms + int(((now - self._seen) * 1000 + VALID_FOR_MS) * self.pace)
+        return self.now_ms(now) + int(VALID_FOR_MS * self.pace)

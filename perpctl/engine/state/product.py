@@ -93,7 +93,7 @@ class Product:
             return mark
         return min(mark, self.quote.index) if self.position > 0 else max(mark, self.quote.index)
 
-    def entry(self, wish: Desired, identity: str, may_increase: bool) -> OrderRequest | None:
+    def entry(self, wish: Desired, identity: str, may_increase: bool, rests: TimeInForce) -> OrderRequest | None:
         """The order for a wish; None when nothing is left of it.
 
         What is taken against the position closes at most the position: no order of ours changes its sign. What rests
@@ -113,7 +113,7 @@ class Product:
             size=size,
             type=OrderType.LIMIT,
             price=wish.price,
-            time_in_force=TimeInForce.IOC if wish.take else TimeInForce.GTC,
+            time_in_force=TimeInForce.IOC if wish.take else rests,
             post_only=not wish.take,
             reduce_only=reduces,
             purpose=self._purpose(size, against, reduces),

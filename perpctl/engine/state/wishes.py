@@ -64,12 +64,16 @@ def _closed(rate_8h: Decimal | None, limit_pct: Decimal) -> frozenset[Side]:
 def cancel_unwanted(core: Core, product: Product) -> None:
     """Orders that serve a wish stay, and the wish is fulfilled; the others go."""
     unserved = list(product.waiting)
-    for working in core.orders.of(product.product_id, stops=False):
+    ended = [old for old in core.orders.ended if old.request.product_id == product.product_id]
+    for working in (*core.orders.of(product.product_id, stops=False), *ended):
         served = next((wish for wish in unserved if _serves(working, wish)), None)
         if served is not None:
             unserved.remove(served)
-        elif working.stage is Stage.RESTING and _fits(core, Decimal(1)):
+        elif working.stage is Stage.RESTING and fits(core, Decimal(1)):
             core.cancel(working, "no longer wanted")
+        else:
+            working.renews = False
+    core.orders.ended = [old for old in core.orders.ended if old.renews]
     product.waiting = tuple(unserved)
 
 
@@ -84,7 +88,7 @@ def place_waiting(core: Core, product: Product) -> None:
     busy = {working.request.side for working in entries if working.stage in _GOING}
     still = []
     for wish in product.waiting:
-        if wish.side in busy or not _fits(core, 1 - CANCEL_SHARE):
+        if wish.side in busy or not fits(core, 1 - CANCEL_SHARE):
             still.append(wish)
         else:
             _place(core, product, wish)
@@ -96,7 +100,7 @@ def messages_in(effects: Iterable[e.Effect]) -> int:
     return sum(isinstance(effect, _MESSAGES) for effect in effects)
 
 
-def _fits(core: Core, share: Decimal) -> bool:
+def fits(core: Core, share: Decimal) -> bool:
     """Whether one more message keeps the rate, of which entries use only their share."""
     limits = core.rules.limits
     coming = core.on_their_way + messages_in(core.asked)
@@ -105,7 +109,7 @@ def _fits(core: Core, share: Decimal) -> bool:
 
 
 def _place(core: Core, product: Product, wish: Desired) -> None:
-    request = product.entry(wish, core.new_identity(), core.mode is Mode.NORMAL)
+    request = product.entry(wish, core.new_identity(), core.mode is Mode.NORMAL, core.rules.resting)
     if request is not None:
         core.follow(request, wish.why, wish.tolerance)
         core.ask_for(e.PlaceEntry(request, wish.why))
@@ -114,7 +118,7 @@ def _place(core: Core, product: Product, wish: Desired) -> None:
 def _serves(working: Working, wish: Desired) -> bool:
     """Whether this order is what the strategy wants to have: the side, and near enough in price."""
     request = working.request
-    live = working.stage in {Stage.SENDING, Stage.RESTING}
+    live = working.renews or working.stage in {Stage.SENDING, Stage.RESTING}
     if not live or wish.take or request.side is not wish.side or request.price is None:
         return False
     return abs(request.price - wish.price) <= wish.tolerance and working.remaining <= wish.size

@@ -34,6 +34,7 @@ class Working:
     cover: Decimal = ZERO  # of a stop: what it still protects; the venue shrinks it, and never grows it
     asked_at: float = 0.0  # when its outcome was last asked for
     asking: bool = False
+    renews: bool = False  # its end makes room for a successor
 
     @property
     def is_stop(self) -> bool:
@@ -57,6 +58,7 @@ class Orders:
 
     ours: dict[str, Working] = field(default_factory=dict)
     foreign: dict[str, Order] = field(default_factory=dict)  # by order id
+    ended: list[Working] = field(default_factory=list)  # read back ended in order to be renewed
     finished: dict[str, bool] = field(default_factory=dict)  # identity -> seen to end; False: only thought gone
 
     def of(self, product_id: str, *, stops: bool) -> list[Working]:
@@ -64,6 +66,12 @@ class Orders:
 
     def entries(self) -> list[Working]:
         return [w for w in self.ours.values() if not w.is_stop]
+
+    def renew_none(self) -> None:
+        """Whatever is being renewed ends for good."""
+        self.ended.clear()
+        for working in self.ours.values():
+            working.renews = False
 
     def unknown(self) -> Iterator[Working]:
         return (w for w in self.ours.values() if w.stage is Stage.UNKNOWN)
@@ -104,6 +112,8 @@ class Orders:
         found = self.ours.pop(identity, None)
         if found is not None:
             self.finished[identity] = ended
+            if ended and found.renews:
+                self.ended.append(found)
             while len(self.finished) > 1000:
                 del self.finished[next(iter(self.finished))]
         return found

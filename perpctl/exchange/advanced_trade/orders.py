@@ -82,9 +82,9 @@ def contracts_in(request: OrderRequest, unit: Contract) -> Decimal:
 
 
 def draft(request: OrderRequest, contracts: Decimal, unit: Contract, now_ms: int) -> Draft:
-    """The order in the venue's terms. What rests ends after two minutes, but for stops that only reduce."""
+    """The order in the venue's terms. What rests ends as it says, or in two minutes; a stop that reduces does not."""
     size = {"base_size": plain(contracts)}
-    end = {"end_time": stamp(now_ms + ENTRY_LIFE_MS)}
+    end = {"end_time": stamp(request.ends_ms or now_ms + ENTRY_LIFE_MS)}
     if request.type is OrderType.MARKET:
         kind = "market_market_fok" if request.time_in_force is TimeInForce.FOK else "market_market_ioc"
         return Draft(request, contracts, {kind: size})

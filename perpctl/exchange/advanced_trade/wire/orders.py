@@ -69,6 +69,7 @@ def order(row: Row, unit: Contract) -> Order:
         created_ms=created,
         updated_ms=updated,
         time_in_force=_TIMES.get(str(row.get("time_in_force"))),
+        ends_ms=words.moment(terms, "end_time"),
         cancel_reason=_reason(row),
         origin=_origin(row),
     )
@@ -148,6 +149,7 @@ def pushed(row: Row, unit: Contract, at_ms: int) -> Order:
         created_ms=created,
         updated_ms=max(at_ms, created),
         time_in_force=_TIMES.get(str(row.get("time_in_force"))),
+        ends_ms=words.moment(row, "end_time"),
         cancel_reason="expired" if row.get("status") == "EXPIRED" else next(filter(None, reasons), None),
     )
 
