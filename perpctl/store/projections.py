@@ -199,8 +199,13 @@ class Views:
         return tuple({**msgspec.json.decode(change), "at": at} for at, change in rows)
 
     def differences(self, other: Views) -> tuple[str, ...]:
-        """The names of the projections in which two folds differ."""
-        return tuple(table for table in folds.PROJECTIONS if self.rows_of(table) != other.rows_of(table))
+        """The names of the projections in which two folds differ; `schema` when a table is not what it is called."""
+        found = tuple(table for table in folds.PROJECTIONS if self.rows_of(table) != other.rows_of(table))
+        return found if self._schema() == other._schema() else (*found, "schema")
+
+    def _schema(self) -> list[tuple[Any, ...]]:
+        """An empty table under a false name reads as well as ever: only its name and its text can tell."""
+        return self._rows("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name")
 
     def rows_of(self, projection: str) -> list[tuple[Any, ...]]:
         """A projection as it stands, whole: to compare folds by."""
