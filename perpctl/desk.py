@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import hashlib
 import os
 import socket
@@ -17,6 +16,8 @@ from perpctl import __version__
 from perpctl.clock import Clock
 from perpctl.errors import AccountMismatch, CredentialError, UnknownState, UsageError
 from perpctl.host import own_exchange
+from perpctl.host.build import build_hash
+from perpctl.host.login import operator
 from perpctl.model.mode import Mode
 from perpctl.profile import Endpoints, Pin, Profile, config_dir, config_files
 from perpctl.results import Scope, Standing
@@ -27,6 +28,7 @@ from perpctl.store.lease import Lease
 if TYPE_CHECKING:
     from perpctl.exchange.access import Access
     from perpctl.exchange.port import Exchange, Identity, MaySend
+    from perpctl.model.passage import ClockReading
     from perpctl.store.journal import Journal
     from perpctl.store.projections import Projections
 
@@ -53,6 +55,7 @@ class Desk:
         self._exchange: Exchange | None = None
         self._identity: Identity | None = None
         self._journal: Journal | None = None
+        self._clock_reading: ClockReading | None = None
         self._listening = False
 
     # --- the venue ----------------------------------------------------------------------------------------------------
@@ -95,6 +98,7 @@ class Desk:
         if key_file is not None:
             access = replace(access, key_file=key_file, key_name=None)
         opened: Exchange = getattr(import_module(module), name)(access, self.clock, may_send=may_send)
+        opened.tell_clock(self._remember_clock)
         return opened
 
     def listen(self, file: Path | None = None) -> None:
@@ -114,7 +118,14 @@ class Desk:
             self._ready_latch()
             writer = self._writer()
             self._journal = Journal.open(self.settings.state_dir / "journal.db", writer, self.clock)
+            self._journal.clock_reading = self._clock_reading
         return self._journal
+
+    def _remember_clock(self, reading: ClockReading) -> None:
+        """How far our clock is off belongs on every line that is written from now on."""
+        self._clock_reading = reading
+        if self._journal is not None:
+            self._journal.clock_reading = reading
 
     def projections(self) -> Projections:
         """What the journal comes to: orders, fills, positions, funding. Raises StateDamaged."""
@@ -225,6 +236,7 @@ class Desk:
             env=self.settings.env,
             venue=self.settings.venue,
             profile=self.settings.profile,
+            build_hash=build_hash(),
             config_hash=_config_hash(),
             account_id=self._identity.account_id if self._identity else None,
         )
@@ -246,14 +258,6 @@ def _config_hash() -> str | None:
     """Of the files that settings came from, the weakest first; None when there is none."""
     found = [path.read_bytes() for path in config_files() if path.is_file()]
     return hashlib.sha256(b"\0".join(found)).hexdigest()[:16] if found else None
-
-
-def operator() -> str:
-    """Who acts: the login behind sudo when there is one."""
-    try:
-        return os.environ.get("SUDO_USER") or getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
 
 
 def _latch_text(state: LatchState) -> str:

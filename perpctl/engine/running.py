@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from perpctl import render
-from perpctl.desk import Desk, operator
+from perpctl.desk import Desk
 from perpctl.emergency.target import SPOKEN
 from perpctl.engine.closing import Ended, Wish
 from perpctl.engine.control import beat, listening
@@ -29,6 +29,7 @@ from perpctl.engine.sending import may_send
 from perpctl.engine.strategy import algorithm_id, choose
 from perpctl.engine.watch.strangers import Foreign, ForeignRule
 from perpctl.errors import RefusedBySafety, UsageError
+from perpctl.host.login import login, operator
 from perpctl.host.process import start_and_leave
 from perpctl.model.money import plain
 from perpctl.monitor.listener import Place, serving
@@ -191,9 +192,10 @@ def _introduce(desk: Desk, lease: Held, name: str, limits: Limits, options: Opti
     version = hashlib.sha256(encode({key: plain(getattr(limits, key)) for key in KEYS})).hexdigest()[:16]
     journal.writer = replace(journal.writer, bot_id=name, epoch=lease.epoch, account_id=account, limits_version=version)
     rows: dict[str, Json] = {key: f"{getattr(limits, key)} {unit_of(key)}, {limits.origin(key)}" for key in KEYS}
+    started = {"options": _plain(options), "operator": login(), "strategy": name, "limits": rows}
     with journal.batch():
         journal.append(Kind.LEASE_TAKEN, {"epoch": lease.epoch, "holder": name, "since_ms": lease.lease.since_ms})
-        journal.append(Kind.RUN_STARTED, {"options": _plain(options), "strategy": name, "limits": rows})
+        journal.append(Kind.RUN_STARTED, started)
 
 
 def _plain(options: Options) -> dict[str, object]:

@@ -96,7 +96,7 @@ class Sender:
         self.meter.writes.append(written - began)
         self.meter.decisions.append(written - began)
         outcome = await self._place(request, over)
-        attempt = replace(attempt, answered_at=self.clock.now())
+        attempt = replace(attempt, answered_at=self.clock.now(), tries=outcome.passages)
         self._measure(written, outcome)
         self._write_down(request.identity, outcome, attempt)
         self.tell(e.Placed(request.identity, outcome))
@@ -128,7 +128,7 @@ class Sender:
         began = self.clock.monotonic()
         attempt = self._attempt("cancel", over, self.permission())
         outcome = await self._cancel(order, over)
-        attempt = replace(attempt, answered_at=self.clock.now())
+        attempt = replace(attempt, answered_at=self.clock.now(), tries=outcome.passages)
         self._measure(began, outcome)
         if isinstance(outcome, port.Confirmed):
             self.intents.cancel_confirmed(order, outcome.order, outcome.fills, attempt)

@@ -85,6 +85,7 @@ class Tokens:
         self._clock = clock
         self._token: str | None = None
         self._renew_at = 0.0
+        self._since: float | None = None
         self._lock = asyncio.Lock()
 
     async def bearer(self) -> str:
@@ -104,8 +105,12 @@ class Tokens:
         grant = await self._exchange()
         self._token, life_s = _read_grant(grant)
         trace.hide(self._token)
-        self._renew_at = started + RENEW_AT * life_s
+        self._since, self._renew_at = started, started + RENEW_AT * life_s
         return self._token, life_s, str(grant.get("scope", ""))
+
+    def age_s(self) -> float | None:
+        """How old the token is; None when there is none."""
+        return None if self._since is None else self._clock.monotonic() - self._since
 
     def drop(self, token: str) -> None:
         """The venue would not have this one any more; a newer one is kept."""

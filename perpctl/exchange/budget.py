@@ -94,6 +94,11 @@ class Budget:
         purse.refill(self._clock.monotonic(), self._pace())
         return 1 - max(purse.common, 0.0) / purse.common_cap if purse.common_cap else 1.0
 
+    def left(self, pool: Pool) -> int:
+        """Whole credits that are not spent at the moment, those kept for exits included."""
+        purse = self._purses[pool]
+        return int(max(purse.common, 0.0) + purse.reserve)
+
     def _try(self, pool: Pool, duty: Duty) -> bool:
         purse = self._purses[pool]
         purse.refill(self._clock.monotonic(), self._pace())

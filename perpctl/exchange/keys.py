@@ -40,6 +40,11 @@ class CdpKey:
         return "ES256" if isinstance(self.private, EllipticCurvePrivateKey) else "EdDSA"
 
     @property
+    def id(self) -> str:
+        """The key as Coinbase's key page lists it: without the organization that its name begins with."""
+        return self.name.rpartition("/")[2]
+
+    @property
     def short_id(self) -> str:
         """The key as shown to people: `..c41e`."""
         return f"..{self.name[-4:]}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Protocol
 
@@ -17,9 +17,12 @@ from perpctl.model.day import Transfer
 from perpctl.model.fill import Fill, FundingPayment, FundingRate
 from perpctl.model.instrument import Book, Instrument, Quote
 from perpctl.model.order import Order, OrderRequest
+from perpctl.model.passage import ClockReading, Passage
 from perpctl.model.position import Account, Position
 from perpctl.model.venue.ability import Ability
 from perpctl.model.venue.calendar import Happening, VenueCalendar
+
+Passages = tuple[Passage, ...]  # what a write was on the wire, each try; empty when the venue's adapter notes none
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class Confirmed:
 
     order: Order
     fills: tuple[Fill, ...] = ()
+    passages: Passages = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,7 @@ class Refused:
     code: int | None
     reason: str
     sent: bool = True
+    passages: Passages = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,7 @@ class Unknown:
 
     cause: str
     valid_until_ms: int | None = None
+    passages: Passages = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +233,9 @@ class Exchange(Protocol):
     venue: str
     terms: VenueTerms
     calendar: VenueCalendar  # when this venue settles, stops and changes its margin
+
+    def tell_clock(self, told: Callable[[ClockReading], object]) -> None:
+        """Have `told` hear how far our clock is off, by the venue's answers: about once a minute."""
 
     def work_for(self, duty: Duty) -> None:
         """Say whose share of the request limits the reads draw on from now on; operators' by default."""

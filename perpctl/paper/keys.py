@@ -113,7 +113,8 @@ class MemoryKeys:
         self, algorithm: Algorithm, permissions: tuple[str, ...], account: int, created_at: datetime
     ) -> dict[str, object]:
         """Register a new key; returns what its key file would hold."""
-        content, key = make_key(algorithm, permissions, account, created_at)
+        named = uuid.uuid5(uuid.NAMESPACE_URL, f"perpctl key {len(self._known)}")  # the same in every run of a seed
+        content, key = make_key(algorithm, permissions, account, created_at, named)
         self._known[key.name] = key
         return content
 
@@ -156,12 +157,16 @@ def portfolio_of(account: int) -> str:
 
 
 def make_key(
-    algorithm: Algorithm, permissions: tuple[str, ...], account: int, created_at: datetime
+    algorithm: Algorithm,
+    permissions: tuple[str, ...],
+    account: int,
+    created_at: datetime,
+    named: uuid.UUID | None = None,
 ) -> tuple[dict[str, object], RegisteredKey]:
     """(what the CDP key file holds, what the exchange keeps). Raises UsageError for an unknown permission."""
     if not permissions or set(permissions) - set(PERMISSIONS):
         raise UsageError(f"permissions are a list of {', '.join(PERMISSIONS)}, not {','.join(permissions)!r}")
-    key_id = str(uuid.uuid4())
+    key_id = str(named or uuid.uuid4())
     private = generate_ec(SECP256R1()) if algorithm == "es256" else Ed25519PrivateKey.generate()
     content = _key_file(key_id, private, permissions, created_at)
     name = str(content.get("name", key_id))

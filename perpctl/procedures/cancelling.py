@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from perpctl.desk import operator
 from perpctl.errors import UnknownState
 from perpctl.exchange.port import Exchange, Refused, Unknown
+from perpctl.host.login import operator
 from perpctl.model import flatten
 from perpctl.model.order import Order, OrderStatus
 from perpctl.procedures.hand import Ends, Hand

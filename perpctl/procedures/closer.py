@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perpctl.checks import reading
-from perpctl.desk import operator
 from perpctl.errors import HeldByAnother, StateDamaged, UnknownState
 from perpctl.exchange.port import Absent, Confirmed, Exchange, Refused, Settled
+from perpctl.host.login import operator
 from perpctl.model import flatten
 from perpctl.model.flatten import Climb, Close, Key, key_of
 from perpctl.model.instrument import Instrument

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
-from perpctl.desk import operator
 from perpctl.errors import UsageError
 from perpctl.exchange.port import Confirmed, Exchange
+from perpctl.host.login import operator
 from perpctl.model import flatten
 from perpctl.model.flatten import Key, key_of
 from perpctl.model.instrument import Instrument

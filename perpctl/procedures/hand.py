@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,7 @@ from perpctl.risk.limits import Limits
 from perpctl.risk.verdict import Decision
 from perpctl.risk.view import GateInput
 from perpctl.store.folds import IntentState
-from perpctl.store.intents import Grounds, Intents, Maker
+from perpctl.store.intents import Attempt, Grounds, Intents, Maker
 from perpctl.store.lease import Lease
 
 if TYPE_CHECKING:
@@ -62,9 +62,10 @@ class Hand:
         """Cancel these by id; an outcome each. Nothing is claimed gone that a listing has not shown gone."""
         for order in orders:
             self._intents.intend_cancel(order, self._why, self._maker)
+        attempt = self._attempt("cancel")
         outcomes = await self._exchange.cancel(orders)
         for order, outcome in zip(orders, outcomes, strict=True):
-            self._book_cancel(order, outcome)
+            self._book_cancel(order, outcome, self._answered(attempt, outcome))
         return outcomes
 
     async def cancel_by_one_request(self, entries: Sequence[Order], product_id: str | None = None) -> str:
@@ -75,17 +76,18 @@ class Hand:
         for order in entries:
             self._intents.intend_cancel(order, self._why, self._maker)
         name = "mass cancel" if product_id is None else f"mass cancel of {product_id}"
+        attempt = self._attempt(name)
         outcome = await self._exchange.cancel_entries(product_id)
         match outcome:
             case int():
                 return f"{name}: the venue counts {outcome}"
             case Refused(code, reason):
                 for order in entries:
-                    self._intents.cancel_refused(order, code, reason)
+                    self._intents.cancel_refused(order, code, reason, self._answered(attempt, outcome))
                 return f"{name} refused ({code or 'not sent'} {reason})"
             case Unknown(cause):
                 for order in entries:
-                    self._intents.cancel_unknown(order, cause)
+                    self._intents.cancel_unknown(order, cause, self._answered(attempt, outcome))
                 return f"{name} unanswered ({cause})"
             case _:
                 return "no mass cancel at this venue"
@@ -128,14 +130,21 @@ class Hand:
         except PerpctlError:
             return ()  # they are booked by the next reconcile: missing fills of ours
 
-    def _book_cancel(self, order: Order, outcome: Outcome) -> None:
+    def _book_cancel(self, order: Order, outcome: Outcome, attempt: Attempt) -> None:
         match outcome:
             case Confirmed(after, fills):
-                self._intents.cancel_confirmed(order, after, fills)
+                self._intents.cancel_confirmed(order, after, fills, attempt)
             case Refused(code, reason):
-                self._intents.cancel_refused(order, code, reason)
+                self._intents.cancel_refused(order, code, reason, attempt)
             case Unknown(cause):
-                self._intents.cancel_unknown(order, cause)
+                self._intents.cancel_unknown(order, cause, attempt)
+
+    def _attempt(self, method: str) -> Attempt:
+        latch = self._desk.latch().read()
+        return Attempt(method, sent_at=self._desk.clock.now(), mode=latch.mode.value, latch=latch.mode.value)
+
+    def _answered(self, attempt: Attempt, outcome: Outcome) -> Attempt:
+        return replace(attempt, answered_at=self._desk.clock.now(), tries=outcome.passages)
 
     # --- orders -------------------------------------------------------------------------------------------------------
 
@@ -145,7 +154,10 @@ class Hand:
         if not decision.allowed:
             return self._held_back(request, decision, grounds)
         self._intents.intend(request, decision, grounds)
-        return await self._told(request, await self._exchange.place(request), grounds.market_ms or 0)
+        attempt = self._attempt("place")
+        self._intents.sent(request.identity, attempt)
+        outcome = await self._exchange.place(request)
+        return await self._told(request, outcome, self._answered(attempt, outcome), grounds.market_ms or 0)
 
     async def close_whole(self, position: Position, instrument: Instrument) -> Settled | Refused:
         """The venue's own reduce-only close of a whole position at market: it takes no size of ours."""
@@ -154,11 +166,14 @@ class Hand:
         if self._kill_runs():
             return self._held_back(request, decision, grounds)
         self._intents.intend(request, decision, grounds)
+        attempt = self._attempt("close position")
+        self._intents.sent(request.identity, attempt)
         outcome = await self._exchange.close(position, None)
+        attempt = self._answered(attempt, outcome)
         if isinstance(outcome, Unknown):  # it carries no identity of ours: the next read of the position tells
-            self._intents.unknown(request.identity, outcome.cause)
+            self._intents.unknown(request.identity, outcome.cause, attempt)
             return outcome
-        return await self._told(request, outcome, grounds.market_ms or 0)
+        return await self._told(request, outcome, attempt, grounds.market_ms or 0)
 
     def _held_back(self, request: OrderRequest, decision: Decision, grounds: Grounds) -> Refused:
         self._intents.refused_by_gate(request, decision, grounds)
@@ -175,16 +190,18 @@ class Hand:
             lease = None
         return identity.make(self._desk.identity_key(), lease.epoch if lease else 0, secrets.randbits(64))
 
-    async def _told(self, request: OrderRequest, outcome: Outcome, since_ms: int) -> Settled | Refused:
+    async def _told(
+        self, request: OrderRequest, outcome: Outcome, attempt: Attempt, since_ms: int
+    ) -> Settled | Refused:
         match outcome:
             case Confirmed(order, fills):
-                self._intents.confirmed(request.identity, order, fills)
+                self._intents.confirmed(request.identity, order, fills, attempt)
                 return outcome
             case Refused(code, reason):
-                self._intents.refused(request.identity, code, reason)
+                self._intents.refused(request.identity, code, reason, attempt)
                 return outcome
             case Unknown(cause):
-                self._intents.unknown(request.identity, cause)
+                self._intents.unknown(request.identity, cause, attempt)
                 return await self._settled(request, outcome, since_ms)
 
     async def _settled(self, request: OrderRequest, unknown: Unknown, since_ms: int) -> Settled:

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from perpctl.clock import from_ms, to_ms
-from perpctl.desk import operator
 from perpctl.errors import ExitCode, PerpctlError, RefusedBySafety, StateDamaged, UnknownState
+from perpctl.host.login import operator
 from perpctl.model.day import conservative_equity, day_start_ms
 from perpctl.model.mode import Mode
 from perpctl.procedures import cancelling

@@ -5,8 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from perpctl.desk import operator
 from perpctl.exchange.port import Confirmed, Refused, Unknown
+from perpctl.host.login import operator
 from perpctl.model.order import OrderRequest, OrderType, Purpose
 from perpctl.model.stops import Remedy, Stop, remedy
 from perpctl.procedures.hand import Hand

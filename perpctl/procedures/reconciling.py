@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from perpctl.desk import operator
 from perpctl.errors import UsageError, WorldChanged
+from perpctl.host.login import operator
 from perpctl.model.books.reconcile import (
     BookFill,
     BookFunding,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from perpctl.errors import (
     VenueRefused,
     WorldChanged,
 )
+from perpctl.host.login import login
 from perpctl.results import (
     Answer,
     Block,
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from perpctl.desk import Desk
 
 SCHEMA = "perpctl.plan/1"
+HIDDEN = "[hidden]"
 Build = Callable[["Desk"], Awaitable[Plan | Answer]]
 
 _CODES = {Done.PARTIAL: ExitCode.PARTIAL, Done.REFUSED: ExitCode.VENUE_REFUSED, Done.UNKNOWN: ExitCode.UNKNOWN}
@@ -81,10 +85,13 @@ async def carry_out(build: Build, desk: Desk, wish: Wish) -> Answer:
         return await _preview(plan, desk, "DRY RUN: nothing is changed.", wished=True)
     if plan.reason_required and not wish.reason:
         raise RefusedBySafety(f"{plan.name} needs a reason", not_done="nothing was done", next_commands=(_again(plan),))
+    decided_in_s = None
     if plan.confirm is not Confirm.NONE and not wish.yes:
+        asked_at = desk.clock.monotonic()
         await _confirmed(plan, desk, wish)
+        decided_in_s = desk.clock.monotonic() - asked_at
         plan = await _still_true(plan, build, desk)
-    return await _Carrying(plan, desk, wish).run()
+    return await _Carrying(plan, desk, wish, decided_in_s).run()
 
 
 def worst(codes: Iterable[ExitCode]) -> ExitCode:
@@ -163,8 +170,9 @@ async def _is_done(step: Step) -> bool:
 class _Carrying:
     """One plan being carried out, each step journaled when it ends."""
 
-    def __init__(self, plan: Plan, desk: Desk, wish: Wish) -> None:
+    def __init__(self, plan: Plan, desk: Desk, wish: Wish, decided_in_s: float | None) -> None:
         self._plan, self._desk, self._wish = plan, desk, wish
+        self._decided_in_s = decided_in_s  # from the question to the answer; None: nobody was asked
         self._plan_id = uuid.uuid4().hex[:12]
         self._began = desk.clock.monotonic()
         self._carried: list[Carried] = []
@@ -214,6 +222,11 @@ class _Carrying:
                 "reason": self._wish.reason or None,
                 "fingerprint": plan.fingerprint,
                 "confirmed": "--yes" if self._wish.yes else plan.confirm.value,
+                "typed_confirmation": None if self._wish.yes else plan.typed or None,
+                "decided_in_s": None if self._decided_in_s is None else f"{self._decided_in_s:.1f}",
+                "operator": login(),
+                "argv": _argv(),
+                "profile_variable": os.environ.get("PERPCTL_PROFILE"),
                 "steps": [step.key for step in plan.steps],
             },
         )
@@ -279,6 +292,13 @@ class _Carrying:
         to_blame = [one for one in self._carried if _code(one.result) is code]
         words = [f"{one.step.title}: {one.result.evidence}" for one in to_blame]
         return "; ".join(words) or self._unjournaled or _verdict(code)
+
+
+def _argv() -> list[str]:
+    """The command line as it was typed; a word that looks like a key or a token is left out."""
+    from perpctl.store.records import SECRETS
+
+    return [HIDDEN if SECRETS.search(word) else word for word in sys.argv[1:]]
 
 
 def _failed(result: StepResult) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from perpctl.desk import Desk, operator
+from perpctl.desk import Desk
 from perpctl.errors import CredentialError, PerpctlError, UnknownState
+from perpctl.host.login import operator
 from perpctl.results import Answer, Block, Json, Line, Next, Tone
 
 

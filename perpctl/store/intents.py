@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from perpctl.model.fill import Fill
 from perpctl.model.order import Order, OrderRequest
+from perpctl.model.passage import Passage
 from perpctl.store.folds import IntentState
 from perpctl.store.projections import Projections
 from perpctl.store.records import Correlation, Kind, Record
@@ -52,26 +53,13 @@ class Grounds:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try at the venue: what was sent under which fences, and what came back."""
+    """What was sent under which fences, and what came back: each try at the venue as it was on the wire."""
 
     method: str
     path: str | None = None
-    host: str | None = None
-    connection_id: str | None = None
-    number: int = 1
     sent_at: datetime | None = None  # before the bytes
     answered_at: datetime | None = None
-    venue_in_us: int | None = None
-    venue_out_us: int | None = None
-    http_status: int | None = None
-    venue_code: int | None = None
-    venue_message: str | None = None  # verbatim
-    request_hash: str | None = None
-    response_hash: str | None = None
-    response_kept: str | None = None
-    rate_budget_left: int | None = None
-    key_id: str | None = None  # never the key
-    token_age_s: int | None = None
+    tries: tuple[Passage, ...] = ()  # none where they are not noted, or nothing left
     mode: str | None = None
     latch: str | None = None
     lease_epoch: int | None = None

@@ -17,13 +17,13 @@ import apsw
 
 from perpctl.clock import Clock
 from perpctl.errors import StateDamaged, UsageError
+from perpctl.model.passage import ClockReading
 from perpctl.store import folds, sqlite
 from perpctl.store.records import (
     ABSENT,
     ENCODER,
     NO_CORRELATION,
     SCHEMA,
-    ClockReading,
     Correlation,
     Kind,
     Record,

@@ -43,7 +43,6 @@ ABSENT = {
     "at_market_ms": "no market time was at hand",
     "boot_id": "this system tells none",
     "clock": "not measured by this process",
-    "build_hash": "not a sealed build",
     "config_hash": "no configuration file was read",
     "limits_version": "no limits were loaded",
     "account_id": "the venue was not asked yet",
@@ -59,14 +58,21 @@ ABSENT = {
     "algorithm_id": "decided by a person",
     "algorithm_version": "decided by a person",
     "state_before": "not recorded before",
-    "response_kept": "not kept",
+    "decided_in_s": "nobody was asked",
+    "typed_confirmation": "nothing was to be typed",
+    "profile_variable": "PERPCTL_PROFILE is not set",
+    "connection_id": "one of a pool",
+    "http_status": "not over HTTP",
+    "key_id": "a call without a key",
 }
 ABSENT_IN = {
     "request": "not asked for",
     "order": "the venue did not tell",
     "fill": "the venue did not tell",
     "payment": "the venue did not tell",
+    "operator": "not so, or not told by this system",
     "attempt": "not observed",
+    "tries": "not observed",
     "controls": "does not apply",
 }
 
@@ -147,16 +153,6 @@ class Correlation:
 
 _CORRELATIONS = tuple(member.name for member in fields(Correlation))
 NO_CORRELATION = Correlation()
-
-
-@dataclass(frozen=True, slots=True)
-class ClockReading:
-    """How far the machine's clock was from UTC when last measured; microseconds."""
-
-    offset_us: int
-    error_us: int
-    source: str
-    checked_at: datetime
 
 
 class Record(msgspec.Struct, frozen=True):

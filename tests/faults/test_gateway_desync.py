@@ -70,7 +70,7 @@ async def listening(peer: Peer) -> AsyncIterator[str]:
 async def asking(peer: Peer, use: Callable[[HttpRpc], Awaitable[None]]) -> None:
     network = Network()
     async with listening(peer) as address:
-        await use(HttpRpc(network, address))
+        await use(HttpRpc(network, address, SystemClock()))
         await network.aclose()
 
 

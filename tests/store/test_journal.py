@@ -20,8 +20,9 @@ import pytest
 
 from perpctl.clock import ManualClock
 from perpctl.errors import ExitCode, StateDamaged, TimedOut, UsageError
+from perpctl.model.passage import ClockReading
 from perpctl.store.journal import Journal, anchor_path
-from perpctl.store.records import SECRETS, SIGNS, ClockReading, Correlation, Kind, SecretRefused, link
+from perpctl.store.records import SECRETS, SIGNS, Correlation, Kind, SecretRefused, link
 from tests.store.stock import START, WRITER, opened
 
 NOTED = Kind.OPERATOR_NOTED

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
 
@@ -39,6 +39,7 @@ from perpctl.model.day import Transfer
 from perpctl.model.fill import Fill, FundingPayment, FundingRate
 from perpctl.model.instrument import Book, BookState, Instrument, Quote
 from perpctl.model.order import Order, OrderRequest
+from perpctl.model.passage import ClockReading
 from perpctl.model.position import Account, Position
 from perpctl.model.venue import calendars
 from perpctl.model.venue.ability import Ability
@@ -112,6 +113,9 @@ class AdvancedTrade:
         self._window_at = float("-inf")
         self._swept: tuple[tuple[Happening, ...], tuple[str, ...]] = (), ()
         self._swept_at = float("-inf")
+
+    def tell_clock(self, told: Callable[[ClockReading], object]) -> None:
+        self._rest.on_clock = told
 
     def work_for(self, duty: Duty) -> None:
         """Say whose share of the requests the reads draw on from now on; operators' by default."""

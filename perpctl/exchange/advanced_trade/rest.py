@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TypeVar
 from urllib.parse import urlencode, urlsplit
 
@@ -18,15 +19,17 @@ from perpctl.exchange import trace
 from perpctl.exchange.access import Access
 from perpctl.exchange.advanced_trade.budget import Budget
 from perpctl.exchange.advanced_trade.errors import HttpFailure, Kind, ProofRequired, typed, unreachable, words_of
-from perpctl.exchange.auth import Signer, date_offset, no_key
+from perpctl.exchange.auth import DATE_RESOLUTION, Signer, date_offset, no_key
 from perpctl.exchange.both.document import Row, clamp_retry_after, decode
 from perpctl.exchange.budget import Duty
 from perpctl.exchange.http import HeldBack, HttpReply, NoAnswer, NotSent
 from perpctl.exchange.keys import read_key
 from perpctl.exchange.transport import Web
+from perpctl.model.passage import ClockReading
 
 HOST = "api.coinbase.com"  # what every token names, whichever address the request goes to (Coinbase SDK)
 THROTTLED_RETRIES = 5
+CLOCK_EVERY, US = timedelta(minutes=1), timedelta(microseconds=1)
 Gate = Callable[[], str | None]
 Query = Mapping[str, str | int | Sequence[str]]
 T = TypeVar("T")
@@ -92,6 +95,8 @@ class Rest:
         self.web = web
         self.duty = Duty.OPERATOR
         self.wall_offset_ms: int | None = None  # the venue's wall clock minus ours, by its last Date header
+        self.on_clock: Callable[[ClockReading], object] = lambda reading: None
+        self._clock_told: datetime | None = None
         self._root = access.http.rstrip("/")
         self._prefix = urlsplit(self._root).path
         self._signer: Signer | None = None
@@ -185,8 +190,15 @@ class Rest:
         offset = date_offset(header, self.clock.now())
         if offset is not None:
             self.wall_offset_ms = int(offset.total_seconds() * 1000)
+            self._tell_clock(offset)
         if self._signer is not None:
             self._signer.observe_date(header)
+
+    def _tell_clock(self, offset: timedelta) -> None:
+        now = self.clock.now()
+        if self._clock_told is None or now - self._clock_told >= CLOCK_EVERY:
+            self._clock_told = now
+            self.on_clock(ClockReading(offset // US, DATE_RESOLUTION // US, "Date header of the venue", now))
 
     def _repeating(self, policy: Policy) -> AsyncRetrying:
         return AsyncRetrying(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -37,6 +37,7 @@ from perpctl.model.day import Transfer
 from perpctl.model.fill import Fill, FundingPayment, FundingRate
 from perpctl.model.instrument import Book, Instrument, Quote
 from perpctl.model.order import Order, OrderRequest
+from perpctl.model.passage import ClockReading
 from perpctl.model.position import Account, Position
 from perpctl.model.venue import calendars
 from perpctl.model.venue.ability import Ability
@@ -96,6 +97,9 @@ class Gateway:
         self._instruments: tuple[Instrument, ...] = ()
         self._instruments_at = 0.0
         self._in_flight = asyncio.Semaphore(IN_FLIGHT)
+
+    def tell_clock(self, told: Callable[[ClockReading], object]) -> None:
+        self._line.on_clock = told
 
     def work_for(self, duty: Duty) -> None:
         """Say whose credits the reads draw on from now on; operators' by default."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
@@ -21,9 +22,11 @@ from perpctl.exchange.http import NoAnswer, NotSent
 from perpctl.exchange.keys import read_key
 from perpctl.exchange.port import Grant
 from perpctl.exchange.transport import Transport
+from perpctl.model.passage import ClockReading, Papers, Passage
 
 NEEDS_LOGIN = 11056  # the venue has switched unauthenticated public requests off for a while
 THROTTLED_RETRIES = 5
+CLOCK_EVERY = timedelta(minutes=1)
 _WORTH_REPEATING = (Kind.THROTTLED, Kind.NOT_EXECUTED, Kind.UNCERTAIN)
 _ENGINE = frozenset(
     f"private/{name}"
@@ -69,12 +72,15 @@ class Line:
         self.budget = budget
         self.transport = transport
         self.duty = Duty.OPERATOR
-        self._rpc = HttpRpc(transport, access.http.rstrip("/"))
+        self._rpc = HttpRpc(transport, access.http.rstrip("/"), clock)
         self._rpc.on_date = self._on_date
+        self._rpc.on_answer = self._on_answer
         self._signer: Signer | None = None
         self._tokens = Tokens(self._exchange, clock)
         self._clock_moved = False
         self.wall_offset_ms: int | None = None  # the venue's wall clock minus ours, by its last Date header
+        self.on_clock: Callable[[ClockReading], object] = lambda reading: None
+        self._clock_reading: ClockReading | None = None
 
     async def read(
         self, method: str, params: Mapping[str, Param], parse: Callable[[Any], T], policy: Policy = SINGLE
@@ -145,8 +151,14 @@ class Line:
         return await self._send(call, duty, await self._bearer())
 
     async def _send(self, call: Call, duty: Duty, bearer: str | None) -> Any:
-        await self.budget.take(pool_of(call.method, call.params), duty)
-        return await self._rpc.call(call, bearer)
+        pool = pool_of(call.method, call.params)
+        await self.budget.take(pool, duty)
+        return await self._rpc.call(call, bearer, self.papers(pool, self._tokens.age_s() if bearer else None))
+
+    def papers(self, pool: Pool, token_age_s: float | None) -> Papers:
+        """What a call that leaves now carries along, for the record."""
+        key_id = None if self._signer is None else self._signer.key.id
+        return Papers(key_id, None if token_age_s is None else int(token_age_s), self.budget.left(pool))
 
     async def _bearer(self) -> str:
         try:
@@ -197,6 +209,15 @@ class Line:
             self.wall_offset_ms = int(offset.total_seconds() * 1000)
         if self._signer is not None and self._signer.observe_date(header):
             self._clock_moved = True
+
+    def _on_answer(self, passage: Passage) -> None:
+        """Tell how far our clock is off: each minute anew, and whenever it is known twice as well."""
+        reading, last = passage.clock_reading(), self._clock_reading
+        if reading is None:
+            return
+        if last is None or reading.checked_at - last.checked_at >= CLOCK_EVERY or reading.error_us * 2 < last.error_us:
+            self._clock_reading = reading
+            self.on_clock(reading)
 
 
 def pool_of(method: str, params: Mapping[str, object]) -> Pool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 from perpctl.exchange.budget import Duty
@@ -10,6 +11,7 @@ from perpctl.exchange.gateway import wire
 from perpctl.exchange.gateway.errors import NOT_OPEN, ORDER_NOT_FOUND, Kind, RpcFailure
 from perpctl.exchange.gateway.rpc import Gate, Param
 from perpctl.exchange.http import NoAnswer, NotSent
+from perpctl.exchange.passing import noted
 from perpctl.exchange.port import Confirmed, MaySend, Outcome, Refused, Unknown
 from perpctl.model.order import NEW_SLOT, TRIGGER_TYPES, Order, OrderRequest, OrderType, Purpose, Side, TimeInForce
 
@@ -118,16 +120,18 @@ async def cancel(act: Act, order: Order, state: Callable[[], Awaitable[Order | N
     if isinstance(outcome, Refused) and outcome.code in NOT_OPEN | ORDER_NOT_FOUND:
         ended = await state()
         if ended is not None and ended.status.is_terminal:
-            return Confirmed(ended)
+            return Confirmed(ended, passages=outcome.passages)
     return outcome
 
 
 async def outcome_of(attempt: Callable[[], Awaitable[Outcome]], valid_until_ms: int | None = None) -> Outcome:
     """What an attempt came to. Whatever is no clear yes and no clear no is Unknown."""
-    try:
-        return await attempt()
-    except (NotSent, NoAnswer, RpcFailure) as why:
-        return failed(why, valid_until_ms)
+    with noted() as passages:
+        try:
+            outcome = await attempt()
+        except (NotSent, NoAnswer, RpcFailure) as why:
+            outcome = failed(why, valid_until_ms)
+    return replace(outcome, passages=tuple(passages))
 
 
 def failed(why: NotSent | NoAnswer | RpcFailure, valid_until_ms: int | None = None) -> Refused | Unknown:

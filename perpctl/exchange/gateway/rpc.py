@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
+from perpctl.clock import Clock
 from perpctl.exchange import trace
 from perpctl.exchange.both.document import clamp_retry_after as clamp_retry_after
 from perpctl.exchange.both.document import decode as decode
@@ -18,13 +20,16 @@ from perpctl.exchange.both.document import refuse_doubles
 from perpctl.exchange.gateway.errors import RpcFailure
 from perpctl.exchange.http import HeldBack as HeldBack
 from perpctl.exchange.http import HttpReply, NoAnswer, NotSent
+from perpctl.exchange.passing import Passing
 from perpctl.exchange.transport import Transport, Wire, WireClosed
 from perpctl.model.money import plain
+from perpctl.model.passage import NO_PAPERS, Papers, Passage
 
 Param = None | bool | int | str | Decimal | Sequence[str]
 Gate = Callable[[], str | None]
 Notify = Callable[[dict[str, Any]], None]
 
+_Answer = tuple[dict[str, Any], bytes | str]  # as read, and as it came
 _encode_json = msgspec.json.Encoder().encode
 
 
@@ -70,36 +75,45 @@ def unwrap(answer: Mapping[str, Any], call_id: int) -> Any:
 class HttpRpc:
     """Calls over HTTP, one request each."""
 
-    def __init__(self, transport: Transport, url: str) -> None:
+    def __init__(self, transport: Transport, url: str, clock: Clock) -> None:
         self._transport = transport
         self._url = url
+        self._host = urlsplit(url).netloc
+        self._clock = clock
         self._ids = itertools.count(1)
         self.on_date: Callable[[str | None], object] = lambda date: None
+        self.on_answer: Callable[[Passage], object] = lambda passage: None
 
-    async def call(self, call: Call, bearer: str | None = None) -> Any:
+    async def call(self, call: Call, bearer: str | None = None, papers: Papers = NO_PAPERS) -> Any:
         """The result. Raises NotSent, NoAnswer, RpcFailure."""
         call_id = next(self._ids)
         headers = {"authorization": f"Bearer {bearer}"} if bearer else {}
         body = encode(call_id, call)
         if call.gate is not None and (reason := call.gate()) is not None:
             raise HeldBack(reason)
+        passing = Passing(self._clock, "http", call.method, self._host)
+        passing.leaves(body, papers)
         trace.asked("http", call.method, body)
         reply = await self._transport.post(f"{self._url}/{call.method}", body, headers, call.deadline_s)
+        passing.came_back(reply.body, reply.status)
         trace.answered("http", call.method, reply.body, reply.status)
         self.on_date(reply.headers.get("date"))
         try:
-            return _read_reply(reply, call_id)
+            return _read_reply(reply, call_id, passing)
         except AnotherAnswer:
             await self._transport.start_over()
             raise
+        finally:
+            self.on_answer(passing.passage)
 
 
-def _read_reply(reply: HttpReply, call_id: int) -> Any:
+def _read_reply(reply: HttpReply, call_id: int, passing: Passing) -> Any:
     """The body speaks first, the status only when the body does not."""
     try:
         check_kind(reply)
         answer = decode(reply.body)
         refuse_doubles(reply.body)
+        passing.told(answer)
         result = unwrap(answer, call_id)
     except AnotherAnswer:
         raise
@@ -135,11 +149,14 @@ def _wish(detail: object) -> float | None:
 class SocketRpc:
     """Calls over a wire: many at once, answered in any order. `run` must be running while calls are made."""
 
-    def __init__(self, wire: Wire, notify: Notify) -> None:
+    def __init__(self, wire: Wire, notify: Notify, clock: Clock, place: tuple[str, str]) -> None:
+        """`place`: to which host, and as which connection of this process."""
         self._wire = wire
         self._notify = notify
+        self._clock = clock
+        self._host, self._connection_id = place
         self._ids = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._waiting: dict[int, asyncio.Future[_Answer]] = {}
         self._closed: str | None = None
 
     @property
@@ -159,7 +176,7 @@ class SocketRpc:
             self._shut("we hung up")
             raise
 
-    async def call(self, call: Call) -> Any:
+    async def call(self, call: Call, papers: Papers = NO_PAPERS) -> Any:
         """The result. Raises NotSent, NoAnswer, RpcFailure."""
         if self._closed is not None:
             raise NotSent(f"the socket is down: {self._closed}")
@@ -167,14 +184,18 @@ class SocketRpc:
         frame = encode(call_id, call)
         if call.gate is not None and (reason := call.gate()) is not None:
             raise HeldBack(reason)
-        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[_Answer] = asyncio.get_running_loop().create_future()
         self._waiting[call_id] = future
+        passing = Passing(self._clock, "websocket", call.method, self._host)
+        passing.leaves(frame, papers, self._connection_id)
         try:
             async with asyncio.timeout(call.deadline_s):
                 trace.asked("websocket", call.method, frame)
                 trace.frame("->", frame)
                 await self._wire.send(frame)
-                answer = await future
+                answer, came = await future
+                passing.came_back(came)
+                passing.told(answer)
                 trace.answered("websocket", call.method, answer)
                 return unwrap(answer, call_id)
         except TimeoutError:
@@ -206,7 +227,7 @@ class SocketRpc:
         elif call_id is None and "error" in message:
             raise WireClosed(f"the venue says {message['error']}")
         elif isinstance(call_id, int) and (future := self._waiting.get(call_id)) is not None and not future.done():
-            future.set_result(message)
+            future.set_result((message, frame))
 
     def _shut(self, why: str) -> None:
         self._closed = self._closed or why

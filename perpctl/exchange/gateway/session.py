@@ -128,10 +128,11 @@ class GatewaySession:
     ) -> Any:
         """One attempt on the private socket; a second only after the venue said that our sign-in had lapsed."""
         call = Call(method, params, deadline_s, gate)
-        await self._line.budget.take(pool_of(method, params), duty)
+        pool = pool_of(method, params)
+        await self._line.budget.take(pool, duty)
         rpc = self._need_rpc()
         try:
-            return await rpc.call(call)
+            return await rpc.call(call, self._line.papers(pool, self._user.signed_in_s()))
         except RpcFailure as why:
             if why.kind is not Kind.UNAUTHORIZED:
                 raise
@@ -139,7 +140,7 @@ class GatewaySession:
             await self._user.sign_in(rpc)
         except (NotSent, NoAnswer, RpcFailure, PerpctlError) as why:
             raise NotSent(f"our sign-in lapsed and could not be renewed: {why}") from why
-        return await rpc.call(call)
+        return await rpc.call(call, self._line.papers(pool, self._user.signed_in_s()))
 
     def _need_rpc(self) -> SocketRpc:
         if self._private.rpc is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from perpctl.clock import Clock
 from perpctl.errors import PerpctlError
@@ -48,6 +49,7 @@ class Link:
         self._clock = clock
         self._ends = ends
         self._failures = 0
+        self._connections = 0
         self._connected_at: float | None = None
         self._answers: set[asyncio.Task[None]] = set()
         self.tried = asyncio.Event()  # the first connection came up, or did not
@@ -69,7 +71,9 @@ class Link:
         except (NotSent, NoAnswer, PerpctlError) as why:
             self._lost(why)
             return
-        rpc = SocketRpc(wire, lambda message: self._heard(rpc, message))
+        self._connections += 1
+        place = (urlsplit(self._url).netloc, str(self._connections))
+        rpc = SocketRpc(wire, lambda message: self._heard(rpc, message), self._clock, place)
         reader = asyncio.create_task(rpc.run())
         life = asyncio.create_task(self._live(rpc, reader))
         try:

@@ -47,6 +47,7 @@ class UserEnd:
         self._reads = reads
         self._wants_dead_man = False
         self._renew_at = 0.0
+        self._signed_in_at: float | None = None
         self._held: list[SessionEvent] | None = None  # told before the snapshot; None: caught up
         self._seen_ms: int | None = None  # market time up to which fills are known
 
@@ -65,7 +66,12 @@ class UserEnd:
         """The socket itself becomes the credential. Raises CredentialError for a key that cannot be used."""
         started = self._clock.monotonic()
         grant = wire.row_of(await rpc.call(Call("public/auth", self._line.sign(), SIGN_IN_S)), "the grant")
+        self._signed_in_at = started
         self._renew_at = started + min(RENEW_S, RENEW_AT * wire.whole(grant, "expires_in"))
+
+    def signed_in_s(self) -> float | None:
+        """For how long this socket's sign-in has been good; None before the first."""
+        return None if self._signed_in_at is None else self._clock.monotonic() - self._signed_in_at
 
     async def arm(self, rpc: SocketRpc) -> bool:
         """Arm cancel-on-disconnect, now and on every later connection, and read it back."""

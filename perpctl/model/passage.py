@@ -1,0 +1,74 @@
+"""What one request was on the wire: with which key it left, what came back, how far the two clocks were apart."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class ClockReading:
+    """How far the machine's clock was from another one when last measured; microseconds, theirs minus ours."""
+
+    offset_us: int
+    error_us: int
+    source: str
+    checked_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Papers:
+    """What a request carries along: whose key (its id, never the key), how old its token is, what may follow it."""
+
+    key_id: str | None = None
+    token_age_s: int | None = None
+    rate_budget_left: int | None = None
+
+
+NO_PAPERS = Papers()
+
+
+@dataclass(slots=True)
+class Passage:
+    """One request and what came back, filled as it goes; bodies by their SHA-256 alone. Missing: not observed."""
+
+    way: str  # http | websocket
+    method: str
+    host: str
+    sent_at: datetime  # right before the bytes
+    connection_id: str | None = None  # of this process: which of its sockets; pooled connections have none
+    key_id: str | None = None
+    token_age_s: int | None = None
+    rate_budget_left: int | None = None
+    request_hash: str | None = None
+    answered_at: datetime | None = None
+    took_us: int | None = None  # by our monotonic counter
+    http_status: int | None = None
+    venue_in_us: int | None = None  # the venue's own wall clock, when it took the request in
+    venue_out_us: int | None = None
+    response_hash: str | None = None
+
+    def clock_reading(self) -> ClockReading | None:
+        """The venue's clock minus ours, as NTP reckons it (RFC 5905, section 8); None when the venue told no times.
+
+        What lay between sending and answering and was not spent at the venue is the error: half of it either way.
+        """
+        if self.answered_at is None or self.venue_in_us is None or self.venue_out_us is None:
+            return None
+        sent_us, answered_us = _us(self.sent_at), _us(self.answered_at)
+        offset_us = ((self.venue_in_us - sent_us) + (self.venue_out_us - answered_us)) // 2
+        underway_us = (answered_us - sent_us) - (self.venue_out_us - self.venue_in_us)
+        return ClockReading(offset_us, max(0, underway_us + 1) // 2, "usIn and usOut of the venue", self.answered_at)
+
+
+def hash_of(body: bytes | str) -> str:
+    """By which a body kept elsewhere is recognised."""
+    return hashlib.sha256(body.encode() if isinstance(body, str) else body).hexdigest()
+
+
+def _us(at: datetime) -> int:
+    return (at - _EPOCH) // _MICROSECOND
