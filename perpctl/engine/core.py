@@ -27,7 +27,6 @@ from perpctl.engine.watch.strangers import (
     watch_strangers,
 )
 from perpctl.exchange import port
-from perpctl.model.day import day_start_ms
 from perpctl.model.mode import Mode
 from perpctl.model.money import ZERO
 from perpctl.model.order import OrderRequest, TimeInForce
@@ -75,7 +74,7 @@ class Core:
         self.products = {product.product_id: product for product in products}
         self.orders = Orders()
         self.others: tuple[Position, ...] = ()  # positions of products or slots that we do not trade
-        self.day = RiskDay()
+        self.day = RiskDay(rules.calendar)
         self.losses = LossWatch()
         self.activity = Activity()
         self.mode, self.mode_why, self.mode_since = Mode.HALTED, "not started", 0.0
@@ -314,7 +313,8 @@ class Core:
                 self.cancel(working, "the specification changed")
 
     def _minute_passed(self, before_ms: int) -> None:
-        if before_ms and day_start_ms(self.market_ms) != day_start_ms(before_ms):
+        calendar = self.rules.calendar
+        if before_ms and calendar.day_start_ms(self.market_ms) != calendar.day_start_ms(before_ms):
             self.activity.day_began()
             self.asked.append(e.ReadFunding())
         if before_ms and self.market_ms // HALF_HOUR_MS != before_ms // HALF_HOUR_MS:

@@ -14,7 +14,6 @@ from perpctl.engine.closing import Ended, Wish, close_down
 from perpctl.engine.core import USER, Core
 from perpctl.engine.reading import books_agree, owner_of, read_money, read_truth, settle_working
 from perpctl.engine.sending import HTTP, SOCKET, Lease, Sender
-from perpctl.engine.state.day import day_name
 from perpctl.engine.state.meter import Meter
 from perpctl.engine.state.working import Stage
 from perpctl.engine.watch.alarms import HEALING
@@ -172,7 +171,7 @@ class Bot:
             case e.Reconcile() | e.ReadAccount() | e.ReadFunding() | e.ReadBackEntries():
                 self._look(effect)
             case e.TakeBaseline(account):
-                name = day_name(account.at_ms)
+                name = self.core.rules.calendar.day_name(account.at_ms)
                 self.gear.projections.set_baseline(name, account.equity, account.currency, account.at_ms)
             case e.EnterMode(mode, reason, risk):
                 self.enter_mode(mode, self.gear.name, reason, cause="gate", risk=risk)

@@ -10,7 +10,6 @@ from perpctl.engine import events as e
 from perpctl.engine.core import USER, Core, Rules
 from perpctl.engine.loop import OVERLAP_MS, Bot, Gear
 from perpctl.engine.reading import books_agree, read_truth, settle_intent
-from perpctl.engine.state.day import day_name
 from perpctl.engine.state.meter import Meter
 from perpctl.engine.state.product import Product
 from perpctl.engine.state.working import Stage
@@ -18,7 +17,7 @@ from perpctl.engine.strategy import Strategy
 from perpctl.errors import PerpctlError, VenueUnreachable
 from perpctl.exchange import port
 from perpctl.model import identity
-from perpctl.model.day import DAY_MS, PEAK_DAYS, day_start_ms
+from perpctl.model.day import PEAK_DAYS
 from perpctl.risk.activity import Activity
 from perpctl.store.records import Kind
 
@@ -77,9 +76,9 @@ def _core(gear: Gear, setup: Setup, products: Sequence[Product]) -> Core:
 
 def _remember(core: Core, gear: Gear) -> None:
     """The day's baseline and count of orders outlive a restart."""
-    today = day_start_ms(core.market_ms)
-    starts = range(today - (PEAK_DAYS - 1) * DAY_MS, today + 1, DAY_MS)
-    known = {start: gear.projections.baseline(day_name(start)) for start in starts}
+    calendar = core.rules.calendar
+    starts = calendar.last_days_ms(core.market_ms, PEAK_DAYS)
+    known = {start: gear.projections.baseline(calendar.day_name(start)) for start in starts}
     core.day.remember(
         {
             start: (one.equity, gear.projections.baseline_taken_ms(one.risk_day) or start)
@@ -88,7 +87,7 @@ def _remember(core: Core, gear: Gear) -> None:
         },
         core.market_ms,
     )
-    core.activity = Activity(orders_today=gear.projections.intents_today(day_name(core.market_ms)))
+    core.activity = Activity(orders_today=gear.projections.intents_today(calendar.day_name(core.market_ms)))
 
 
 async def _warm_up(exchange: port.Exchange, product: Product, now_ms: int) -> None:

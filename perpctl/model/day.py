@@ -1,7 +1,7 @@
-"""This file keeps the risk day: when it starts, its baseline, its profit and loss, and the peak of seven days.
+"""This file keeps the money of risk days: a day's baseline, its profit and loss, and the peak of seven days.
 
-The day starts with the venue's daily settlement at 08:00 UTC (Coinbase gateway docs, settlement), so that the venue's
-own session figures can be compared.
+When a day starts is the venue's to say (`VenueCalendar.day`): with its daily settlement or session roll, so that the
+venue's own session figures can be compared.
 """
 
 from __future__ import annotations
@@ -14,36 +14,8 @@ from perpctl.model.money import ZERO
 from perpctl.model.position import Position
 
 DAY_MS = 86_400_000
-SETTLEMENT_MS = 8 * 3_600_000  # after midnight UTC
-QUIET_BEFORE_MS = QUIET_AFTER_MS = 30_000
-UNPROVEN_BEFORE_MS, UNPROVEN_AFTER_MS = 5_000, 15_000
 PEAK_DAYS = 7
 HUNDRED = Decimal(100)
-
-
-def day_start_ms(now_ms: int) -> int:
-    """The start of the risk day that holds this market time."""
-    return now_ms - (now_ms - SETTLEMENT_MS) % DAY_MS
-
-
-def next_settlement_ms(now_ms: int) -> int:
-    """The next settlement strictly after this market time."""
-    return day_start_ms(now_ms) + DAY_MS
-
-
-def near_settlement(now_ms: int) -> bool:
-    """Whether no new entry should be sent: 30 s before to 30 s after the settlement."""
-    return _within(now_ms, QUIET_BEFORE_MS, QUIET_AFTER_MS)
-
-
-def reads_prove_nothing(now_ms: int) -> bool:
-    """Whether the venue is settling, so that a read is no proof: 5 s before to 15 s after."""
-    return _within(now_ms, UNPROVEN_BEFORE_MS, UNPROVEN_AFTER_MS)
-
-
-def _within(now_ms: int, before_ms: int, after_ms: int) -> bool:
-    since = now_ms - day_start_ms(now_ms)
-    return since < after_ms or since >= DAY_MS - before_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +70,6 @@ class Baseline:
         return self.pnl(equity) / self.equity * HUNDRED if self.equity > 0 else None
 
 
-def baseline_at(stored: Baseline | None, now_ms: int, equity: Decimal) -> Baseline:
-    """The stored baseline while its day lasts, else a new one from the equity now."""
-    start = day_start_ms(now_ms)
-    if stored is not None and stored.day_start_ms >= start:
-        return stored
-    return Baseline(start, equity)
-
-
 def conservative_equity(equity: Decimal, positions: Iterable[Position]) -> Decimal:
     """Equity with every position valued at the worse of mark and index, given equity as the venue marks it."""
     total = equity
@@ -121,10 +85,10 @@ class Peaks:
 
     highs: tuple[tuple[int, Decimal], ...] = ()  # start of day, highest equity
 
-    def seen(self, now_ms: int, equity: Decimal) -> Peaks:
-        """With one more look at equity; days older than seven are forgotten."""
-        today = day_start_ms(now_ms)
-        kept = [(day, high) for day, high in self.highs if today - PEAK_DAYS * DAY_MS < day < today]
+    def seen(self, today: int, equity: Decimal) -> Peaks:
+        """With one more look at equity on the day that started then; days older than seven are forgotten."""
+        oldest = today - PEAK_DAYS * DAY_MS + DAY_MS // 2  # a day has 23 or 25 hours where clocks change
+        kept = [(day, high) for day, high in self.highs if oldest < day < today]
         before = next((high for day, high in self.highs if day == today), equity)
         return Peaks((*kept, (today, max(before, equity))))
 

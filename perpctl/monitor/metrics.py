@@ -69,7 +69,11 @@ class Figures(Collector):
         worth = core.worth(worse=True)
         figures = (
             ("perpctl_equity", "In settlement currency, conservatively marked.", core.day.equity(worth)),
-            ("perpctl_day_pnl", "Since 08:00 UTC, in settlement currency.", core.day.pnl(worth, core.market_ms)),
+            (
+                "perpctl_day_pnl",
+                "Since the risk day began, in settlement currency.",
+                core.day.pnl(worth, core.market_ms),
+            ),
             ("perpctl_day_pnl_percent", "Of the day's baseline.", core.day.pnl_pct(worth, core.market_ms)),
             ("perpctl_drawdown_percent", "From the peak of seven days.", core.day.drawdown_pct(worth)),
         )

@@ -9,14 +9,12 @@ from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from perpctl.clock import from_ms
 from perpctl.emergency import pending
 from perpctl.errors import PerpctlError, StateDamaged
 from perpctl.exchange.budget import Duty
 from perpctl.exchange.port import Absent, Confirmed, Exchange, Outcome, Refused, Settled, Unknown
 from perpctl.exchange.settle import settle
 from perpctl.model import identity
-from perpctl.model.day import day_start_ms
 from perpctl.model.exposure import Holding, UnknownOrder
 from perpctl.model.fill import Fill
 from perpctl.model.instrument import Instrument
@@ -228,7 +226,7 @@ class Hand:
         grounds = Grounds(
             decision_maker=self._maker,
             execution_maker=self._maker,
-            risk_day=f"{from_ms(day_start_ms(view.now_ms)):%Y-%m-%d}",
+            risk_day=self._exchange.calendar.day_name(view.now_ms),
             market_ms=view.now_ms,
             inputs={**{name: {"value": value, **age} for name, value in prices.items()}, "why": self._why},
             instrument={"tick": instrument.tick, "size_step": instrument.size_step, "min_size": instrument.min_size},

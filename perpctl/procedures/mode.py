@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from perpctl.clock import from_ms, to_ms
+from perpctl.clock import to_ms
 from perpctl.errors import ExitCode, PerpctlError, RefusedBySafety, StateDamaged, UnknownState
 from perpctl.host.login import operator
-from perpctl.model.day import conservative_equity, day_start_ms
+from perpctl.model.day import conservative_equity
 from perpctl.model.mode import Mode
 from perpctl.procedures import cancelling
 from perpctl.questions.limits import limits_of
@@ -202,7 +202,7 @@ async def _day_pnl_pct(desk: Desk) -> Decimal | None:
     """The day's result in percent, every position at the worse of mark and index; zero on a day without a baseline."""
     exchange = await desk.exchange()
     account, positions = await exchange.account(), await exchange.positions()
-    taken = desk.projections().baseline(f"{from_ms(day_start_ms(await exchange.time_ms())):%Y-%m-%d}")
+    taken = desk.projections().baseline(exchange.calendar.day_name(await exchange.time_ms()))
     equity = conservative_equity(account.equity, positions)
     if taken is None:
         return equity * 0

@@ -14,7 +14,6 @@ from perpctl.exchange.port import Absent, Confirmed, Exchange, Unknown, Unsuppor
 from perpctl.exchange.settle import settle
 from perpctl.model import identity
 from perpctl.model.books.reconcile import Comparison, Ours, Theirs, compare, positions_agree
-from perpctl.model.day import reads_prove_nothing
 from perpctl.model.order import Order
 from perpctl.questions import figures
 from perpctl.results import Answer, Block, Column, Json, Line, Next, Row, Table, Tone
@@ -53,7 +52,7 @@ async def compared(desk: Desk) -> Compared:
         before = await exchange.positions()
         ours, theirs = await _read(desk, exchange, projections)
         after = await exchange.positions()
-        if positions_agree(before, after) and not reads_prove_nothing(theirs.at_ms):
+        if positions_agree(before, after) and not exchange.calendar.reads_prove_nothing(theirs.at_ms):
             apart_s = desk.clock.monotonic() - began
             found = compare(ours, theirs, lambda name: identity.is_ours(key, name) or identity.is_kill(name))
             return Compared(ours, theirs, found, apart_s)

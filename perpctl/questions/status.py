@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from perpctl.clock import from_ms
 from perpctl.errors import ExitCode, PerpctlError, StateDamaged
 from perpctl.model.mode import Mode
+from perpctl.model.venue.calendar import DAY_MS, Happening, Kind, VenueCalendar, merged
 from perpctl.questions import figures, health
 from perpctl.questions.held import positions, screen, stops
 from perpctl.questions.orders import kind, owner
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from perpctl.desk import Desk
     from perpctl.questions.held.positions import Held
 
-DAY_MS = 86_400_000
-SETTLEMENT_MS = 8 * 3_600_000
+AHEAD_MS = 8 * DAY_MS  # holds every weekly stop once
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,6 @@ async def _venue_parts(desk: Desk) -> list[Part]:
     words = f"locked {venue.locked}, {venue.round_trip_ms} ms, clock {_clock(venue.wall_offset_ms)}"
     facts: Json = {"locked": venue.locked, "round_trip_ms": venue.round_trip_ms, "offset_ms": venue.wall_offset_ms}
     now_ms = await exchange.time_ms()
-    next_ms = (now_ms - SETTLEMENT_MS) // DAY_MS * DAY_MS + DAY_MS + SETTLEMENT_MS
     held_positions = tuple(one.position for one in held.holdings)
     stop_count = sum(kind(order, held_positions) == "stop" for order in orders)
     foreign = sum(owner(desk, order.identity) == "NOT OURS" for order in orders)
@@ -143,12 +142,30 @@ async def _venue_parts(desk: Desk) -> list[Part]:
             Tone.WARN if foreign else Tone.PLAIN,
             "orders list" if foreign else None,
         ),
-        Part(
-            "next",
-            f"settlement {from_ms(next_ms):%d %b %H:%M} UTC, in {figures.span((next_ms - now_ms) / 1000)}",
-            {"settlement_at": from_ms(next_ms).isoformat()},
-        ),
+        _next(exchange.calendar, venue.planned, now_ms),
     ]
+
+
+def _next(calendar: VenueCalendar, planned: tuple[Happening, ...], now_ms: int) -> Part:
+    """The stop of the venue that comes next, or the one that keeps entries off now, and until when."""
+    standing = calendar.standing(now_ms, planned)
+    ahead = merged(calendar.upcoming(now_ms, now_ms + AHEAD_MS), planned)
+    stops = [one for one in ahead if one.kind is Kind.STOP and not one.uncertain and one.start_ms > now_ms]
+    stop = standing.stop if standing is not None else min(stops, key=lambda one: one.start_ms, default=None)
+    if stop is None:
+        return Part("next", "no stop of the venue is known", None)
+    facts: dict[str, Json] = {"stop": stop.key, "stop_at": from_ms(stop.start_ms).isoformat(), "entries_back_at": None}
+    if standing is None or not standing.pauses:
+        away = figures.span((stop.start_ms - now_ms) / 1000)
+        words = f"{stop.key.replace('_', ' ')} {from_ms(stop.start_ms):%d %b %H:%M} UTC, in {away}"
+        return Part("next", words, {**facts, "entries_pause": False})
+    back_at = None if standing.until_ms is None else from_ms(standing.until_ms)
+    until = "nobody says until when" if back_at is None else f"before {back_at:%d %b %H:%M:%S} UTC"
+    facts |= {"entries_pause": True, "entries_back_at": None if back_at is None else back_at.isoformat()}
+    level = Tone.PLAIN if stop.start_ms == stop.end_ms else Tone.WARN
+    return Part(
+        "next", f"NO NEW ENTRIES {until}: {stop.title}", facts, level, None if level is Tone.PLAIN else "calendar"
+    )
 
 
 def _clock(offset_ms: int | None) -> str:

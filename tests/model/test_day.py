@@ -7,17 +7,7 @@ from decimal import Decimal as D
 
 import pytest
 
-from perpctl.model.day import (
-    DAY_MS,
-    Baseline,
-    Peaks,
-    baseline_at,
-    conservative_equity,
-    day_start_ms,
-    near_settlement,
-    next_settlement_ms,
-    reads_prove_nothing,
-)
+from perpctl.model.day import DAY_MS, Baseline, Peaks, conservative_equity
 from perpctl.model.position import Position
 
 
@@ -25,61 +15,11 @@ def ms(text: str) -> int:
     return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
 
 
-@pytest.mark.parametrize(
-    ("now", "start"),
-    [
-        ("2026-11-23 08:00:00", "2026-11-23 08:00:00"),
-        ("2026-11-23 07:59:59.999", "2026-11-22 08:00:00"),
-        ("2026-11-23 23:59:59", "2026-11-23 08:00:00"),
-        ("2026-11-24 03:00:00", "2026-11-23 08:00:00"),
-        ("2027-01-01 07:00:00", "2026-12-31 08:00:00"),
-    ],
-)
-def test_the_day_starts_at_8_utc(now: str, start: str) -> None:
-    assert day_start_ms(ms(now)) == ms(start)
-    assert next_settlement_ms(ms(now)) == ms(start) + DAY_MS
-
-
-@pytest.mark.parametrize(
-    ("now", "quiet", "unproven"),
-    [
-        ("2026-11-23 07:59:29.999", False, False),
-        ("2026-11-23 07:59:30", True, False),
-        ("2026-11-23 07:59:54.999", True, False),
-        ("2026-11-23 07:59:55", True, True),
-        ("2026-11-23 08:00:14.999", True, True),
-        ("2026-11-23 08:00:15", True, False),
-        ("2026-11-23 08:00:29.999", True, False),
-        ("2026-11-23 08:00:30", False, False),
-    ],
-)
-def test_the_quiet_time_around_the_settlement(now: str, quiet: bool, unproven: bool) -> None:
-    assert near_settlement(ms(now)) is quiet
-    assert reads_prove_nothing(ms(now)) is unproven
-
-
 NOON = ms("2026-11-23 12:00:00")
 
 
-def test_a_restart_within_the_day_keeps_the_baseline_and_its_loss() -> None:
-    stored = baseline_at(None, NOON, D(100_000))
-    after = baseline_at(stored, NOON + 3_600_000, D(97_000))
-    assert after is stored
-    assert after.pnl_pct(D(97_000)) == D(-3)
-
-
-def test_a_new_day_takes_the_equity_then() -> None:
-    stored = baseline_at(None, NOON, D(100_000))
-    assert baseline_at(stored, NOON + DAY_MS, D(97_000)) == Baseline(day_start_ms(NOON + DAY_MS), D(97_000))
-
-
-def test_a_clock_that_steps_back_over_the_start_keeps_the_newer_baseline() -> None:
-    stored = baseline_at(None, NOON, D(100_000))
-    assert baseline_at(stored, NOON - DAY_MS, D(1)) is stored
-
-
 def test_a_deposit_is_neither_profit_nor_a_new_baseline() -> None:
-    day = Baseline(day_start_ms(NOON), D(100_000)).with_transfer(D(50_000))
+    day = Baseline(NOON, D(100_000)).with_transfer(D(50_000))
     assert day.pnl(D(148_000)) == D(-2_000)
     assert day.pnl_pct(D(148_000)) == D(-2)
 
@@ -113,7 +53,7 @@ def test_the_worse_of_mark_and_index_counts(held: Position, want: str) -> None:
 
 
 def test_the_fall_is_from_the_highest_of_seven_days() -> None:
-    peaks = Peaks().seen(NOON, D(100)).seen(NOON + 1, D(120)).seen(NOON + 2, D(90))
+    peaks = Peaks().seen(NOON, D(100)).seen(NOON, D(120)).seen(NOON, D(90))
     for day in range(1, 7):
         peaks = peaks.seen(NOON + day * DAY_MS, D(90))
     assert peaks.drawdown_pct(D(90)) == D(25)

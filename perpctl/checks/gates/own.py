@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING
 
 from perpctl import __version__
 from perpctl.checks.gate import Finding, Gate, Verdict, failed, passed, warned
-from perpctl.clock import from_ms
 from perpctl.emergency import pending
-from perpctl.model.day import day_start_ms
 from perpctl.model.mode import Mode
 from perpctl.questions import figures
 from perpctl.questions.limits import limits_of
@@ -74,15 +72,16 @@ class _Asked:
     async def day(self) -> Finding:
         exchange, limits = await self._desk.exchange(), limits_of(self._desk)
         account = await exchange.account()
-        name = f"{from_ms(day_start_ms(await exchange.time_ms())):%Y-%m-%d}"
+        name = exchange.calendar.day_name(await exchange.time_ms())
         baseline = self._desk.projections().baseline(name)
         if baseline is None or baseline.equity <= 0:
             return passed(f"no baseline of {name} yet; the bot takes it at its start")
         pnl = (account.equity - baseline.equity) / baseline.equity * 100
         lines = "" if limits is None else _day_lines(limits)
-        words = f"{pnl:+.2f} %{lines}; baseline {figures.money(baseline.equity)} {baseline.currency} of 08:00 UTC, kept"
+        began = figures.day_start(exchange.calendar)
+        words = f"{pnl:+.2f} %{lines}; baseline {figures.money(baseline.equity)} {baseline.currency} of {began}, kept"
         if limits is not None and pnl <= -limits.day_loss_reduce_pct:
-            return failed(f"{words}; at or past the reduce line", "wait for the next risk day, 08:00 UTC")
+            return failed(f"{words}; at or past the reduce line", f"wait for the next risk day, {began}")
         return warned(words) if limits is not None and pnl <= -limits.day_loss_warn_pct else passed(words)
 
     async def latch(self) -> Finding:

@@ -7,7 +7,6 @@ from decimal import Decimal
 from perpctl.clock import to_ms
 from perpctl.engine.core import Core
 from perpctl.engine.loop import Bot
-from perpctl.engine.state.day import day_name
 from perpctl.engine.state.meter import percentile
 from perpctl.engine.state.product import Product
 from perpctl.engine.state.working import Stage, Working
@@ -37,7 +36,7 @@ def facts_of(bot: Bot) -> dict[str, Json]:
         "money": {
             "equity": _text(core.day.equity(worth)),
             "baseline": _text(core.day.baseline.equity if core.day.baseline is not None else None),
-            "risk_day": day_name(core.market_ms) if core.market_ms else None,
+            "risk_day": core.rules.calendar.day_name(core.market_ms) if core.market_ms else None,
             "day_pnl": _text(core.day.pnl(worth, core.market_ms)),
             "day_pnl_pct": _text(core.day.pnl_pct(worth, core.market_ms)),
             "drawdown_pct": _text(core.day.drawdown_pct(worth)),

@@ -8,7 +8,7 @@ from perpctl.engine.closing import Ended, Kept
 from perpctl.engine.loop import Bot
 from perpctl.engine.screen.view import Frame
 from perpctl.model.money import plain
-from perpctl.questions.figures import money, price, size
+from perpctl.questions.figures import day_start, money, price, size
 from perpctl.results import Answer, Block, Json, Line, Tone
 
 
@@ -21,7 +21,8 @@ def summary(bot: Bot, ended: Ended, frame: Frame) -> Answer:
     blocks += [_entries(ended), *_positions(ended), *_watched(ended, bot)]
     currency = bot.core.day.account.currency if bot.core.day.account is not None else ""
     text = f"session   {_clock(ended.ran_s)}, {ended.fills} fills, {money(ended.result, signed=True)} {currency}"
-    text += f" since 08:00 UTC, {ended.refused_by_venue} refusals by the venue, {ended.refused_by_gate} by the gate"
+    text += f" since {day_start(bot.core.rules.calendar)}, {ended.refused_by_venue} refusals by the venue"
+    text += f", {ended.refused_by_gate} by the gate"
     blocks.append(Line(f"{text}; state saved {bot.gear.clock.now():%H:%M:%S}"))
     return Answer("perpctl.run/1", None, _facts(ended, frame), tuple(blocks), ended.exit_code)
 

@@ -15,7 +15,6 @@ from perpctl.engine.state.meter import percentile
 from perpctl.engine.state.product import Product
 from perpctl.engine.state.working import Stage, Working
 from perpctl.model.books.funding import percent_8h, percent_a_year
-from perpctl.model.day import next_settlement_ms
 from perpctl.model.mode import Mode
 from perpctl.model.money import ZERO, plain
 from perpctl.questions import figures
@@ -25,6 +24,7 @@ from perpctl.risk.bounds import Market, effective
 
 BP = Decimal(10_000)
 STALE_S = 2.0
+HOUR_MS = 3_600_000
 USER_STALE_S = 5.0
 SHOWN = 4
 KEYS = "[r] reduce-only  [k] kill  [o] orders  [f] fills  [d] decisions  [space] freeze  [q] stop (stop order stays)"
@@ -141,7 +141,8 @@ def _day(bot: Bot) -> Line:
     result, percent = core.day.pnl(worth, core.market_ms), core.day.pnl_pct(worth, core.market_ms)
     share = figures.percent(None if percent is None else percent / 100)
     text = f"DAY        this run: realised {money(realized, signed=True)}   uPnL {money(open_pnl, signed=True)}"
-    text += f"   fees {money(-fees, signed=True)}   since 08:00: {money(result, signed=True)} ({share})"
+    began = figures.day_start(core.rules.calendar)
+    text += f"   fees {money(-fees, signed=True)}   since {began}: {money(result, signed=True)} ({share})"
     text += f"   warn -{core.rules.limits.day_loss_warn_pct} %"
     bad = percent is not None and percent <= -core.rules.limits.day_loss_warn_pct
     return Line(text, Tone.BAD if bad else Tone.PLAIN, mark=bad)
@@ -160,10 +161,13 @@ def _funding(bot: Bot, product: Product) -> Line:
     rate = product.quote.funding_8h if product.quote is not None else None
     if rate is None:
         return Line("FUNDING    ? (the venue did not say)", Tone.WARN)
-    left_s = (next_settlement_ms(bot.core.market_ms) - bot.core.market_ms) / 1000
+    now_ms, calendar = bot.core.market_ms, bot.core.rules.calendar
     a_year = figures.percent(percent_a_year(rate) / 100, 1)
     text = f"FUNDING    {figures.percent(percent_8h(rate) / 100, 4)} per 8 h ({a_year} a year)"
-    return Line(f"{text}   settles 08:00 UTC in {span(left_s)}")
+    if not bot.gear.exchange.terms.continuous_funding:
+        return Line(f"{text}   paid each hour, next in {span((HOUR_MS - now_ms % HOUR_MS) / 1000)}")
+    left_s = (calendar.next_day_ms(now_ms) - now_ms) / 1000
+    return Line(f"{text}   settles {figures.day_start(calendar)} in {span(left_s)}")
 
 
 def _limits(bot: Bot, narrow: bool) -> list[Line]:

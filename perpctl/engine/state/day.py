@@ -6,36 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from perpctl.clock import from_ms
-from perpctl.model.day import (
-    DAY_MS,
-    NOTHING_MOVED,
-    SETTLEMENT_MS,
-    Baseline,
-    Moves,
-    Peaks,
-    Transfer,
-    day_start_ms,
-)
+from perpctl.model.day import NOTHING_MOVED, Baseline, Moves, Peaks, Transfer
 from perpctl.model.position import Account
+from perpctl.model.venue.calendar import VenueCalendar
 
 OVERLAP_MS = 300_000  # of each look at the ledger with the one before: a row may show later than its time
-
-
-def day_name(market_ms: int) -> str:
-    """The UTC date on which the risk day of this market time begins."""
-    return from_ms(day_start_ms(market_ms)).date().isoformat()
-
-
-def day_left(market_ms: int) -> Decimal:
-    """Fraction of the risk day still to come."""
-    return 1 - Decimal((market_ms - SETTLEMENT_MS) % DAY_MS) / DAY_MS
 
 
 @dataclass(slots=True)
 class RiskDay:
     """Between two reads of the account, equity is the last read plus what our holdings have gained since."""
 
+    calendar: VenueCalendar
     baseline: Baseline | None = None
     peaks: Peaks = field(default_factory=Peaks)
     account: Account | None = None
@@ -52,7 +34,7 @@ class RiskDay:
         for start_ms, (equity, taken_ms) in sorted(baselines.items()):
             self.peaks = self.peaks.seen(start_ms, equity)
             self._taken[start_ms] = taken_ms
-        today = day_start_ms(today_ms)
+        today = self.calendar.day_start_ms(today_ms)
         if today in baselines:
             self.baseline = Baseline(today, baselines[today][0])
 
@@ -65,10 +47,10 @@ class RiskDay:
         self.account, self.read_at = account, now
         self._offset = None if worth is None else account.equity - worth
         self._count(moves)
-        start_ms = day_start_ms(account.at_ms)
+        start_ms = self.calendar.day_start_ms(account.at_ms)
         is_known = self.unread is None
         if is_known or moves.never or not self.peaks.highs:  # else a deposit that could not be read looks like a peak
-            self.peaks = self.peaks.seen(account.at_ms, account.equity)
+            self.peaks = self.peaks.seen(start_ms, account.equity)
         if self.baseline is not None and self.baseline.day_start_ms >= start_ms:
             return False
         self.baseline = Baseline(start_ms, account.equity)
@@ -128,5 +110,5 @@ class RiskDay:
         return None if equity is None else self.peaks.drawdown_pct(equity)
 
     def _todays(self, market_ms: int) -> Baseline | None:
-        today = self.baseline is not None and self.baseline.day_start_ms >= day_start_ms(market_ms)
+        today = self.baseline is not None and self.baseline.day_start_ms >= self.calendar.day_start_ms(market_ms)
         return self.baseline if today else None

@@ -8,7 +8,6 @@ from functools import lru_cache
 
 from perpctl import __version__
 from perpctl.engine.core import Core
-from perpctl.engine.state.day import day_name
 from perpctl.engine.state.product import Product
 from perpctl.engine.strategy import algorithm_id, params_hash
 from perpctl.model.instrument import Instrument
@@ -31,7 +30,7 @@ def grounds_of(core: Core, request: OrderRequest, reason: str, now: float) -> Gr
     return Grounds(
         decision_maker=maker,
         execution_maker=Maker("perpctl", __version__),
-        risk_day=day_name(core.market_ms),
+        risk_day=core.rules.calendar.day_name(core.market_ms),
         market_ms=core.market_ms,
         inputs=_inputs(product, now),
         instrument=_specification(product),

@@ -7,7 +7,6 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from perpctl.engine import events as e
-from perpctl.engine.state.day import day_left
 from perpctl.engine.state.product import Product
 from perpctl.engine.state.working import Stage, Working
 from perpctl.engine.strategy import Desired, View
@@ -50,7 +49,7 @@ def view_of(core: Core, product: Product) -> View:
         may_increase=core.mode is Mode.NORMAL,
         orders_left=max(0, orders_a_day - core.activity.recent(core.market_ms).orders_today),
         orders_a_day=orders_a_day,
-        day_left=day_left(quote.at_ms),
+        day_left=core.rules.calendar.day_left(quote.at_ms),
     )
 
 

@@ -49,8 +49,6 @@ CURRENCY = "USDC"  # linear perpetuals settle in it
 SPECIFICATION_S = 3600.0  # contract sizes have changed tenfold between months: never trusted for longer
 IN_FLIGHT = 4  # engine requests at once; the venue queues 8 for an account (Deribit docs, rate limits)
 AHEAD_MS = 60_000  # lists end a little in the future, so that nothing falls behind a clock that runs fast
-DAY_MS = 86_400_000
-SETTLEMENT_MS = 8 * 3_600_000  # 08:00 UTC
 _DEPTHS = (1, 5, 10, 20, 50, 100, 1000, 10_000)
 
 TERMS = VenueTerms(
@@ -169,7 +167,7 @@ class Gateway:
         quote = await self.quote(product_id)
         if quote.funding_8h is None:
             return Unsupported(f"the venue sends no funding rate for {product_id}")
-        next_at = (quote.at_ms - SETTLEMENT_MS) // DAY_MS * DAY_MS + DAY_MS + SETTLEMENT_MS
+        next_at = self.calendar.next_day_ms(quote.at_ms)  # funding reaches cash with the settlement
         return FundingRate(product_id, quote.funding_8h, quote.current_funding, next_at, quote.at_ms)
 
     # --- what is ours ------------------------------------------------------------------------------------------------

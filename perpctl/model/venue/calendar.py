@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -109,6 +110,16 @@ class VenueCalendar:
     def next_day_ms(self, now_ms: int) -> int:
         """The next start of a risk day, strictly after."""
         return min(start_ms for start_ms in _days(self.day, now_ms // DAY_MS) if start_ms > now_ms)
+
+    def last_days_ms(self, now_ms: int, days: int) -> tuple[int, ...]:
+        """The starts of so many risk days, the one of now first."""
+        noon_ms = self.day_start_ms(now_ms) + DAY_MS // 2  # well inside, whichever way the clocks change
+        return tuple(self.day_start_ms(noon_ms - back * DAY_MS) for back in range(days))
+
+    def day_left(self, now_ms: int) -> Decimal:
+        """Fraction of the risk day still to come."""
+        start_ms, next_ms = self.day_start_ms(now_ms), self.next_day_ms(now_ms)
+        return Decimal(next_ms - now_ms) / (next_ms - start_ms)
 
     def day_name(self, now_ms: int) -> str:
         """The date, by the venue's own clock, on which the risk day of this market time begins."""

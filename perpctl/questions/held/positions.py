@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from perpctl.errors import AccountMismatch, StateDamaged, UnknownState, UsageError
 from perpctl.model import stops
-from perpctl.model.day import day_start_ms
 from perpctl.model.exposure import liquidation_price
 from perpctl.model.instrument import Instrument, Quote
 from perpctl.model.order import Order
@@ -140,6 +139,7 @@ async def read(desk: Desk) -> Held:
     at_ms, limits = await exchange.time_ms(), limits_of(desk)
     records = _records(desk)
     unknown = None if isinstance(records, StateDamaged) else Explained(Decimal(0), 0, 0)
+    began = exchange.calendar.day_name(at_ms), exchange.calendar.day_start_ms(at_ms)
     explained = {} if records is None or isinstance(records, StateDamaged) else _explained(desk, records, products)
 
     def holding(position: Position) -> Holding:
@@ -163,7 +163,7 @@ async def read(desk: Desk) -> Held:
         exchange.terms,
         exchange.calendar,
         next((found.gross_notional for found in bounds.values() if found is not None), None),
-        None if records is None or isinstance(records, StateDamaged) else _day(records, account, positions, at_ms),
+        None if records is None or isinstance(records, StateDamaged) else _day(records, account, positions, began),
         None if limits is None else limits.day_loss_warn_pct,
         at_ms,
         desk.clock.monotonic(),
@@ -217,12 +217,12 @@ def _foreign(desk: Desk, projections: Projections, fills: tuple[Fill, ...]) -> i
     return sum(owner(desk, one.identity) == "NOT OURS" and not projections.orders_of(one.order_id) for one in fills)
 
 
-def _day(projections: Projections, account: Account, positions: tuple[Position, ...], at_ms: int) -> Day | None:
-    """From the baseline in our journal; fees and funding as booked, the rest is price."""
-    from perpctl.clock import from_ms
-
-    start_ms = day_start_ms(at_ms)
-    baseline = projections.baseline(f"{from_ms(start_ms):%Y-%m-%d}")
+def _day(
+    projections: Projections, account: Account, positions: tuple[Position, ...], began: tuple[str, int]
+) -> Day | None:
+    """From the baseline in our journal; fees and funding as booked, the rest is price. `began`: its name and start."""
+    name, start_ms = began
+    baseline = projections.baseline(name)
     if baseline is None or baseline.equity <= 0:
         return None
     pnl = account.equity - baseline.equity

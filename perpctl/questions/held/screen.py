@@ -220,7 +220,8 @@ def _day_line(found: Held) -> Line:
     warn = "" if found.warn_pct is None else f"   warn at -{found.warn_pct:.2f} %"
     parts = [("price", day.price), ("fees", day.fees), ("funding", day.funding)]
     split = ", ".join(f"{name} {figures.money(amount, signed=True)}" for name, amount in parts)
-    words = f"DAY     {figures.money(day.pnl, signed=True)} {currency} = {day.percent:+.2f} % since 08:00 UTC ({split})"
+    words = f"DAY     {figures.money(day.pnl, signed=True)} {currency} = {day.percent:+.2f} %"
+    words += f" since {figures.day_start(found.calendar)} ({split})"
     bad = found.warn_pct is not None and day.percent <= -found.warn_pct
     return Line(f"{words}{warn}", Tone.WARN if bad else Tone.PLAIN, mark=bad)
 

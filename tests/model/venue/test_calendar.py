@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from perpctl.clock import to_ms
 from perpctl.errors import UnknownState
-from perpctl.model import day
 from perpctl.model.venue.calendar import DAY_MS, Happening, Kind, VenueCalendar, merged, zone_of
 from perpctl.model.venue.calendars import GLOBAL, US
 from perpctl.model.venue.stops import Stage
@@ -46,18 +45,20 @@ def test_entries_pause_around_the_settlement(now: str, paused: bool) -> None:
     assert GLOBAL.pauses_entries(utc(now)) is paused
 
 
-@given(moments)
-def test_the_global_clock_says_what_the_risk_day_says(now_ms: int) -> None:
-    assert GLOBAL.pauses_entries(now_ms) is day.near_settlement(now_ms)
-    assert GLOBAL.reads_prove_nothing(now_ms) is day.reads_prove_nothing(now_ms)
-    assert GLOBAL.day_start_ms(now_ms) == day.day_start_ms(now_ms)
-    assert GLOBAL.next_day_ms(now_ms) == day.next_settlement_ms(now_ms)
+EIGHT_MS = 8 * 3_600_000
 
 
-@given(st.integers(utc("2026-11-25T07:59:00"), utc("2026-11-25T08:01:00")))
-def test_it_does_so_to_the_millisecond_around_the_settlement(now_ms: int) -> None:
-    assert GLOBAL.pauses_entries(now_ms) is day.near_settlement(now_ms)
-    assert GLOBAL.reads_prove_nothing(now_ms) is day.reads_prove_nothing(now_ms)
+def since_eight(now_ms: int) -> int:
+    return (now_ms - EIGHT_MS) % DAY_MS
+
+
+@given(st.one_of(moments, st.integers(utc("2026-11-25T07:59:00"), utc("2026-11-25T08:01:00"))))
+def test_the_global_clock_is_eight_utc_to_the_millisecond(now_ms: int) -> None:
+    since = since_eight(now_ms)
+    assert GLOBAL.day_start_ms(now_ms) == now_ms - since
+    assert GLOBAL.next_day_ms(now_ms) == now_ms - since + DAY_MS
+    assert GLOBAL.pauses_entries(now_ms) is (since < 30_000 or since >= DAY_MS - 30_000)
+    assert GLOBAL.reads_prove_nothing(now_ms) is (since < 15_000 or since >= DAY_MS - 5_000)
 
 
 @pytest.mark.parametrize(
@@ -236,6 +237,16 @@ def test_the_cheap_margin_ends_when_the_window_changes(now_ms: int) -> None:
     if ends_ms is not None:
         assert (US.margin_window(ends_ms - 1), US.margin_window(ends_ms)) == ("intraday", "overnight")
     assert GLOBAL.cheap_margin_ends_ms(now_ms) is None
+
+
+@given(moments)
+def test_the_last_seven_days_are_seven_whichever_way_the_clocks_change(now_ms: int) -> None:
+    for calendar in (GLOBAL, US):
+        days = calendar.last_days_ms(now_ms, 7)
+        assert days[0] == calendar.day_start_ms(now_ms)
+        assert [calendar.next_day_ms(earlier) for earlier in days[1:]] == list(days[:-1])
+        assert 0 < calendar.day_left(now_ms) <= 1
+        assert calendar.day_left(days[0]) == 1
 
 
 @given(moments)
