@@ -35,7 +35,7 @@ from perpctl.paper.products import BTC, GATEWAY_PRODUCTS, GATEWAY_RULES
 from perpctl.paper.types import Direction, NewOrder, Tick
 
 START_MS = 1_790_766_000_000
-ROUNDS, BURST, WARM_UP = 7, 100, 50
+ROUNDS, BURST, WARM_UP = 11, 100, 50
 TURN = 500  # requests
 GOALS = {"core / bare step": 10.0, "core events per s": 200_000, "served order / echo p50": 1.5}
 Request = tuple[str, int, int, NewOrder]  # buy, sell or cancel; price in ticks, size in steps; the same for the core
@@ -200,7 +200,8 @@ def served(place: Path) -> dict[str, float]:
             _tell(str(ready["control"]), {"credits": False})
             port = int(str(ready["gateway_http"]).split(":")[2].split("/")[0])
             paper = _admitted(Caller(port), Path(str(ready["key_file"])))
-            return _in_turn(paper, Caller(int(echo.stdout.readline())))
+            servers = {"order": int(str(ready["pid"])), "echo": echo.pid}
+            return _in_turn(paper, Caller(int(echo.stdout.readline())), servers)
         finally:
             echo.kill()
             os.kill(int(ready["pid"]), signal.SIGTERM)
@@ -222,9 +223,18 @@ def _admitted(caller: Caller, key_file: Path) -> Caller:
     return caller
 
 
-def _in_turn(paper: Caller, echo: Caller) -> dict[str, float]:
+def _processor_s(pid: int) -> float:
+    """Processor time that a process has taken (proc(5), stat: utime and stime)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _in_turn(paper: Caller, echo: Caller, servers: dict[str, int]) -> dict[str, float]:
     taken: dict[str, list[float]] = {"order": [], "echo": []}
+    before: dict[str, float] = {}
     for number in range(WARM_UP + ROUNDS * BURST):
+        if number == WARM_UP:
+            before = {name: _processor_s(pid) for name, pid in servers.items()}
         for name, caller in (("order", paper), ("echo", echo)):
             began = time.perf_counter()
             answer = caller.call("private/buy", order(number))
@@ -235,10 +245,13 @@ def _in_turn(paper: Caller, echo: Caller) -> dict[str, float]:
         if number % BURST == BURST - 1:
             paper.call("private/cancel_all", {})
     p50 = {name: statistics.median(values) for name, values in taken.items()}
+    processor = {name: (_processor_s(pid) - before[name]) / (ROUNDS * BURST) for name, pid in servers.items()}
     return {
         "served order / echo p50": p50["order"] / p50["echo"],
         "order us": p50["order"] * 1e6,
         "echo us": p50["echo"] * 1e6,
+        "order's server us of processor time": processor["order"] * 1e6,  # with its market, which never rests
+        "echo's server us of processor time": processor["echo"] * 1e6,
     }
 
 

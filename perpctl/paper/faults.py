@@ -82,9 +82,14 @@ class FaultPlane:
         self._random = random.Random(self.seed)  # noqa: S311 - repeatable faults, not secrets
 
     @property
+    def is_on(self) -> bool:
+        """Whether any rule is in force."""
+        return bool(self._rules)
+
+    @property
     def outage(self) -> bool:
         """Whether the whole exchange is out of reach."""
-        return any(rule.kind == "outage" for rule in self._rules)
+        return self.is_on and any(rule.kind == "outage" for rule in self._rules)
 
     def add(self, rule: Rule) -> int:
         """Put a rule in force; returns its id."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.routing import Router
 
 from perpctl.clock import SystemClock, to_ms
 from perpctl.errors import HeldByAnother, PerpctlError, UsageError
@@ -90,7 +90,7 @@ class PaperServer:
             self._incident.begin(self.venue)
         self._sockets = Sockets(self.venue, self.wall, self._cut, self.wall())
         control = Control(self.venue, self.wall, self._stopping.set, self._sockets.used)
-        self._app = Starlette(
+        self._app = Router(
             routes=[*GatewayEndpoints(self._sockets).routes(), *UsEndpoints(self._sockets).routes(), *control.routes()]
         )
 
@@ -135,7 +135,7 @@ class PaperServer:
                 self._incident.beat(self.venue)
             self.venue.us.face.tick(wall_s)
             self._sockets.tick()
-            self.venue.sync()
+            await self.venue.sync()
             if wall_s >= checkpoint_due or self.venue.is_long:
                 self.venue.checkpoint()
                 checkpoint_due = wall_s + CHECKPOINT_EVERY_S
@@ -169,6 +169,7 @@ class PaperServer:
             lifespan="off",
             log_level="error",  # a traceback of ours belongs into the log of whoever started us
             access_log=False,
+            proxy_headers=False,
             server_header=False,
             date_header=False,
             timeout_keep_alive=900,

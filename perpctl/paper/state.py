@@ -147,21 +147,24 @@ class KeptExchange(Exchange):
 
 
 @cache
-def _signature(name: str) -> tuple[inspect.Signature, dict[str, Any]]:
-    method = inspect.unwrap(getattr(KeptExchange, name))
-    return inspect.signature(method), get_type_hints(method)
+def _parameters(name: str) -> tuple[str, ...]:
+    return tuple(inspect.signature(inspect.unwrap(getattr(KeptExchange, name))).parameters)[1:]
+
+
+@cache
+def _hints(name: str) -> dict[str, Any]:
+    return get_type_hints(inspect.unwrap(getattr(KeptExchange, name)))
 
 
 def _write_input(noted: _Input) -> bytes:
-    bound = dict(_signature(noted.name)[0].bind(None, *noted.args, **noted.kwargs).arguments)
-    del bound["self"]
+    bound = dict(zip(_parameters(noted.name), noted.args, strict=False)) | noted.kwargs
     entry: dict[str, Any] = {"op": noted.name, "args": bound}
     return msgspec.json.encode(entry if noted.failed is None else {**entry, "failed": noted.failed})
 
 
 def _replay(exchange: KeptExchange, entry: dict[str, Any]) -> None:
     """Make a noted call again; what failed then fails now in the same way, and leaves the same behind."""
-    hints = _signature(entry["op"])[1]
+    hints = _hints(entry["op"])
     arguments = {key: msgspec.convert(value, hints[key]) for key, value in entry["args"].items()}
     try:
         getattr(exchange, entry["op"])(**arguments)
@@ -330,12 +333,15 @@ class Record:
         self._log.write(msgspec.json.encode({"op": "extra", "args": extra}) + b"\n")
         self._log.flush()
 
-    def sync(self) -> None:
-        """Bring what was committed through to the disk itself."""
-        if self._unsynced and self._log is not None and self._ledger is not None:
-            os.fdatasync(self._log.fileno())
-            os.fdatasync(self._ledger.fileno())
-            self._unsynced = False
+    def unsynced(self) -> list[int]:
+        """Descriptors of the files with something committed that is not through to the disk; the caller closes them.
+
+        They are copies, so that a sync may take its time in a thread while the files here are written or replaced.
+        """
+        if not self._unsynced or self._log is None or self._ledger is None:
+            return []
+        self._unsynced = False
+        return [os.dup(self._log.fileno()), os.dup(self._ledger.fileno())]
 
     @property
     def is_long(self) -> bool:
@@ -372,6 +378,16 @@ class Record:
 
     def _open(self, name: str) -> IO[bytes]:
         return os.fdopen(os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
+
+
+def sync_files(descriptors: list[int]) -> None:
+    """Bring these files through to the disk, and close them."""
+    try:
+        for descriptor in descriptors:
+            os.fdatasync(descriptor)
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
 
 
 def _ledger_rows(events: list[Event]) -> list[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -18,7 +19,7 @@ from perpctl.paper.gateway.face import Gateway
 from perpctl.paper.gateway.session import GatewaySession, Host
 from perpctl.paper.keys import MAIN_ACCOUNT, Keys, MemoryKeys
 from perpctl.paper.products import GATEWAY_PRODUCTS, GATEWAY_RULES
-from perpctl.paper.state import KeptExchange, Record
+from perpctl.paper.state import KeptExchange, Record, sync_files
 from perpctl.paper.types import Print, Tick
 from perpctl.paper.wire.reply import HttpReply
 
@@ -95,10 +96,11 @@ class Venue:
         self.record.checkpoint(self.exchange)
         self.us.record.checkpoint(self.us.exchange)
 
-    def sync(self) -> None:
-        """Bring what was committed through to the disk."""
-        self.record.sync()
-        self.us.record.sync()
+    async def sync(self) -> None:
+        """Bring what was committed through to the disk; requests are served meanwhile."""
+        files = self.record.unsynced() + self.us.record.unsynced()
+        if files:
+            await asyncio.to_thread(sync_files, files)
 
     @property
     def is_long(self) -> bool:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from perpctl.paper.advanced_trade.face import REST_PATH
+from perpctl.paper.wire.http import Asked, Door
 from perpctl.paper.wire.reply import HttpReply
 from perpctl.paper.wire.sockets import Sockets
 
@@ -26,8 +26,8 @@ class Endpoints:
     def routes(self) -> list[BaseRoute]:
         """Its paths."""
         return [
-            Route(REST_PATH + "/{path:path}", self._http, methods=["GET", "POST", "PUT", "DELETE"]),
-            Route("/v2/{path:path}", self._http, methods=["GET"]),
+            Route(REST_PATH + "/{path:path}", Door(self._http), methods=["GET", "POST", "PUT", "DELETE"]),
+            Route("/v2/{path:path}", Door(self._http), methods=["GET"]),
             WebSocketRoute(MARKET_SOCKET, self._socket),
             WebSocketRoute(USER_SOCKET, self._socket),
         ]
@@ -40,11 +40,10 @@ class Endpoints:
             return
         await self.sockets.serve(socket, face.open_session)
 
-    async def _http(self, request: Request) -> Response:
-        hold_s = self.sockets.venue.faults.hold(f"{request.method} {request.url.path}")
-        return await self.sockets.answer(request, hold_s, self._answer)
+    async def _http(self, asked: Asked) -> HttpReply:
+        hold_s = self.sockets.venue.faults.hold(f"{asked.method} {asked.path}")
+        return await self.sockets.answer(asked, hold_s, self._answer)
 
-    def _answer(self, request: Request, body: bytes, wall_s: float, peer: str) -> HttpReply:
-        target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    def _answer(self, asked: Asked, wall_s: float) -> HttpReply:
         face = self.sockets.venue.us.face
-        return face.handle_http(request.method, target, dict(request.headers), body, wall_s, peer)
+        return face.handle_http(asked.method, asked.target, asked.headers, asked.body, wall_s, asked.peer)

@@ -172,7 +172,10 @@ class Book(Struct):
     def remove(self, sign: int, order_id: str) -> None:
         """Take a resting order out."""
         side = self.bids if sign > 0 else self.asks
-        side.resting = [own for own in side.resting if own.order_id != order_id]
+        for place, own in enumerate(side.resting):
+            if own.order_id == order_id:
+                del side.resting[place]
+                break
         self.change_id += 1
 
     def next_crossed(self, taker_sign: int) -> tuple[Resting, Decimal] | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import formatdate
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -347,8 +348,13 @@ def _read_http(method: str, target: str, headers: dict[str, str], body: bytes) -
     return rpc.read_request(body, name)
 
 
+@lru_cache(maxsize=1)
+def _date(wall_s: int) -> str:
+    return formatdate(wall_s, usegmt=True)
+
+
 def _reply(status: int, body: bytes, wall_s: float, verdict: Verdict) -> HttpReply:
-    headers = {"content-type": "application/json", "date": formatdate(wall_s, usegmt=True)}
+    headers = {"content-type": "application/json", "date": _date(int(wall_s))}
     return HttpReply(status, body, headers, verdict.delay_answer_s, verdict.drop_after)
 
 

@@ -168,9 +168,10 @@ class Params:
         return name in self.raw
 
     def _take(self, name: str) -> Any:
-        if name in self.raw and self.raw[name] is None:
+        value = self.raw.get(name)
+        if value is None and name in self.raw:
             raise invalid(name, "null is not allowed: leave the parameter out")
-        return self.raw.get(name)
+        return value
 
     def word(self, name: str, choices: tuple[str, ...] = ()) -> str | None:
         """Text, one of `choices` when given; None when absent."""

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from perpctl.paper.venue import Venue
+from perpctl.paper.wire.http import Asked
 from perpctl.paper.wire.reply import Close, Frame, HttpReply, Out
 
 MOST_WAITING = 20_000  # frames for one slow reader before its connection is given up
@@ -80,22 +80,20 @@ class Sockets:
             self._queue(wire, wire.session.tick(wall_s))
         self.flush()
 
-    async def answer(
-        self, request: Request, hold_s: float, act: Callable[[Request, bytes, float, str], HttpReply]
-    ) -> Response:
-        """One HTTP request, held back first; `act` gets its body, the wall time and the peer's address."""
-        body = await request.body()
+    async def answer(self, asked: Asked, hold_s: float, act: Callable[[Asked, float], HttpReply]) -> HttpReply:
+        """One HTTP request, held back first; `act` gets it with the wall time."""
         if hold_s:
             await asyncio.sleep(hold_s)
         self.last_used_s = self.wall()
         self.venue.catch_up(self.last_used_s)
-        reply = act(request, body, self.last_used_s, request.client.host if request.client else "unknown")
-        self.flush()
+        reply = act(asked, self.last_used_s)
+        if self._wires:
+            self.flush()
         if reply.delay_s:
             await asyncio.sleep(reply.delay_s)
         if reply.cut:
-            self.cut(_address(request.client))
-        return Response(reply.body, reply.status or 500, reply.headers)
+            self.cut(asked.client)
+        return reply
 
     async def serve(self, socket: WebSocket, open_session: Callable[[float, str], Session]) -> None:
         """One WebSocket until its end."""

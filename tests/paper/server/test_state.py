@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,7 +19,7 @@ from perpctl.paper.gateway.access import Grant
 from perpctl.paper.gateway.rpc import Params, Request, RpcError
 from perpctl.paper.keys import MAIN_ACCOUNT, MemoryKeys
 from perpctl.paper.products import GATEWAY_PRODUCTS
-from perpctl.paper.state import Directory, KeptExchange, Record, forget
+from perpctl.paper.state import Directory, KeptExchange, Record, forget, sync_files
 from perpctl.paper.types import Tick
 from perpctl.paper.venue import Feed, Venue
 
@@ -142,6 +143,23 @@ def test_a_ledger_that_lost_its_tail_is_completed_and_never_doubled(tmp_path: Pa
     assert ledger.read_bytes() == whole
     resumed(tmp_path)
     assert ledger.read_bytes() == whole
+
+
+def test_what_was_committed_is_synced_once_even_when_a_checkpoint_replaces_its_log_meanwhile(tmp_path: Path) -> None:
+    with living(tmp_path) as venue:
+        assert venue.record.unsynced() == []
+        call(venue, "private/buy", instrument_name=BTC, amount=Decimal("0.01"), type="market")
+        files = venue.record.unsynced()
+        (log,) = tmp_path.glob("log-*.jsonl")
+        assert {os.fstat(file).st_ino for file in files} == {
+            path.stat().st_ino for path in (log, tmp_path / "ledger.jsonl")
+        }
+        venue.checkpoint()
+        sync_files(files)
+        assert venue.record.unsynced() == []
+        for file in files:
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                os.fstat(file)
 
 
 def test_nothing_that_only_the_market_did_is_written_before_somebody_is_told(tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from perpctl.paper.gateway.face import Call
 
 _LIMIT_TYPES = ("limit", "stop_limit", "take_limit")
+_ORDER_TYPES, _TRIGGERS, _LINKS = get_args(OrderType), get_args(TriggerKind), get_args(LinkedType)
+_TIMES_IN_FORCE, _FILL_CONDITIONS = get_args(TimeInForce), get_args(FillCondition)
 # What a mass cancel or an order list may be narrowed to (Deribit docs; the lists of both differ in their words).
 TYPES: dict[str, Callable[[Order], bool]] = {
     "all": lambda order: True,
@@ -64,7 +66,7 @@ def read_new(params: Params, product: Product, direction: Direction, origin: str
     """A request to create an order, with the gateway's own defaults: post_only is TRUE unless said otherwise."""
     if params.flag("mmp"):
         raise RpcError("mmp_required", code=13040)
-    kind = cast(OrderType, params.word("type", get_args(OrderType)) or "limit")
+    kind = cast(OrderType, params.word("type", _ORDER_TYPES) or "limit")
     limit = kind in _LIMIT_TYPES
     legs = tuple(_secondary(leg, product, origin) for leg in params.objects("otoco_config"))
     amount = _amount(params, product)
@@ -81,12 +83,12 @@ def read_new(params: Params, product: Product, direction: Direction, origin: str
         reject_post_only=params.flag("reject_post_only"),
         reduce_only=params.flag("reduce_only"),
         label=_label(params),
-        trigger=cast("TriggerKind | None", params.word("trigger", get_args(TriggerKind))),
+        trigger=cast("TriggerKind | None", params.word("trigger", _TRIGGERS)),
         trigger_price=params.number("trigger_price"),
         trigger_offset=params.number("trigger_offset"),
         valid_until=params.whole("valid_until"),
         display_amount=params.number("display_amount"),
-        linked_order_type=cast("LinkedType | None", params.word("linked_order_type", get_args(LinkedType))),
+        linked_order_type=cast("LinkedType | None", params.word("linked_order_type", _LINKS)),
         trigger_fill_condition=_fill_condition(params),
         otoco=legs,
         isolated=params.flag("isolated"),
@@ -102,14 +104,14 @@ def _secondary(raw: dict[str, Any], product: Product, origin: str | None) -> New
         product=product.name,
         direction=cast(Direction, params.need_word("direction", ("buy", "sell"))),
         amount=_amount(params, product),
-        type=cast(OrderType, params.word("type", get_args(OrderType)) or "limit"),
+        type=cast(OrderType, params.word("type", _ORDER_TYPES) or "limit"),
         price=params.number("price"),
         time_in_force=_time_in_force(params),
         post_only=params.flag("post_only"),
         reject_post_only=params.flag("reject_post_only"),
         reduce_only=params.flag("reduce_only"),
         label=_label(params),
-        trigger=cast("TriggerKind | None", params.word("trigger", get_args(TriggerKind))),
+        trigger=cast("TriggerKind | None", params.word("trigger", _TRIGGERS)),
         trigger_price=params.number("trigger_price"),
         trigger_offset=params.number("trigger_offset"),
         origin=origin,
@@ -117,11 +119,11 @@ def _secondary(raw: dict[str, Any], product: Product, origin: str | None) -> New
 
 
 def _time_in_force(params: Params) -> TimeInForce:
-    return cast(TimeInForce, params.word("time_in_force", get_args(TimeInForce)) or "good_til_cancelled")
+    return cast(TimeInForce, params.word("time_in_force", _TIMES_IN_FORCE) or "good_til_cancelled")
 
 
 def _fill_condition(params: Params) -> FillCondition:
-    return cast(FillCondition, params.word("trigger_fill_condition", get_args(FillCondition)) or "first_hit")
+    return cast(FillCondition, params.word("trigger_fill_condition", _FILL_CONDITIONS) or "first_hit")
 
 
 def _label(params: Params) -> str:
