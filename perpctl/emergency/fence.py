@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,10 @@ class Fence:
     settled_at: float
 
 
-def fence_bot(directory: Path, kill_id: str, reason: str) -> Fence:
+def fence_bot(directory: Path, kill_id: str, reason: str, now: Callable[[], float] = time.monotonic) -> Fence:
     """Stop whoever holds the lease of this profile. Never raises."""
     proven, evidence = _fence(directory, kill_id, reason)
-    return Fence(proven, evidence, time.monotonic())
+    return Fence(proven, evidence, now())
 
 
 def _fence(directory: Path, kill_id: str, reason: str) -> tuple[bool, str]:

@@ -12,7 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from perpctl.emergency.closer import Closed
+from perpctl.emergency.closing.closer import Closed
 from perpctl.emergency.steps import Pursuit
 from perpctl.emergency.telling import Told
 from perpctl.errors import ExitCode
@@ -31,8 +31,8 @@ AGAINST_US = Decimal("0.03")  # the adverse move that the receipt prices for wha
 def judge(pursuit: Pursuit) -> ExitCode:
     """0 only when flat is proven, held, latched and of the right account; 6 when what is left is known; else 3."""
     latched = bool(pursuit.latches) and all(outcome == _GOOD_LATCH for outcome in pursuit.latches.values())
-    identified = pursuit.gateway is not None and pursuit.gateway.owner is not None
-    hidden = bool(pursuit.broken or pursuit.closer.unsettled or pursuit.trouble or pursuit.liquidated)
+    identified = pursuit.venue is not None and pursuit.venue.owner is not None
+    hidden = bool(pursuit.broken or pursuit.closer.unsettled or pursuit.trouble or pursuit.liquidation.runs)
     if hidden or not latched or not identified:
         return ExitCode.UNKNOWN
     if pursuit.over and pursuit.proven_at is not None and not pursuit.wish.entries_only:
@@ -129,10 +129,13 @@ def _proven(pursuit: Pursuit, code: ExitCode) -> Facts | None:
 
 def _buffer(pursuit: Pursuit) -> Facts | None:
     """What may be lost before the venue liquidates, as last read; None: never read."""
-    owner = pursuit.gateway.owner if pursuit.gateway else None
+    owner = pursuit.venue.owner if pursuit.venue else None
     if owner is None:
         return None
-    return {"amount": _text(owner.margin_balance - owner.maintenance_margin), "liquidated_now": pursuit.liquidated}
+    return {
+        "amount": _text(owner.margin_balance - owner.maintenance_margin),
+        "liquidated_now": pursuit.liquidation.runs,
+    }
 
 
 def _beside_journal(pursuit: Pursuit) -> Facts:
@@ -149,11 +152,11 @@ def _verdict(code: ExitCode, pursuit: Pursuit) -> str:
 
 
 def _account(pursuit: Pursuit) -> Facts:
-    gateway = pursuit.gateway
-    owner = gateway.owner if gateway else None
+    venue = pursuit.venue
+    owner = venue.owner if venue else None
     if owner is None:
         return {"id": None, "username": None, "pinned": "differs" if "account" in (pursuit.key_trouble or "") else "?"}
-    pinned = "pinned" if gateway is not None and gateway.pin is not None else "not pinned"
+    pinned = "pinned" if venue is not None and venue.pin is not None else "not pinned"
     return {"id": owner.account_id, "username": owner.username, "pinned": pinned}
 
 
@@ -187,9 +190,9 @@ def _unknown(pursuit: Pursuit) -> list[str]:
         found.append(pursuit.trouble)
     if pursuit.broken:
         found.append("who sent what appeared after flat was proven, and whether more comes")
-    if pursuit.gateway is None or pursuit.gateway.owner is None:
+    if pursuit.venue is None or pursuit.venue.owner is None:
         found.append("which account the key reaches")
-    if pursuit.liquidated:
+    if pursuit.liquidation.runs:
         found.append("what the venue's liquidation leaves")
     found += [f"NOT LATCHED: {path}: {outcome}" for path, outcome in pursuit.latches.items() if outcome != _GOOD_LATCH]
     if not pursuit.latches:
@@ -199,8 +202,8 @@ def _unknown(pursuit: Pursuit) -> list[str]:
 
 def _left(pursuit: Pursuit) -> Facts:
     """What stands at the last look; None: never seen."""
-    standing, gateway = pursuit.standing, pursuit.gateway
-    owner = gateway.owner if gateway else None
+    standing, venue = pursuit.standing, pursuit.venue
+    owner = venue.owner if venue else None
     return {
         "seen_s_ago": None if pursuit.looked_at is None else _rounded(_age(pursuit)),
         "positions": None if standing is None else [_position_row(each, standing) for each in standing.positions],
@@ -242,7 +245,7 @@ def _order_row(order: Order) -> Facts:
 
 
 def _notes(pursuit: Pursuit) -> list[str]:
-    notes = list(pursuit.gateway.notes) if pursuit.gateway else []
+    notes = list(pursuit.venue.notes) if pursuit.venue else []
     if pursuit.record.trouble:
         notes.append(pursuit.record.trouble)
     if pursuit.wish.scope != "account":

@@ -16,8 +16,15 @@ from perpctl.errors import StateDamaged, UnknownState, UsageError
 from perpctl.store.lease import Lease, process_started
 from perpctl.store.snapshot import BUILT_IN, KILL_HOLDS_LEAST_S, PAPER, PAPER_AT, Snapshot, read_all
 
-SPOKEN = ("global",)
+SPOKEN = ("global", "us")
 GLOBAL_HTTP = "https://drb.coinbase.com/api/v2"
+US_HTTP = "https://api.coinbase.com/api/v3/brokerage"
+_HTTP = {"global": GLOBAL_HTTP, "us": US_HTTP}
+_FOREGROUND_S = {"global": 120.0, "us": 180.0}
+_SERVED = {  # what the card of an exchange of our own calls a venue's address, and the account behind its key
+    "global": ("gateway_http", "account"),
+    "us": ("advanced_trade_rest", "us_account"),
+}
 _START_S = 20.0
 
 
@@ -71,6 +78,7 @@ class Target:
 class Address:
     """Where the venue is right now, and who is pinned there."""
 
+    venue: str
     http: str
     ca_file: str | None
     key_files: tuple[Path, ...]
@@ -174,12 +182,13 @@ def _read_target(name: str, snapshot: Snapshot, root: Path) -> Target:
     keys = [given.get(member) for member in ("kill_key_file", "key_file", "backup_key_file")]
     endpoints = given.get("endpoints") or {}
     endpoints_file = given.get("endpoints_file")
+    venue = str(given.get("venue", "global"))
     return Target(
         profile=name,
         env=str(given.get("env", "live")),
-        venue=str(given.get("venue", "global")),
+        venue=venue,
         directory=directory,
-        http=endpoints.get("http") or (None if endpoints_file else GLOBAL_HTTP),
+        http=endpoints.get("http") or (None if endpoints_file else _HTTP.get(venue, GLOBAL_HTTP)),
         endpoints_file=Path(endpoints_file) if endpoints_file else None,
         exchange_command=tuple(given["exchange_command"]) if given.get("exchange_command") else None,
         key_files=tuple(Path(key) for key in keys if key),
@@ -191,17 +200,19 @@ def _read_target(name: str, snapshot: Snapshot, root: Path) -> Target:
         latches=tuple(dict.fromkeys([directory / "latch", *(Path(path) for path in given.get("extra_latches") or ())])),
         bot_unit=given.get("bot_unit"),
         settings_at_ms=snapshot.written_at_ms,
-        timing=_timing(given.get("kill") or {}, str(given.get("env", "live"))),
+        timing=_timing(given.get("kill") or {}, str(given.get("env", "live")), venue),
         key_name=given.get("key_name"),
     )
 
 
-def _timing(given: Mapping[str, Any], env: str) -> Timing:
+def _timing(given: Mapping[str, Any], env: str, venue: str) -> Timing:
     """As set, but with live money no hold is shorter than its proof needs, whoever wrote the snapshot."""
     names = {"foreground_s": "foreground", "hold_s": "hold", "hold_unproven_s": "hold_unproven"}
     least = KILL_HOLDS_LEAST_S if env == "live" else {}
+    usual = {"foreground": _FOREGROUND_S[venue]} if venue in _FOREGROUND_S else {}
     return Timing(
-        **{names[member]: max(float(value), least.get(member, 0)) for member, value in given.items() if member in names}
+        **usual
+        | {names[member]: max(float(value), least.get(member, 0)) for member, value in given.items() if member in names}
     )
 
 
@@ -234,28 +245,31 @@ def locate(target: Target) -> Address:
     if target.venue not in SPOKEN:
         raise UnknownState(f"kill cannot speak to venue {target.venue!r} yet: cancel and close there by hand")
     if target.http is not None:
-        return Address(target.http, target.ca_file, target.key_files, target.pin, target.key_name)
-    server = _living_server(target.endpoints_file) or _started_server(target)
+        return Address(target.venue, target.http, target.ca_file, target.key_files, target.pin, target.key_name)
+    address, owner = _SERVED[target.venue]
+    server = _living_server(target.endpoints_file, address) or _started_server(target, address)
     keys = target.key_files or ((Path(server["key_file"]),) if server.get("key_file") else ())
     return Address(
-        str(server["gateway_http"]),
+        target.venue,
+        str(server[address]),
         server.get("ca_file") or target.ca_file,
         keys,
-        target.pin or _pin(server.get("account")),
+        target.pin or _pin(server.get(owner)),
+        target.key_name,
     )
 
 
-def _living_server(path: Path | None) -> dict[str, Any] | None:
+def _living_server(path: Path | None, address: str) -> dict[str, Any] | None:
     if path is None:
         return None
     try:
         server = json.loads(path.read_text())
-        return server if process_started(int(server["pid"])) is not None and server["gateway_http"] else None
+        return server if process_started(int(server["pid"])) is not None and server[address] else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _started_server(target: Target) -> dict[str, Any]:
+def _started_server(target: Target, address: str) -> dict[str, Any]:
     if target.exchange_command is None:
         raise UnknownState(f"{target.endpoints_file} names no living exchange, and nothing says how to start it")
     import select
@@ -278,13 +292,13 @@ def _started_server(target: Target) -> dict[str, Any]:
             with suppress(subprocess.TimeoutExpired):
                 child.wait(1)  # it gave up: let it finish saying why
         server: dict[str, Any] = json.loads(line)
-        server["gateway_http"]
+        server[address]
         return server
     except OSError as why:
         raise UnknownState(f"the exchange cannot be started: {why.strerror}") from why
     except (ValueError, KeyError, TypeError):
         # Another process may have started it at the same moment and holds its directory.
-        if (server_now := _living_server(target.endpoints_file)) is not None:
+        if (server_now := _living_server(target.endpoints_file, address)) is not None:
             return server_now
         said = " ".join(os.pread(complaint, 500, 0).decode(errors="replace").split())
         raise UnknownState(f"the exchange does not start: {said or 'it gave no reason'}") from None

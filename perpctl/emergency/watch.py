@@ -25,7 +25,7 @@ from perpctl.store.identity_key import load_identity_key, read_identity_key
 from perpctl.store.lease import boot_id, process_started
 
 if TYPE_CHECKING:
-    from perpctl.emergency.closer import Wish
+    from perpctl.emergency.closing.closer import Wish
 
 Line = Mapping[str, Any]
 _PIPE_BYTES = 1 << 20
@@ -202,7 +202,7 @@ def _work(target: Target, latches: Mapping[Path, str], errand: Errand, pipe: int
     pid = os.getpid()
     me = {"pid": pid, "started": process_started(pid), "boot": boot_id()}
     record.write("started", kill_id=errand.kill_id, **me, terms=dict(errand.terms))
-    pursuit = Pursuit(target, _wish(errand), record, latches)
+    pursuit = Pursuit(target, _wish(errand, target), record, latches)
     told, key = Told(), pursuit.wish.identity_key
     told.syslog(f"KILL {target.heading} {errand.kill_id} by {errand.terms['who']}: {errand.terms['reason']}")
 
@@ -221,8 +221,9 @@ def _work(target: Target, latches: Mapping[Path, str], errand: Errand, pipe: int
     write_down("ended", unfinished=False)
 
 
-def _wish(errand: Errand) -> Wish:
-    from perpctl.emergency.closer import Wish
+def _wish(errand: Errand, target: Target) -> Wish:
+    from perpctl.emergency.closing.closer import Wish
+    from perpctl.emergency.venue.opening import terms_of
     from perpctl.model.flatten import ladder
 
     terms = errand.terms
@@ -235,7 +236,7 @@ def _wish(errand: Errand) -> Wish:
         began=errand.began,
         latched=errand.latched,
         scope=terms["scope"],
-        rungs=ladder(slippage, at_market=terms["market"]),
+        rungs=ladder(slippage, at_market=terms["market"], whole=terms_of(target.venue).ladder),
         entries_only=terms["entries_only"],
         identity_key=_identity_key(),
     )

@@ -126,12 +126,14 @@ class Climb:
         return Climb(self.rung + 1)
 
 
-def ladder(max_slippage: Decimal | None = None, *, at_market: bool = False) -> tuple[Decimal | None, ...]:
-    """The rungs in force. `max_slippage` (a fraction) ends the ladder there and leaves out the market round."""
+def ladder(
+    max_slippage: Decimal | None = None, *, at_market: bool = False, whole: tuple[Decimal | None, ...] = LADDER
+) -> tuple[Decimal | None, ...]:
+    """The rungs in force of the `whole` ladder. `max_slippage` (a fraction) ends it there, without the market round."""
     if max_slippage is not None:
-        gentler = tuple(rung for rung in LADDER if rung is not None and rung < max_slippage)
+        gentler = tuple(rung for rung in whole if rung is not None and rung < max_slippage)
         return (*gentler, max_slippage)
-    return LADDER[-1:] if at_market else LADDER
+    return whole[-1:] if at_market else whole
 
 
 def is_exhausted(climb: Climb, rungs: Sequence[Decimal | None]) -> bool:
@@ -255,9 +257,21 @@ def through_touch(side: Side, slippage: Decimal, market: Market) -> Decimal | No
 # --- the proof -------------------------------------------------------------------------------------------------------
 
 READS_APART_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """How far apart, in seconds, agreeing reads must stand."""
+
+    orders_s: float = READS_APART_S
+    positions_s: float = READS_APART_S
+
+
+ONE_SECOND = Apart()
 _DAY_MS = 86_400_000
-_SETTLEMENT_FROM_MS = 8 * 3_600_000 - 5_000  # reads around the daily settlement prove nothing
-_SETTLEMENT_TO_MS = 8 * 3_600_000 + 15_000
+Blind = tuple[tuple[int, int], ...]
+SETTLEMENT: Blind = ((8 * 3_600_000 - 5_000, 8 * 3_600_000 + 15_000),)
+"""From and to, in ms of the UTC day: reads around the daily settlement prove nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +280,7 @@ class Read:
 
     `kind`: orders, positions or margin. `empty`: it showed nothing in scope (margin: nothing in use). `current`: it
     came with our own last order state and fill; a read that lacks them is old, however fresh its arrival.
+    `blind`: when reads at its venue prove nothing.
     """
 
     kind: str
@@ -274,10 +289,11 @@ class Read:
     empty: bool
     pinned: bool
     current: bool
+    blind: Blind = SETTLEMENT
 
     @property
     def counts(self) -> bool:
-        return self.pinned and self.current and not in_settlement(self.market_ms)
+        return self.pinned and self.current and not is_blind(self.market_ms, self.blind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,29 +305,29 @@ class Proof:
     reads: tuple[Read, ...]
 
 
-def in_settlement(market_ms: int) -> bool:
-    """Whether the venue's clock stands in the daily settlement window, 07:59:55 to 08:00:15 UTC."""
-    return _SETTLEMENT_FROM_MS <= market_ms % _DAY_MS <= _SETTLEMENT_TO_MS
+def is_blind(market_ms: int, blind: Blind) -> bool:
+    """Whether the venue's clock stands where reads prove nothing."""
+    return any(start <= market_ms % _DAY_MS <= end for start, end in blind)
 
 
-def prove_flat(reads: Sequence[Read], *, since_s: float, margin: bool = True) -> Proof:
-    """Flat needs two empty order listings and two empty position reads, each a second apart, and zero margin in use.
+def prove_flat(reads: Sequence[Read], *, since_s: float, margin: bool = True, apart: Apart = ONE_SECOND) -> Proof:
+    """Flat needs two empty order listings and two empty position reads, each so far `apart`, and zero margin in use.
 
     Only reads sent after `since_s` (our last act) and after the last read that showed anything count.
     """
     fresh = _after_last_sight(sorted((read for read in reads if read.at_s >= since_s), key=lambda read: read.at_s))
     lacking = []
     for kind, needed in (("orders", 2), ("positions", 2), ("margin", 1 if margin else 0)):
-        if (found := _spaced(fresh, kind)) < needed:
+        if (found := _spaced(fresh, kind, apart)) < needed:
             lacking.append(f"{kind}: {found} of {needed} reads")
     return Proof(not lacking, tuple(lacking), tuple(fresh))
 
 
-def prove_no_orders(reads: Sequence[Read], *, since_s: float) -> Proof:
-    """No orders needs two empty listings a second apart, sent after `since_s`."""
+def prove_no_orders(reads: Sequence[Read], *, since_s: float, apart: Apart = ONE_SECOND) -> Proof:
+    """No orders needs two empty listings so far `apart`, sent after `since_s`."""
     listings = sorted((read for read in reads if read.kind == "orders" and read.at_s >= since_s), key=_sent)
     fresh = _after_last_sight(listings)
-    found = _spaced(fresh, "orders")
+    found = _spaced(fresh, "orders", apart)
     return Proof(found >= 2, () if found >= 2 else (f"orders: {found} of 2 reads",), tuple(fresh))
 
 
@@ -321,7 +337,7 @@ def prove_no_positions(reads: Sequence[Read], *, since_s: float) -> Proof:
     Resting entries hold margin, so they keep this from being proven; protective stops hold none.
     """
     fresh = _after_last_sight(sorted((read for read in reads if read.at_s >= since_s), key=_sent))
-    counts = {kind: (_spaced(fresh, kind), needed) for kind, needed in (("positions", 2), ("margin", 1))}
+    counts = {kind: (_spaced(fresh, kind, ONE_SECOND), needed) for kind, needed in (("positions", 2), ("margin", 1))}
     lacking = tuple(f"{kind}: {found} of {needed} reads" for kind, (found, needed) in counts.items() if found < needed)
     return Proof(not lacking, lacking, tuple(fresh))
 
@@ -336,10 +352,11 @@ def _after_last_sight(reads: Sequence[Read]) -> list[Read]:
     return [read for read in reads[last + 1 :] if read.counts]
 
 
-def _spaced(reads: Sequence[Read], kind: str) -> int:
-    """How many reads of a kind stand at least a second apart."""
+def _spaced(reads: Sequence[Read], kind: str, apart: Apart) -> int:
+    """How many reads of a kind stand far enough apart."""
     count, last = 0, float("-inf")
+    needed = apart.orders_s if kind == "orders" else apart.positions_s
     for read in reads:
-        if read.kind == kind and read.at_s - last >= READS_APART_S:
+        if read.kind == kind and read.at_s - last >= needed:
             count, last = count + 1, read.at_s
     return count

@@ -17,8 +17,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from perpctl.emergency.venue.gateway import Gateway
-from perpctl.emergency.venue.rows import Ticker
+from perpctl.emergency.venue.gateway.client import Gateway
+from perpctl.emergency.venue.port import Ticker
 from perpctl.emergency.venue.wire import Wire
 from perpctl.store.snapshot import Snapshot, write_snapshot
 

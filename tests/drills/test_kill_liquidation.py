@@ -34,7 +34,7 @@ def begin_liquidation(desk: Desk) -> None:
     trader.market("buy", BTC, "1")
     trader.market("buy", ETH, "1")
     exchange.control("state", "POST", instrument_name=BTC, state="locked")
-    price, owner = trader.ticker(BTC).mark, trader.gateway.summaries()
+    price, owner = trader.ticker(BTC).mark, trader.gateway.account()
     assert price is not None
     spare = owner.margin_balance - owner.maintenance_margin
     exchange.control("deposit", "POST", amount=str(100 - spare))
@@ -43,7 +43,7 @@ def begin_liquidation(desk: Desk) -> None:
 
 
 def _buffer(desk: Desk) -> Decimal:
-    owner = desk.exchange.trader().gateway.summaries()
+    owner = desk.exchange.trader().gateway.account()
     return owner.margin_balance - owner.maintenance_margin
 
 

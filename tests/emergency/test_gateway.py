@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 
 from perpctl.emergency.target import Pin
-from perpctl.emergency.venue.gateway import Gateway, Said, encode
-from perpctl.emergency.venue.rows import number, read_order, read_owner, read_position, read_ticker, row_of, rows_of
+from perpctl.emergency.venue.document import number, row_of, rows_of
+from perpctl.emergency.venue.gateway.client import Gateway, encode
+from perpctl.emergency.venue.gateway.rows import read_order, read_owner, read_position, read_ticker
+from perpctl.emergency.venue.port import Said
 from perpctl.emergency.venue.wire import NoAnswer, Wire
 from perpctl.errors import AccountMismatch, CredentialError
 from perpctl.model.order import OrderStatus, OrderType, Side

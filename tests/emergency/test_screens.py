@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from perpctl.emergency import watch
-from perpctl.emergency.closer import Wish
+from perpctl.emergency.closing.closer import Wish
 from perpctl.emergency.dry_run.preview import Sight, preview
 from perpctl.emergency.fence import Fence
 from perpctl.emergency.pending import Record
@@ -25,8 +25,9 @@ from perpctl.emergency.screen.receipt import screen as receipt_screen
 from perpctl.emergency.steps import STEPS, Moment, Pursuit
 from perpctl.emergency.target import Pin, Target
 from perpctl.emergency.telling import Told
-from perpctl.emergency.venue.gateway import Gateway
-from perpctl.emergency.venue.rows import read_execution, read_order, read_owner, read_position
+from perpctl.emergency.venue.gateway.client import Gateway
+from perpctl.emergency.venue.gateway.rows import read_book, read_execution, read_order, read_owner, read_position
+from perpctl.emergency.venue.port import Book, Product
 from perpctl.emergency.venue.wire import Wire
 from perpctl.model.flatten import key_of, sort_standing
 from perpctl.model.order import Order
@@ -132,7 +133,7 @@ def pursuit(target: Target) -> Pursuit:
         identity_key=bytes(32),
     )
     made = Pursuit(target, wish, Record(target.directory, wish.kill_id, None), {target.latches[0]: "written"})
-    made.gateway = gateway()
+    made.venue = gateway()
     made.equity_before = Decimal("112410.18")
     made.spot_orders = 0
     made.fence = Fence(True, "quoter-1 pid 4127 acknowledged: strategy stopped, sends nothing more", began)
@@ -170,10 +171,11 @@ def compare(golden: Golden, name: str, text: str, facts: str) -> None:
 
 
 def test_the_dry_run(target: Target, golden: Golden) -> None:
-    def book(bid: str, ask: str, size: str) -> dict[str, Any]:
+    def book(name: str, bid: str, ask: str, size: str) -> Book:
         touch = (Decimal(bid), Decimal(ask))
         steps = [Decimal("0.0005") * number for number in range(12)]
-        return {
+        row = {
+            "instrument_name": name,
             "state": "open",
             "timestamp": MARKET_MS - 200,
             "mark_price": touch[0],
@@ -182,12 +184,16 @@ def test_the_dry_run(target: Target, golden: Golden) -> None:
             "bids": [[touch[0] * (1 - step), Decimal(size)] for step in steps],
             "asks": [[touch[1] * (1 + step), Decimal(size)] for step in steps],
         }
+        return read_book(row)
+
+    def product(name: str) -> Product:
+        return Product(name, name[:3], Decimal("0.1"), Decimal("0.0001"), Decimal("0.00035"))
 
     sight = Sight(
         standing=sort_standing([order(1, BTC), order(2, ETH), TRIGGER, STOP], [LONG, SHORT]),
         spot_orders=1,
-        books={BTC: book("84101.0", "84101.1", "0.3"), ETH: book("2961.4", "2961.5", "0.9")},
-        products={name: {"taker_commission": Decimal("0.00035")} for name in (BTC, ETH)},
+        books={BTC: book(BTC, "84101.0", "84101.1", "0.3"), ETH: book(ETH, "2961.4", "2961.5", "0.9")},
+        products={name: product(name) for name in (BTC, ETH)},
         market_ms=MARKET_MS,
         round_trip_s=0.05,
     )
@@ -236,7 +242,7 @@ def flat(pursuit: Pursuit) -> None:
 
 
 def unidentified(pursuit: Pursuit) -> None:
-    pursuit.gateway = None
+    pursuit.venue = None
 
 
 def unlatched(pursuit: Pursuit) -> None:
@@ -251,7 +257,7 @@ SPOILERS: dict[str, tuple[Callable[[Pursuit], object], int]] = {
     "the last look failed": (lambda it: setattr(it, "trouble", "no answer within 2.0 s"), 3),
     "something appeared in the hold": (lambda it: it.broken.append("order USDC-9"), 3),
     "a close without an outcome": (lambda it: it.closer.unsettled.update(label="no answer"), 3),
-    "the venue liquidates": (lambda it: setattr(it, "liquidated", True), 3),
+    "the venue liquidates": (lambda it: setattr(it.liquidation, "runs", True), 3),
     "nobody knows which account": (unidentified, 3),
     "a latch that was not written": (unlatched, 3),
     "no latch at all": (lambda it: setattr(it, "latches", {}), 3),

@@ -87,6 +87,13 @@ def test_settings_become_a_target(tmp_path: Path) -> None:
     assert found.timing == room.Timing(120.0, 15.0, 60.0)
 
 
+def test_the_us_venue_has_its_own_address_and_takes_longer(tmp_path: Path) -> None:
+    profile(tmp_path, "desk-us", venue="us", kill={"hold_s": 20})
+    found = find_targets("desk-us", tmp_path)[0]
+    assert found.http == room.US_HTTP
+    assert found.timing == room.Timing(180.0, 20.0, 60.0)
+
+
 def test_places_are_those_of_platformdirs(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("PERPCTL_STATE_DIR", "PERPCTL_CONFIG_DIR", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
         monkeypatch.delenv(variable, raising=False)
@@ -102,11 +109,11 @@ def test_an_exchange_that_does_not_start_says_why(tmp_path: Path) -> None:
 
 
 def test_nothing_is_sent_for_a_venue_that_kill_cannot_speak_to(tmp_path: Path) -> None:
-    profile(tmp_path, "desk-us", venue="us", endpoints={"rest": "https://api.coinbase.com"})
-    (found,) = find_targets("desk-us", tmp_path)
+    profile(tmp_path, "desk-x", venue="elsewhere")
+    (found,) = find_targets("desk-x", tmp_path)
     for words in (["--dry-run"], ["--dry-run", "-o", "json"]):
         wished = kill.parser().parse_args(words)
-        with pytest.raises(UnknownState, match="cannot speak to venue 'us' yet"):
+        with pytest.raises(UnknownState, match="cannot speak to venue 'elsewhere' yet"):
             preview.told(found, wished)
     with pytest.raises(UnknownState, match="by hand"):
         locate(found)

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from perpctl.emergency.venue.wire import HttpAnswer, NoAnswer, Wire, at_once, side_by_side
+from perpctl.emergency.venue.wire import HttpAnswer, NoAnswer, Wire, at_once
+from perpctl.emergency.world import ThisMachine, side_by_side
 from tests.emergency.peer import peer, whole
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -159,7 +160,7 @@ def test_an_exception_at_once_is_returned_and_side_by_side_is_raised() -> None:
     answers = at_once([lambda: 1, fail, lambda: 3])
     assert (answers[0], answers[2]) == (1, 3)
     assert isinstance(answers[1], NoAnswer)
-    assert side_by_side(lambda: 1, lambda: "two") == (1, "two")
+    assert side_by_side(ThisMachine(), lambda: 1, lambda: "two") == (1, "two")
     for pair in ((fail, lambda: 1), (lambda: 1, fail)):
         with pytest.raises(NoAnswer):
-            side_by_side(*pair)
+            side_by_side(ThisMachine(), *pair)

@@ -13,8 +13,9 @@ from perpctl.errors import RefusedBySafety
 
 def test_no_bot_of_live_money_runs_where_kill_cannot_reach() -> None:
     paper = profile.load("paper")
-    check(replace(paper, venue="us"), Options())
-    check(replace(paper, env="live"), Options())
-    with pytest.raises(RefusedBySafety, match="kill` cannot speak to venue us yet") as refused:
-        check(replace(paper, env="live", venue="us"), Options())
+    for venue in ("global", "us"):
+        check(replace(paper, env="live", venue=venue), Options())
+    check(replace(paper, venue="elsewhere"), Options())
+    with pytest.raises(RefusedBySafety, match="kill` cannot speak to venue elsewhere yet") as refused:
+        check(replace(paper, env="live", venue="elsewhere"), Options())
     assert refused.value.not_done == "nothing was started"

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from perpctl.emergency.venue.rows import maybe, number
-from perpctl.model.flatten import LADDER
+from perpctl.emergency.venue.port import Book, Product
 from perpctl.model.money import ZERO, cents, plain
 from perpctl.model.order import Side
 from perpctl.model.position import Position
 
-_WITHIN = tuple(rung for rung in LADDER if rung is not None)
 _TENTH, _CENT = Decimal("0.1"), Decimal("0.01")
 
 
@@ -27,13 +25,11 @@ class Depth:
     sign: int
 
     @classmethod
-    def read(cls, book: Mapping[str, Any], position: Position) -> Depth:
-        """Raises KeyError or ValueError for a row that is no book."""
-        sign = 1 if position.size > 0 else -1  # selling a long is filled by bids
-        levels = tuple((number(row[0]), number(row[1])) for row in book["bids" if sign > 0 else "asks"])
-        touch = [number(book[side][0][0]) for side in ("bids", "asks") if book[side]]
-        band = maybe(book.get("min_price" if sign > 0 else "max_price"))
-        return cls(levels, sum(touch, ZERO) / 2 if len(touch) == 2 else None, band, sign)
+    def read(cls, book: Book, position: Position) -> Depth:
+        """The side that a close of this position would meet."""
+        sign, ticker = (1 if position.size > 0 else -1), book.ticker  # selling a long is filled by bids
+        band = ticker.band_low if sign > 0 else ticker.band_high
+        return cls(book.bids if sign > 0 else book.asks, ticker.mid, band, sign)
 
     def average(self, size: Decimal) -> Decimal | None:
         """The average price at which `size` would fill; None when the book shown does not hold it."""
@@ -54,22 +50,25 @@ def within_of(depth: Depth, fraction: Decimal) -> Decimal:
     return sum((size for price, size in depth.levels if (price - bound) * depth.sign >= 0), ZERO)
 
 
-def close_row(position: Position, depth: Depth, taker_fee: Decimal) -> dict[str, Any]:
+def close_row(position: Position, depth: Depth, product: Product, ladder: Sequence[Decimal | None]) -> dict[str, Any]:
     """One close as it would go now; what the book does not tell is None. Positive slippage is a cost."""
     size = abs(position.size)
     expected = depth.average(size)
     slip = None if expected is None or depth.mid is None else (depth.mid - expected) * depth.sign
     worst = None if depth.band is None or depth.mid is None else (depth.mid - depth.band) * depth.sign * size
+    known_fee = None if expected is None or product.taker_fee is None else cents(size * expected * product.taker_fee)
     return {
         "product": position.product_id,
+        "underlying": product.underlying,
+        "contracts": None if product.contract is None else plain((size / product.contract).normalize()),
         "slot": position.slot,
         "side": (Side.SELL if position.size > 0 else Side.BUY).value,
         "size": plain(size),
         "units_agree": position.units_agree,
-        "depth": [plain(within_of(depth, fraction)) for fraction in _WITHIN],
+        "depth": [plain(within_of(depth, rung)) for rung in ladder if rung is not None],
         "expected": None if expected is None else plain(expected.quantize(_CENT)),
         "slippage_bps": None if slip is None or not depth.mid else plain((slip / depth.mid * 10_000).quantize(_TENTH)),
         "slippage": None if slip is None else plain(cents(slip * size)),
         "slippage_at_band": None if worst is None else plain(cents(worst)),
-        "fee": None if expected is None else plain(cents(size * expected * taker_fee)),
+        "fee": None if known_fee is None else plain(known_fee),
     }

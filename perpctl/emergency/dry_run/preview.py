@@ -12,27 +12,29 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from perpctl.emergency import pending
-from perpctl.emergency.canceller import IDS_A_SECOND, IDS_AT_ONCE
-from perpctl.emergency.closer import near_liquidation
+from perpctl.emergency.closing.closer import near_liquidation
 from perpctl.emergency.dry_run.depth import Depth, close_row, within_of
 from perpctl.emergency.fence import ASK_FOREIGN_S, ASK_S, ask_mode
 from perpctl.emergency.screen.preview import screen
-from perpctl.emergency.steps import is_derivative
 from perpctl.emergency.target import Target, as_fraction, locate
-from perpctl.emergency.venue.gateway import Gateway, Said
-from perpctl.emergency.venue.rows import maybe, number
-from perpctl.emergency.venue.wire import NoAnswer, Wire, few_at_a_time, side_by_side
+from perpctl.emergency.venue.opening import open_venue
+from perpctl.emergency.venue.port import Book, Product, Said, Venue
+from perpctl.emergency.venue.terms import Terms
+from perpctl.emergency.venue.wire import NoAnswer, Wire
+from perpctl.emergency.world import ThisMachine, few_at_a_time
 from perpctl.errors import StateDamaged, UnknownState
-from perpctl.model.flatten import LADDER, READS_APART_S, Standing, ladder, sort_standing
+from perpctl.model.flatten import Standing, ladder, sort_standing
 from perpctl.model.money import plain
 from perpctl.model.order import Order
+from perpctl.model.position import Position
 from perpctl.store.lease import Lease
 
 Facts = dict[str, Any]
-_DAY_MS, _SETTLES_MS = 86_400_000, 8 * 3_600_000
+_DAY_MS = 86_400_000
+T = TypeVar("T")
 _CALLS_A_ROUND = 4  # ticker, instrument, close, look
 
 
@@ -41,9 +43,9 @@ class Sight:
     """What one look at the venue showed; `round_trip_s` as one call took, `books` and `products` by name."""
 
     standing: Standing
-    spot_orders: int
-    books: Mapping[str, Mapping[str, Any]]
-    products: Mapping[str, Mapping[str, Any]]
+    spot_orders: int | None
+    books: Mapping[str, Book]
+    products: Mapping[str, Product]
     market_ms: int
     round_trip_s: float
 
@@ -56,8 +58,8 @@ def told(target: Target, wished: argparse.Namespace) -> str:
 
 def _read(target: Target, wished: argparse.Namespace) -> Facts:
     try:
-        gateway, sight = _look(target)
-        return preview(target, wished, gateway, sight)
+        venue, sight = _look(target)
+        return preview(target, wished, venue, sight)
     except (NoAnswer, Said, KeyError, ValueError) as why:
         raise UnknownState(
             f"the venue cannot be read: {why}",
@@ -66,40 +68,43 @@ def _read(target: Target, wished: argparse.Namespace) -> Facts:
         ) from why
 
 
-def _look(target: Target) -> tuple[Gateway, Sight]:
-    address = locate(target)
-    gateway = Gateway(Wire(address.http, address.ca_file), address.key_files, address.pin, address.key_name)
-    gateway.enter()
+def _look(target: Target) -> tuple[Venue, Sight]:
+    address, world = locate(target), ThisMachine()
+    venue = open_venue(address, Wire(address.http, address.ca_file), world)
+    venue.enter()
     sent = time.monotonic()
-    gateway.learn_market_clock()
+    venue.learn_market_clock()
     took = time.monotonic() - sent
-    orders, positions = side_by_side(gateway.open_orders, gateway.positions)
-    standing = sort_standing(
-        [order for order in orders if is_derivative(order.product_id)],
-        [position for position in positions if is_derivative(position.product_id)],
-    )
+    listing = venue.listing(quick=False)
+    standing = sort_standing(listing.orders, listing.positions)
     names = list(dict.fromkeys(position.product_id for position in standing.positions))
-    books = _answered(names, few_at_a_time([partial(gateway.book, name) for name in names]))
-    products = _answered(names, few_at_a_time([partial(gateway.instrument, name) for name in names]))
-    spot = sum(1 for order in orders if not is_derivative(order.product_id))
-    return gateway, Sight(standing, spot, books, products, gateway.market_ms(), took)
+    books = _answered(names, few_at_a_time(world, [partial(venue.book, name) for name in names]))
+    products = _answered(names, few_at_a_time(world, [partial(venue.product, name) for name in names]))
+    return venue, Sight(standing, listing.spot_orders, books, products, venue.market_ms(), took)
 
 
-def _answered(names: Sequence[str], answers: Sequence[dict[str, Any] | Exception]) -> Mapping[str, dict[str, Any]]:
-    for answer in answers:
+def _answered(names: Sequence[str], answers: Sequence[T | Exception]) -> Mapping[str, T]:
+    found: dict[str, T] = {}
+    for name, answer in zip(names, answers, strict=True):
         if isinstance(answer, Exception):
             raise answer
-    return {name: answer for name, answer in zip(names, answers, strict=True) if isinstance(answer, dict)}
+        found[name] = answer
+    return found
 
 
-def preview(target: Target, wished: argparse.Namespace, gateway: Gateway, sight: Sight) -> Facts:
+def preview(target: Target, wished: argparse.Namespace, venue: Venue, sight: Sight) -> Facts:
     """Everything that the screen shows, as JSON facts."""
-    owner, standing = gateway.owner, sight.standing
+    owner, standing, terms = venue.owner, sight.standing, venue.terms
     slippage = as_fraction(wished.max_slippage) if wished.max_slippage else None
-    rungs = ladder(slippage, at_market=wished.market)
-    at_once = near_liquidation(gateway, standing.positions)
+    rungs = ladder(slippage, at_market=wished.market, whole=terms.ladder)
+    at_once = near_liquidation(venue, standing.positions)
     closes = [
-        close_row(position, Depth.read(sight.books[position.product_id], position), _fee(sight, position.product_id))
+        close_row(
+            position,
+            Depth.read(sight.books[position.product_id], position),
+            sight.products[position.product_id],
+            terms.ladder,
+        )
         for position in standing.positions
     ]
     bot = _bot(target.directory)
@@ -110,25 +115,27 @@ def preview(target: Target, wished: argparse.Namespace, gateway: Gateway, sight:
         "profile": target.profile,
         "account": {
             "id": owner.account_id if owner else None,
-            "pinned": "pinned" if gateway.pin else "not pinned",
+            "pinned": "pinned" if venue.pin else "not pinned",
         },
         "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "scope": wished.scope or target.scope,
-        "key": {"id": gateway.key_id, "may": gateway.key_scope},
-        "books": {name: str(book.get("state")) for name, book in sight.books.items()},
+        "key": {"id": venue.key_id, "may": venue.key_scope},
+        "books": {name: book.ticker.state for name, book in sight.books.items()},
         "latches": {str(path): _can_be_written(path) for path in target.latches},
         "bot": bot,
         "entries": [_order_row(order) for order in standing.limits],
         "entries_by_id": [_order_row(order) for order in standing.triggers],
         "stops": [_order_row(order) for order in standing.stops],
-        "currencies": list(target.currencies),
+        "currency": terms.currency,
+        "how": _how(terms, target),
+        "within": [plain(rung) for rung in terms.ladder if rung is not None],
         "rungs": ["market" if rung is None else plain(rung) for rung in rungs],
         "at_market_at_once": at_once,
-        "expected_s": _expected(target, bot, sight, (LADDER[-1],) if at_once else rungs),
+        "expected_s": _expected(terms, target, bot, sight, terms.ladder[-1:] if at_once else rungs),
         "round_trip_s": round(sight.round_trip_s, 4),
         "closes": closes,
         "prices": [_price_row(name, book, sight.market_ms) for name, book in sight.books.items()],
-        "settlement_in_s": (_SETTLES_MS - sight.market_ms) % _DAY_MS // 1_000,
+        "settlement_in_s": _settlement_in_s(terms, sight),
         "equity": None if owner is None else plain(owner.equity),
         "bot_unit": target.bot_unit,
         "hold_s": target.timing.hold if bot["can_be_fenced"] else target.timing.hold_unproven,
@@ -138,43 +145,51 @@ def preview(target: Target, wished: argparse.Namespace, gateway: Gateway, sight:
     }
 
 
-def _fee(sight: Sight, name: str) -> Decimal:
-    return number(sight.products[name]["taker_commission"])
+def _how(terms: Terms, target: Target) -> Facts:
+    words = terms.words
+    entries = words.entries.format(currencies=", ".join(target.currencies))
+    return {"entries": entries, "stops": words.stops, "close": words.close, "prove": words.prove}
+
+
+def _settlement_in_s(terms: Terms, sight: Sight) -> int | None:
+    return None if terms.settles_at_ms is None else (terms.settles_at_ms - sight.market_ms) % _DAY_MS // 1_000
 
 
 # --- how long it would take ------------------------------------------------------------------------------------------
 
 
-def _expected(target: Target, bot: Facts, sight: Sight, rungs: Sequence[Decimal | None]) -> dict[str, float | None]:
+def _expected(
+    terms: Terms, target: Target, bot: Facts, sight: Sight, rungs: Sequence[Decimal | None]
+) -> dict[str, float | None]:
     """Seconds for each step, counted in round trips as measured now; None: nothing was read that would tell."""
     trip, standing = sight.round_trip_s, sight.standing
-    by_id = len(standing.triggers)
-    rounds = max((_rounds(sight, position.product_id, position, rungs) for position in standing.positions), default=0)
+    by_id = len(standing.triggers if terms.mass_cancel else standing.entries)
+    rounds = max((_rounds(sight, position, rungs) for position in standing.positions), default=0)
     expected = {
         "latch": _as_last_time(target.directory, "latch"),
         "fence": bot["expected_s"],
-        "entries": 3 * trip + READS_APART_S + _paced(by_id),
+        "entries": 3 * trip + terms.apart.orders_s + _paced(terms, by_id),
         "close": rounds * _CALLS_A_ROUND * trip,
-        "stops": (trip if standing.stops else 0.0) + _paced(len(standing.stops)),
-        "prove": 2 * trip + READS_APART_S,
+        "stops": (trip if standing.stops else 0.0) + _paced(terms, len(standing.stops)),
+        "prove": 2 * trip + terms.apart.positions_s,
         "hold": target.timing.hold if bot["can_be_fenced"] else target.timing.hold_unproven,
         "stop": None if target.bot_unit else 0.0,
     }
     return {step: None if seconds is None else round(seconds, 3) for step, seconds in expected.items()}
 
 
-def _rounds(sight: Sight, name: str, position: Any, rungs: Sequence[Decimal | None]) -> int:
+def _rounds(sight: Sight, position: Position, rungs: Sequence[Decimal | None]) -> int:
     """How many rungs until one holds the whole position, in the book as it stands."""
-    depth = Depth.read(sight.books[name], position)
+    depth = Depth.read(sight.books[position.product_id], position)
     for number_, rung in enumerate(rungs, 1):
         if rung is None or within_of(depth, rung) >= abs(position.size):
             return number_
     return len(rungs)
 
 
-def _paced(count: int) -> float:
-    """Orders by id go one by one, once the first dozen is used up."""
-    return max(0, count - IDS_AT_ONCE) / IDS_A_SECOND
+def _paced(terms: Terms, count: int) -> float:
+    """What goes by id waits once the first burst is used up."""
+    return max(0, count - terms.ids_at_once) / terms.ids_a_second
 
 
 def _as_last_time(directory: Path, step: str) -> float | None:
@@ -189,17 +204,20 @@ def _as_last_time(directory: Path, step: str) -> float | None:
 # --- rows -------------------------------------------------------------------------------------------------------------
 
 
-def _price_row(name: str, book: Mapping[str, Any], market_ms: int) -> Facts:
-    mark, low, high = (maybe(book.get(member)) for member in ("mark_price", "min_price", "max_price"))
-    touch = [number(book[side][0][0]) for side in ("bids", "asks") if book[side]]
+def _price_row(name: str, book: Book, market_ms: int) -> Facts:
+    ticker = book.ticker
     return {
         "product": name,
-        "mid": plain((touch[0] + touch[1]) / 2) if len(touch) == 2 else None,
-        "mark": None if mark is None else plain(mark),
-        "band_low": None if low is None else plain(low),
-        "band_high": None if high is None else plain(high),
-        "age_s": round(max(0, market_ms - int(number(book["timestamp"]))) / 1_000, 1),
+        "mid": _text(ticker.mid),
+        "mark": _text(ticker.mark),
+        "band_low": _text(ticker.band_low),
+        "band_high": _text(ticker.band_high),
+        "age_s": round(max(0, market_ms - book.at_ms) / 1_000, 1),
     }
+
+
+def _text(price: Decimal | None) -> str | None:
+    return None if price is None else plain(price)
 
 
 def _order_row(order: Order) -> Facts:

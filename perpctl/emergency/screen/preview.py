@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 
-from perpctl.emergency.screen.words import Facts, balances, coin, in_slot, shown, total, whose
+from perpctl.emergency.screen.words import Facts, balances, in_slot, shown, sized, total, whose
 
 _STEP = "{:<10}{:<92}{:>8}"
 _CLOSE = "{:<30}{:<20}{:<36}{:>11}{:>10}{:>9}"
@@ -53,9 +53,9 @@ def _step_lines(facts: Facts) -> list[str]:
         ("latch", _latch(facts)),
         ("fence", [facts["bot"]["how"]]),
         ("entries", _entries(facts)),
-        ("close", [f"{closes} positions, reduce-only, through the touch: {_path(facts)}"]),
+        ("close", [f"{closes} positions, {facts['how']['close']}: {_path(facts)}"]),
         ("stops", [f"{stops} orders by id"]),
-        ("prove", ["2 agreeing reads 1 s apart: orders and positions, all slots; margin in use 0.00"]),
+        ("prove", [facts["how"]["prove"]]),
         ("hold", ["anything that appears is cancelled, closed and reported"]),
         ("stop", [_service(facts)]),
     ]
@@ -74,11 +74,10 @@ def _latch(facts: Facts) -> list[str]:
 
 
 def _entries(facts: Facts) -> list[str]:
-    currencies = ", ".join(facts["currencies"])
     return [
-        f"{len(facts['entries'])} limit orders by ONE request ({currencies}, future, limit, isolated included)",
+        f"{len(facts['entries'])} {facts['how']['entries']}",
         *(f"1 by id: {_order(row)}, a trigger without reduce-only: an entry" for row in facts["entries_by_id"]),
-        f"{len(facts['stops'])} protective stops stay until their position reads zero",
+        f"{len(facts['stops'])} {facts['how']['stops']}",
     ]
 
 
@@ -103,7 +102,8 @@ def _close_lines(facts: Facts) -> list[str]:
     closes = facts["closes"]
     if not closes:
         return ["", "CLOSE     nothing: no position is open"]
-    titles = ("CLOSE", "ORDER", "DEPTH WITHIN 0.10/0.30/0.75 %", "EXPECTED", "SLIPPAGE", "FEE")
+    within = "/".join(f"{Decimal(rung) * 100:.2f}" for rung in facts["within"])
+    titles = ("CLOSE", "ORDER", f"DEPTH WITHIN {within} %", "EXPECTED", "SLIPPAGE", "FEE")
     lines = ["", _CLOSE.format(*titles), *(_close(row) for row in closes), _cost(facts), _prices(facts)]
     if any(row["expected"] is None for row in closes):
         lines.append("?         the book shown does not hold the whole size: what it would cost cannot be told")
@@ -111,8 +111,8 @@ def _close_lines(facts: Facts) -> list[str]:
 
 
 def _close(row: Facts) -> str:
-    name = coin(row["product"])
-    order = f"{row['side']} {row['size']} {name}" + ("" if row["units_agree"] else " (whole)")
+    name = row["underlying"]
+    order = f"{row['side']} {sized(row)}" + ("" if row["units_agree"] else " (whole)")
     slip = "?" if row["slippage_bps"] is None else f"{row['slippage_bps']} bp"
     depth = f"{' / '.join(row['depth'])} {name}"
     return _CLOSE.format(in_slot(row), order, depth, shown(row["expected"]), slip, shown(row["fee"]))
@@ -127,7 +127,7 @@ def _cost(facts: Facts) -> str:
     equity = facts["equity"]
     share = "" if equity is None or Decimal(equity) <= 0 else f" ({cost / Decimal(equity) * 100:.2f} % of equity)"
     return (
-        f"COST      {shown(slippage)} slippage + {shown(fees)} fees = {cost:,.2f} USDC{share}; "
+        f"COST      {shown(slippage)} slippage + {shown(fees)} fees = {cost:,.2f} {facts['currency']}{share}; "
         f"at worst {shown(band)} + {shown(fees)} at the band"
     )
 
@@ -135,7 +135,10 @@ def _cost(facts: Facts) -> str:
 def _prices(facts: Facts) -> str:
     rows = facts["prices"]
     mids = " / ".join(shown(row["mid"]) for row in rows)
-    hours, minutes = divmod(facts["settlement_in_s"] // 60, 60)
-    age = max(row["age_s"] for row in rows)
-    bands = " / ".join(f"{shown(row['band_low'])}..{shown(row['band_high'])}" for row in rows)
-    return f"PRICES    mid {mids}, {age:.1f} s old; band {bands}; settlement in {hours} h {minutes:02} m"
+    parts = [f"mid {mids}, {max(row['age_s'] for row in rows):.1f} s old"]
+    if any(row["band_low"] is not None or row["band_high"] is not None for row in rows):
+        parts.append("band " + " / ".join(f"{shown(row['band_low'])}..{shown(row['band_high'])}" for row in rows))
+    if facts["settlement_in_s"] is not None:
+        hours, minutes = divmod(facts["settlement_in_s"] // 60, 60)
+        parts.append(f"settlement in {hours} h {minutes:02} m")
+    return f"PRICES    {'; '.join(parts)}"

@@ -25,9 +25,10 @@ def total(rows: list[Facts], member: str) -> str | None:
     return str(sum((Decimal(row[member]) for row in rows), ZERO))
 
 
-def coin(product: str) -> str:
-    """The base coin: BTC of BTC_USDC-PERPETUAL."""
-    return product.split("_")[0].split("-")[0]
+def sized(row: Facts) -> str:
+    """A size in base coin, and in contracts where the venue counts those."""
+    coins = f"{row['size']} {row['underlying']}"
+    return coins if row["contracts"] is None else f"{row['contracts']} = {coins}"
 
 
 def in_slot(row: Facts) -> str:

@@ -62,13 +62,16 @@ def _name_and_secret(text: bytes, named: str | None) -> tuple[str, str]:
     return content.get("name") or content["id"], content["privateKey"]
 
 
-def make_token(key: Key, now_s: float) -> str:
-    """The JWT that `public/auth` exchanges; `now_s` is wall time as the venue sees it. Raises CredentialError.
+def make_token(key: Key, now_s: float, uri: str | None = None) -> str:
+    """A JWT; `now_s` is wall time as the venue sees it. Raises CredentialError.
 
-    Without a `uri` claim, as Coinbase's own SDK sends it.
+    For one REST request with `uri` (METHOD host/path, no query); without it for what `public/auth` exchanges, as
+    Coinbase's own SDK sends it.
     """
     header = {"alg": key.algorithm, "typ": "JWT", "kid": key.name, "nonce": os.urandom(16).hex()}
-    claims = {"sub": key.name, "iss": "cdp", "nbf": int(now_s), "exp": int(now_s) + _LIFE_S}
+    claims: dict[str, object] = {"sub": key.name, "iss": "cdp", "nbf": int(now_s), "exp": int(now_s) + _LIFE_S}
+    if uri is not None:
+        claims["uri"] = uri
     signed = b".".join(_base64(json.dumps(part, separators=(",", ":")).encode()) for part in (header, claims))
     return (signed + b"." + _base64(_signer()(key, signed))).decode()
 

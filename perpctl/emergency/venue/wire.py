@@ -14,7 +14,7 @@ import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ _CHUNK = 64 << 10
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 T = TypeVar("T")
-S = TypeVar("S")
 
 
 class NoAnswer(Exception):
@@ -50,6 +49,22 @@ class HttpAnswer:
     body: bytes
 
 
+class Line(Protocol):
+    """What a client sends through; a simulation hands in its own."""
+
+    def dial(self, deadline: float) -> None:
+        """Open a connection for later. Raises NoAnswer."""
+
+    def get(self, path: str, headers: Mapping[str, str], seconds: float) -> HttpAnswer:
+        """The answer to a GET below the base URL. Raises NoAnswer."""
+
+    def post(self, path: str, body: bytes, headers: Mapping[str, str], seconds: float) -> HttpAnswer:
+        """The answer to a POST below the base URL. Raises NoAnswer."""
+
+    def hang_up(self) -> None:
+        """Drop idle connections."""
+
+
 class Wire:
     """Connections to one base URL, opened when needed and kept for the next call; any thread may call."""
 
@@ -71,13 +86,21 @@ class Wire:
         """Open a connection for later; `deadline` on the monotonic clock. Raises NoAnswer."""
         self._give_back(self._open(deadline))
 
+    def get(self, path: str, headers: Mapping[str, str], seconds: float) -> HttpAnswer:
+        """GET and read the whole answer within `seconds`, connecting included. Raises NoAnswer."""
+        return self._exchange(self._request("GET", path, headers), seconds)
+
     def post(self, path: str, body: bytes, headers: Mapping[str, str], seconds: float) -> HttpAnswer:
         """POST and read the whole answer within `seconds`, connecting included. Raises NoAnswer."""
+        described = {"Content-Type": "application/json", "Content-Length": str(len(body)), **headers}
+        return self._exchange(self._request("POST", path, described) + body, seconds)
+
+    def _exchange(self, request: bytes, seconds: float) -> HttpAnswer:
         deadline = time.monotonic() + seconds
         connection = self._take() or self._open(deadline)
         try:
             connection.settimeout(_left(deadline))
-            connection.sendall(self._request(path, body, headers))
+            connection.sendall(request)
             answer, keep = _read_answer(connection, deadline)
         except (OSError, ValueError, zlib.error) as why:
             connection.close()
@@ -98,17 +121,15 @@ class Wire:
         for connection in idle:
             connection.close()
 
-    def _request(self, path: str, body: bytes, headers: Mapping[str, str]) -> bytes:
+    def _request(self, method: str, path: str, headers: Mapping[str, str]) -> bytes:
         name = f"[{self.host}]" if ":" in self.host else self.host
         lines = [
-            f"POST {self._path}/{path} HTTP/1.1",
+            f"{method} {self._path}/{path} HTTP/1.1",
             f"Host: {name}:{self._port}",
-            "Content-Type: application/json",
             "Accept-Encoding: gzip",
-            f"Content-Length: {len(body)}",
             *(f"{key}: {value}" for key, value in headers.items()),
         ]
-        return "\r\n".join(lines).encode("ascii") + b"\r\n\r\n" + body
+        return "\r\n".join(lines).encode("ascii") + b"\r\n\r\n"
 
     def _take(self) -> socket.socket | None:
         """A connection that is still open: one with something to read was closed by the other side."""
@@ -167,29 +188,6 @@ def at_once(calls: Sequence[Callable[[], T]]) -> list[T | Exception]:
     for thread in threads:
         thread.join()
     return results
-
-
-def few_at_a_time(calls: Sequence[Callable[[], T]], most: int = 4) -> list[T | Exception]:
-    """As `at_once`, with at most `most` in flight: the venue queues eight engine requests an account."""
-    answers: list[T | Exception] = []
-    for index in range(0, len(calls), most):
-        answers += at_once(calls[index : index + most])
-    return answers
-
-
-def side_by_side(one: Callable[[], T], other: Callable[[], S]) -> tuple[T, S]:
-    """Both results of two calls made at the same time. Raises what the first of them to fail raised."""
-    answered: list[S | Exception] = [NoAnswer("never started", sent=False)]
-    beside = threading.Thread(target=lambda: answered.__setitem__(0, at_once([other])[0]), daemon=True)
-    beside.start()
-    mine = at_once([one])[0]
-    beside.join()
-    theirs = answered[0]
-    if isinstance(mine, Exception):
-        raise mine
-    if isinstance(theirs, Exception):
-        raise theirs
-    return mine, theirs
 
 
 def _trusted(ca_file: str | None) -> ssl.SSLContext:

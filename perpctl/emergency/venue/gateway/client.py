@@ -7,45 +7,51 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from perpctl.emergency.target import Pin
-from perpctl.emergency.venue import rows
-from perpctl.emergency.venue.rows import Execution, LabelledFill, Owner, Ticker
+from perpctl.emergency.venue import terms
+from perpctl.emergency.venue.dates import http_date
+from perpctl.emergency.venue.document import number, row_of, rows_of
+from perpctl.emergency.venue.gateway import rows
+from perpctl.emergency.venue.port import (
+    Book,
+    Execution,
+    LabelledFill,
+    Listing,
+    Meaning,
+    Owner,
+    Product,
+    Said,
+    Session,
+    Ticker,
+)
 from perpctl.emergency.venue.signing import Key, make_token, read_key
-from perpctl.emergency.venue.wire import HttpAnswer, NoAnswer, Wire
+from perpctl.emergency.venue.wire import HttpAnswer, Line, NoAnswer
+from perpctl.emergency.world import ThisMachine, World, few_at_a_time, side_by_side
 from perpctl.errors import AccountMismatch, CredentialError
 from perpctl.model.flatten import Close
 from perpctl.model.order import Order, Side
 from perpctl.model.position import Position
 
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 CALL_S = 2.0
 AUTH_S = 3.0
 VALID_MS = 3_000
 FILL_PAGES = 20
 _SIGN_IN_ANEW = frozenset({10000, 13004, 13009})
-_THROTTLED = frozenset({10028, 10047, 10066})
+_MEANINGS = {
+    **dict.fromkeys((10028, 10047, 10066), Meaning.THROTTLED),
+    **dict.fromkeys((10004, 10010, 11008, 11044), Meaning.GONE),
+    **dict.fromkeys((10002, 10021, 10022, 10027), Meaning.SIZE),
+    **dict.fromkeys((11042, 13021, 13403), Meaning.MAY_NOT),
+    11098: Meaning.LOCKED,
+}
 _OUTCOME_UNKNOWN = frozenset({10001, 11031, 11094, 13008, 13028, -32603})  # Deribit docs, error codes
-
-
-class Said(Exception):
-    """The venue answered no; nothing was executed."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(f"{code} {message}")
-        self.code = code
-        self.message = message
-
-    @property
-    def throttled(self) -> bool:
-        return self.code in _THROTTLED
 
 
 @dataclass(slots=True)
@@ -61,8 +67,18 @@ class _SignedIn:
 class Gateway:
     """One account at the gateway, entered with the first of several keys that reaches the pinned account."""
 
-    def __init__(self, wire: Wire, key_files: Sequence[Path], pin: Pin | None, key_name: str | None = None) -> None:
+    terms = terms.GLOBAL
+
+    def __init__(
+        self,
+        wire: Line,
+        key_files: Sequence[Path],
+        pin: Pin | None,
+        key_name: str | None = None,
+        world: World | None = None,
+    ) -> None:
         self.wire = wire
+        self._world = world or ThisMachine()
         self.pin = pin
         self.owner: Owner | None = None
         self.notes: list[str] = []  # what an operator should know of the keys, once each
@@ -72,7 +88,7 @@ class Gateway:
         self._key_name = key_name  # of a key file that is a bare PEM
         self._signed_in: _SignedIn | None = None
         self._lock = threading.Lock()
-        self._instruments: dict[str, dict[str, Any]] = {}
+        self._products: dict[str, Product] = {}
 
     # -- signing in
 
@@ -91,7 +107,7 @@ class Gateway:
                 refused.append(f"{path.name}: {why}")
                 continue
             try:
-                owner = self.summaries()
+                owner = self.account()
             except (NoAnswer, Said):
                 return None
             if self.reaches_pin(owner):
@@ -130,10 +146,13 @@ class Gateway:
         if text not in self.notes:
             self.notes.append(text)
 
+    def hang_up(self) -> None:
+        self.wire.hang_up()
+
     def _sign_in(self, key: Key, path: Path) -> None:
         """A new token; once more with the venue's clock when ours may be what it refuses. Raises Said, NoAnswer."""
         for attempt in (1, 2):
-            body = {"grant_type": "coinbase_cdp", "token": make_token(key, time.time() + self._wall_offset_s)}
+            body = {"grant_type": "coinbase_cdp", "token": make_token(key, self._world.wall_s() + self._wall_offset_s)}
             try:
                 result = self._send("public/auth", body, None, AUTH_S)
                 token = result.get("access_token") if isinstance(result, dict) else None
@@ -160,7 +179,7 @@ class Gateway:
             return self._send(method, params, held.token if held else None, seconds)
         except Said as why:
             if why.throttled:
-                self.wire.hang_up()  # the venue ends the session with the refusal
+                self.hang_up()  # the venue ends the session with the refusal
             if why.code not in _SIGN_IN_ANEW or held is None:
                 raise
         with self._lock:
@@ -188,7 +207,7 @@ class Gateway:
     def _learn_clock(self, answer: HttpAnswer) -> None:
         """Signatures are checked against the clock of the HTTP Date header; whole seconds, so small means none."""
         try:
-            offset = _http_date(answer.headers["date"]) - time.time()
+            offset = http_date(answer.headers["date"]) - self._world.wall_s()
         except (KeyError, ValueError, IndexError):
             return
         self._wall_offset_s = offset if abs(offset) > 2 else 0.0
@@ -197,37 +216,59 @@ class Gateway:
 
     def learn_market_clock(self) -> None:
         """Measure the venue's own clock, which `valid_until` is checked against."""
-        sent = time.time()
+        sent = self._world.wall_s()
         result = self.call("public/get_time", {})
-        self.market_offset_ms = int(rows.number(result)) - int((sent + time.time()) * 500)
+        self.market_offset_ms = int(number(result)) - int((sent + self._world.wall_s()) * 500)
 
     def market_ms(self) -> int:
-        return time.time_ns() // 1_000_000 + self.market_offset_ms
+        return int(self._world.wall_s() * 1_000) + self.market_offset_ms
 
-    def summaries(self) -> Owner:
+    def account(self) -> Owner:
         result = self.call("private/get_account_summaries", {"include_isolated": True, "extended": True})
-        return rows.row_of(result, rows.read_owner)
+        return row_of(result, rows.read_owner)
+
+    def listing(self, *, quick: bool) -> Listing:
+        """Every open order and every position, slots and triggers included; spot orders only counted."""
+        orders, positions = side_by_side(self._world, self.open_orders, self.positions)
+        ours = tuple(order for order in orders if is_derivative(order.product_id))
+        held = tuple(position for position in positions if is_derivative(position.product_id))
+        return Listing(ours, held, len(orders) - len(ours))
 
     def open_orders(self) -> tuple[Order, ...]:
         """Every open order of the account, slots and triggers included; spot as well, for the caller to leave out."""
-        return rows.rows_of(self.call("private/get_open_orders", {"include_isolated": True}), rows.read_order)
+        return rows_of(self.call("private/get_open_orders", {"include_isolated": True}), rows.read_order)
 
     def positions(self) -> tuple[Position, ...]:
         """Every position row, zeros included."""
         result = self.call("private/get_positions", {"currency": "any", "include_isolated": True})
-        return rows.rows_of(result, rows.read_position)
+        return rows_of(result, rows.read_position)
+
+    def states(self, orders: Sequence[Order]) -> Mapping[str, Order]:
+        """How these stand by their own ids; one that the venue says no to is left out. Raises NoAnswer."""
+        answers = few_at_a_time(
+            self._world, [partial(self.order, one.order_id, one.slot is not None) for one in orders]
+        )
+        found: dict[str, Order] = {}
+        for answer in answers:
+            if isinstance(answer, Order):
+                found[answer.order_id] = answer
+            elif not isinstance(answer, Said) or answer.throttled:
+                raise answer
+        return found
 
     def order(self, order_id: str, isolated: bool) -> Order:
         result = self.call("private/get_order_state", _with_slot({"order_id": order_id}, isolated))
-        return rows.row_of(result, rows.read_order)
+        return row_of(result, rows.read_order)
 
-    def orders_by_label(self, currency: str, label: str) -> tuple[Order, ...]:
-        params = {"currency": currency, "label": label, "include_isolated": True}
-        return rows.rows_of(self.call("private/get_order_state_by_label", params), rows.read_order)
+    def find_close(self, close: Close, label: str) -> tuple[Order, tuple[Execution, ...]] | None:
+        """The close with this label and its fills; None: the venue shows none."""
+        params = {"currency": currency_of(close.product_id), "label": label, "include_isolated": True}
+        found = rows_of(self.call("private/get_order_state_by_label", params), rows.read_order)
+        return (found[0], self.trades(found[0].order_id, close.slot is not None)) if found else None
 
     def trades(self, order_id: str, isolated: bool) -> tuple[Execution, ...]:
         result = self.call("private/get_user_trades_by_order", _with_slot({"order_id": order_id}, isolated))
-        return rows.rows_of(result, rows.read_execution)
+        return rows_of(result, rows.read_execution)
 
     def labelled_fills(self, position: Position) -> tuple[LabelledFill, ...]:
         """Every fill of a product in a slot, from the archive and from recent memory, each once.
@@ -252,32 +293,43 @@ class Gateway:
         if position.slot is not None:
             params["subaccount_id"] = position.slot
         result = self.call("private/get_user_trades_by_instrument", {**params, "historical": historical})
-        page = rows.row_of(result, lambda row: rows.rows_of(row["trades"], rows.read_labelled_fill))
-        return page, rows.row_of(result, lambda row: row["has_more"] is True)
+        page = row_of(result, lambda row: rows_of(row["trades"], rows.read_labelled_fill))
+        return page, row_of(result, lambda row: row["has_more"] is True)
 
     def ticker(self, product_id: str) -> Ticker:
-        return rows.row_of(self.call("public/ticker", {"instrument_name": product_id}), rows.read_ticker)
+        return row_of(self.call("public/ticker", {"instrument_name": product_id}), rows.read_ticker)
 
-    def book(self, product_id: str) -> dict[str, Any]:
+    def book(self, product_id: str) -> Book:
         result = self.call("public/get_order_book", {"instrument_name": product_id, "depth": 1000})
-        return rows.row_of(result, lambda row: row)
+        return row_of(result, rows.read_book)
 
-    def instrument(self, product_id: str) -> dict[str, Any]:
+    def product(self, product_id: str) -> Product:
         """The product's specification, read once a kill."""
-        if product_id not in self._instruments:
+        if product_id not in self._products:
             result = self.call("public/get_instrument", {"instrument_name": product_id})
-            self._instruments[product_id] = rows.row_of(result, lambda row: row)
-        return self._instruments[product_id]
+            self._products[product_id] = row_of(result, rows.read_product)
+        return self._products[product_id]
+
+    def shut(self, product_ids: Sequence[str]) -> tuple[Session, ...]:
+        """No session ever closes here; a book that takes nothing says so in its state."""
+        return ()
 
     # -- writes: each sent once
 
-    def cancel_limits(self, currency: str) -> int:
-        """One mass cancel of limit orders; triggers, and so the protective stops, stay. The count proves nothing."""
+    def cancel_entries(self, currencies: Sequence[str], seen: Sequence[Order]) -> list[int | Exception]:
+        """One mass cancel of limit orders a currency; triggers, and so the stops, stay. The counts prove nothing."""
+        wanted = dict.fromkeys([*currencies, *(currency_of(order.product_id) for order in seen)])
+        return self._world.at_once([partial(self._cancel_limits, currency) for currency in wanted])
+
+    def _cancel_limits(self, currency: str) -> int:
         params = {"currency": currency, "kind": "future", "type": "limit", "include_isolated": True}
         count = self.call("private/cancel_all_by_currency", params)
         return count if isinstance(count, int) and not isinstance(count, bool) else 0
 
-    def cancel(self, order: Order) -> None:
+    def cancel(self, orders: Sequence[Order]) -> list[Exception | None]:
+        return few_at_a_time(self._world, [partial(self._cancel, order) for order in orders])
+
+    def _cancel(self, order: Order) -> None:
         self.call("private/cancel", _with_slot({"order_id": order.order_id}, order.slot is not None))
 
     def close(self, close: Close, label: str) -> tuple[Order, tuple[Execution, ...]]:
@@ -300,8 +352,8 @@ class Gateway:
                 params |= {"price": close.price, "time_in_force": "immediate_or_cancel"}
             method = "private/buy" if close.side is Side.BUY else "private/sell"
             result = self.call(method, _with_slot(params, isolated))
-        order = rows.row_of(result, lambda row: rows.row_of(row["order"], rows.read_order))
-        return order, rows.row_of(result, lambda row: rows.rows_of(row.get("trades", []), rows.read_execution))
+        order = row_of(result, lambda row: row_of(row["order"], rows.read_order))
+        return order, row_of(result, lambda row: rows_of(row.get("trades", []), rows.read_execution))
 
 
 def encode(value: object) -> str:
@@ -320,18 +372,21 @@ def _with_slot(params: dict[str, Any], isolated: bool) -> dict[str, Any]:
     return {**params, "isolated": True} if isolated else params
 
 
-def _http_date(text: str) -> float:
-    """Seconds since the epoch of "Mon, 23 Nov 2026 09:22:12 GMT", whatever the locale. Raises ValueError."""
-    _, day, month, year, clock, _ = text.split()
-    hour, minute, second = clock.split(":")
-    at = datetime(int(year), _MONTHS.index(month) + 1, int(day), int(hour), int(minute), int(second), tzinfo=UTC)
-    return at.timestamp()
-
-
 def _refusal(error: Mapping[str, Any]) -> Said | NoAnswer:
     code, message = error.get("code"), str(error.get("message", ""))
     if not isinstance(code, int):
         return NoAnswer(f"an error without a code: {message}", sent=True)
     if code in _OUTCOME_UNKNOWN:
         return NoAnswer(f"{code} {message}", sent=True)
-    return Said(code, message)
+    return Said(code, message, _MEANINGS.get(code, Meaning.OTHER))
+
+
+def is_derivative(product_id: str) -> bool:
+    """Spot is never touched: a spot pair has no dash after the currencies (BTC_USDC), every derivative has."""
+    return "-" in product_id
+
+
+def currency_of(product_id: str) -> str:
+    """The settlement currency: USDC of BTC_USDC-PERPETUAL, BTC of BTC-PERPETUAL."""
+    pair = product_id.split("-")[0]
+    return pair.split("_")[-1] or rows.SETTLEMENT_CURRENCY

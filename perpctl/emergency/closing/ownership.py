@@ -6,17 +6,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
-from perpctl.emergency.venue.gateway import Gateway
+from perpctl.emergency.venue.port import Venue
 from perpctl.model.money import ZERO, plain
 from perpctl.model.position import Position
 
 
-def own_part(gateway: Gateway, position: Position, is_mine: Callable[[str | None], bool]) -> Position:
+def own_part(venue: Venue, position: Position, is_mine: Callable[[str | None], bool]) -> Position:
     """The position cut down to the net of the fills that carry our labels, never more than the venue reports.
 
     Raises NoAnswer when the fills cannot all be read: a part cannot be told from half of them.
     """
-    net = sum((fill.size for fill in gateway.labelled_fills(position) if is_mine(fill.label)), ZERO)
+    net = sum((fill.size for fill in venue.labelled_fills(position) if is_mine(fill.label)), ZERO)
     size = min(abs(net), abs(position.size)).copy_sign(position.size) if net * position.size > 0 else ZERO
     share = size / position.size
     notional = None if position.notional is None else position.notional * share

@@ -2,96 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from perpctl.emergency.venue.wire import NoAnswer
+from perpctl.emergency.venue.document import maybe, number
+from perpctl.emergency.venue.port import Book, Execution, LabelledFill, Levels, Owner, Product, Ticker
 from perpctl.model.fill import Fill
-from perpctl.model.flatten import Market
 from perpctl.model.order import Order, OrderStatus, OrderType, Side
 from perpctl.model.position import Position
 
 SETTLEMENT_CURRENCY = "USDC"
 T = TypeVar("T")
 _AGREE = Decimal("0.02")  # mark moves between the moments at which the venue fills two members of one row
-
-
-@dataclass(frozen=True, slots=True)
-class Execution:
-    """One fill of ours, as told in the answer to the order, and what the venue says it realised."""
-
-    fill: Fill
-    realized: Decimal | None
-
-
-@dataclass(frozen=True, slots=True)
-class LabelledFill:
-    """One fill in history: signed base coin, and the label of its order."""
-
-    trade_id: str
-    seq: int
-    size: Decimal
-    label: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """The account that answered. `initial_margin` adds up all currencies: only whether it is zero means something."""
-
-    account_id: str
-    username: str | None
-    equity: Decimal
-    initial_margin: Decimal
-    maintenance_margin: Decimal
-    margin_balance: Decimal
-    balances: Mapping[str, Decimal]  # every currency with anything in it
-
-
-@dataclass(frozen=True, slots=True)
-class Ticker:
-    """The touch, the references and the state of one book."""
-
-    product_id: str
-    state: str
-    bid: Decimal | None
-    ask: Decimal | None
-    mark: Decimal | None
-    band_low: Decimal | None
-    band_high: Decimal | None
-
-    @property
-    def mid(self) -> Decimal | None:
-        return None if self.bid is None or self.ask is None else (self.bid + self.ask) / 2
-
-
-def rows_of(result: object, read: Callable[[dict[str, Any]], T]) -> tuple[T, ...]:
-    """Every row of a list result. Raises NoAnswer when it is no list, or a row cannot be read."""
-    if not isinstance(result, list):
-        raise NoAnswer(f"the venue sent {type(result).__name__} where a list belongs", sent=True)
-    return tuple(row_of(row, read) for row in result)
-
-
-def row_of(row: object, read: Callable[[dict[str, Any]], T]) -> T:
-    """One row. Raises NoAnswer when it is no object or lacks what we need."""
-    if not isinstance(row, dict):
-        raise NoAnswer(f"the venue sent {type(row).__name__} where an object belongs", sent=True)
-    try:
-        return read(row)
-    except (KeyError, TypeError, ValueError, ArithmeticError) as why:
-        raise NoAnswer(f"the venue sent a row that cannot be read: {why!r}", sent=True) from why
-
-
-def number(value: object) -> Decimal:
-    """A finite number as parsed from JSON. Raises ValueError."""
-    if isinstance(value, bool) or not isinstance(value, int | Decimal) or not Decimal(value).is_finite():
-        raise ValueError(f"{value!r} is not a number")
-    return Decimal(value)
-
-
-def maybe(value: object) -> Decimal | None:
-    return None if value is None else number(value)
 
 
 def read_order(row: dict[str, Any]) -> Order:
@@ -215,17 +137,32 @@ def read_labelled_fill(row: dict[str, Any]) -> LabelledFill:
     return LabelledFill(str(row["trade_id"]), int(row["trade_seq"]), sign * number(row["amount"]), row.get("label"))
 
 
-def market_of(product_id: str, instrument: dict[str, Any] | None, ticker: Ticker | None) -> Market:
-    """What a close must know, as far as it could be read."""
-    return Market(
-        product_id=product_id,
-        underlying=product_id.split("_")[0].split("-")[0],
-        tick=maybe(instrument["tick_size"]) if instrument else None,
-        size_step=maybe(instrument.get("qty_tick_size", instrument["contract_size"])) if instrument else None,
-        bid=ticker.bid if ticker else None,
-        ask=ticker.ask if ticker else None,
-        band_low=ticker.band_low if ticker else None,
-        band_high=ticker.band_high if ticker else None,
+def read_book(row: dict[str, Any]) -> Book:
+    """`public/get_order_book`: levels, best first, beside the state and the band."""
+    bids, asks = _levels(row["bids"]), _levels(row["asks"])
+    ticker = Ticker(
+        str(row["instrument_name"]),
+        str(row["state"]),
+        bids[0][0] if bids else None,
+        asks[0][0] if asks else None,
+        maybe(row.get("mark_price")),
+        maybe(row.get("min_price")),
+        maybe(row.get("max_price")),
+    )
+    return Book(ticker, bids, asks, int(number(row["timestamp"])))
+
+
+def _levels(rows: Any) -> Levels:
+    return tuple((number(row[0]), number(row[1])) for row in rows)
+
+
+def read_product(row: dict[str, Any]) -> Product:
+    return Product(
+        product_id=str(row["instrument_name"]),
+        underlying=str(row["instrument_name"]).split("_")[0].split("-")[0],
+        tick=number(row["tick_size"]),
+        size_step=number(row.get("qty_tick_size", row["contract_size"])),
+        taker_fee=maybe(row.get("taker_commission")),
     )
 
 
