@@ -79,7 +79,11 @@ class UsDesk(Desk):
 
     def validate(self, profile: str = "paper", **settings: object) -> None:
         account = self.exchange.server["us_account"]
-        usual = {"venue": "us", "account": {"id": account["id"], "username": None}}
+        usual = {
+            "venue": "us",
+            "account": {"id": account["id"], "username": None},
+            "kill": {"foreground_s": 25, "hold_s": 1, "hold_unproven_s": 3},  # a proof takes 3 s there
+        }
         super().validate(profile, **{**usual, **settings})
 
     @property
