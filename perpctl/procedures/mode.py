@@ -11,6 +11,7 @@ from perpctl.host.login import operator
 from perpctl.model.day import conservative_equity
 from perpctl.model.mode import Mode
 from perpctl.procedures import cancelling
+from perpctl.questions.held.moved import since_baseline
 from perpctl.questions.limits import limits_of
 from perpctl.results import Confirm, Done, Json, Objection, Plan, Risk, Step, StepResult
 from perpctl.risk.breaches import mode_after_resume
@@ -190,23 +191,32 @@ async def _left(desk: Desk, before: LatchState, who: str, reason: str) -> StepRe
 
 async def _allowed(desk: Desk) -> tuple[Mode, str]:
     """How far a resume may go, and why no further; the baseline of a day that has none is taken now."""
-    pnl = await _day_pnl_pct(desk)
+    pnl, why = await _day_pnl_pct(desk)
     mode = mode_after_resume(pnl, limits_of(desk) or Limits())
     if mode is Mode.NORMAL:
         return mode, ""
-    shown = "not known" if pnl is None else f"{pnl:+.2f} %"
-    return mode, f": the result of the day is {shown}, at or past the reduce line"
+    if pnl is None:
+        return mode, f": the result of the day is not known{why}"
+    return mode, f": the result of the day is {pnl:+.2f} %, at or past the reduce line{why}"
 
 
-async def _day_pnl_pct(desk: Desk) -> Decimal | None:
-    """The day's result in percent, every position at the worse of mark and index; zero on a day without a baseline."""
+async def _day_pnl_pct(desk: Desk) -> tuple[Decimal | None, str]:
+    """The day's result in percent, every position at the worse of mark and index; zero on a day without a baseline.
+
+    Transfers that could not be read now make it unknown; those that the venue tells nobody are in it, and said to be.
+    """
     exchange = await desk.exchange()
     account, positions = await exchange.account(), await exchange.positions()
-    taken = desk.projections().baseline(exchange.calendar.day_name(await exchange.time_ms()))
+    at_ms = await exchange.time_ms()
+    taken = desk.projections().baseline(exchange.calendar.day_name(at_ms))
     equity = conservative_equity(account.equity, positions)
     if taken is None:
-        return equity * 0
-    return (equity - taken.equity) / taken.equity * 100 if taken.equity > 0 else None
+        return equity * 0, ""
+    moved = await since_baseline(exchange, desk.projections(), at_ms)
+    if taken.equity <= 0 or (moved.net is None and not moved.never):
+        return None, "" if moved.unread is None else f": {moved.unread}"
+    pnl = equity - taken.equity - (moved.net or 0)
+    return pnl / taken.equity * 100, "" if moved.unread is None else f"; deposits and withdrawals in it: {moved.unread}"
 
 
 async def _objections(desk: Desk) -> tuple[list[str], list[str]]:

@@ -122,7 +122,9 @@ async def _bot(desk: Desk) -> Part:
 
 async def _venue_parts(desk: Desk) -> list[Part]:
     exchange = await desk.exchange()
-    venue, held, orders = await asyncio.gather(exchange.status(), positions.read(desk), exchange.open_orders())
+    venue, held, orders = await asyncio.gather(
+        exchange.status(), positions.read(desk, with_day=True), exchange.open_orders()
+    )
     open_now = venue.locked == "false" and not venue.maintenance
     words = f"locked {venue.locked}, {venue.round_trip_ms} ms, clock {_clock(venue.wall_offset_ms)}"
     facts: Json = {"locked": venue.locked, "round_trip_ms": venue.round_trip_ms, "offset_ms": venue.wall_offset_ms}
@@ -183,7 +185,8 @@ def _risk(held: Held) -> Part:
     times = "" if gross is None or account.equity <= 0 else f", gross {gross / account.equity:.2f} x"
     share = None if gross is None or not held.gross_limit else gross / held.gross_limit
     of_limit = "" if share is None else f" ({share * 100:.0f} %{screen.near_limit(share)})"
-    day = "" if held.day is None else f", day {held.day.percent:+.2f} %"
+    unread = held.day is not None and held.day.moved.unread is not None
+    day = "" if held.day is None else f", day {held.day.percent:+.2f} %{', transfers in it' if unread else ''}"
     lost = held.day is not None and held.warn_pct is not None and held.day.percent <= -held.warn_pct
     words = [
         f"{figures.count(len(held.holdings), 'position')}{times}{of_limit}{day}{' WARN' if lost else ''}",

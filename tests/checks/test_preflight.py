@@ -17,6 +17,7 @@ import pytest
 
 from perpctl import __main__ as front_door
 from perpctl import profile
+from perpctl.clock import to_ms
 from perpctl.desk import Desk
 from perpctl.emergency.pending import Record
 from perpctl.paper.keys import KeyRing
@@ -183,7 +184,9 @@ def liquidated(setting: Setting, cli: Cli) -> None:
 
 
 def a_day_of_losses(setting: Setting, cli: Cli) -> None:
-    at_the_live_desk(lambda desk: desk.projections().set_baseline(scenes.RISK_DAY, Decimal(110_000), "USDC"))
+    at_the_live_desk(
+        lambda desk: desk.projections().set_baseline(scenes.RISK_DAY, Decimal(110_000), "USDC", to_ms(START))
+    )
 
 
 def latched(setting: Setting, cli: Cli) -> None:

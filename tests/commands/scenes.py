@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from perpctl import __main__ as front_door
 from perpctl import profile
-from perpctl.clock import ManualClock
+from perpctl.clock import ManualClock, to_ms
 from perpctl.desk import Desk
 from tests import trading
 from tests.commands.stage import BTC, ETH, SOL, Stage, StillClock
@@ -62,7 +62,7 @@ def held(stage: Stage, cli: Cli) -> None:
     """Two products with their stops, the day's baseline taken, the books in step."""
     at_the_desk(_two_products)
     booked(cli)
-    at_the_desk(lambda desk: desk.projections().set_baseline(RISK_DAY, Decimal(100_000), "USDC"))
+    at_the_desk(lambda desk: desk.projections().set_baseline(RISK_DAY, Decimal(100_000), "USDC", to_ms(START)))
     stage.tell("/advance", seconds=600)
 
 

@@ -62,7 +62,7 @@ class Desk:
             gear = Gear(
                 exchange or self.stage.client, Projections(journal), latch, SoleHolder(), self.clock, ("BTC-PERP",), "t"
             )
-            rules = Rules(LIMITS, gear.exchange.calendar, user_silent_s=None)
+            rules = Rules(LIMITS, gear.exchange.calendar, gear.exchange.terms, user_silent_s=None)
             yield lambda: open_bot(gear, Setup(rules, choose("quoter"), b"k" * 32))
 
     def move(self, amount: str) -> None:

@@ -14,6 +14,7 @@ from perpctl.checks.gate import Finding, Gate, Verdict, failed, passed, warned
 from perpctl.emergency import pending
 from perpctl.model.mode import Mode
 from perpctl.questions import figures
+from perpctl.questions.held.moved import since_baseline
 from perpctl.questions.limits import limits_of
 from perpctl.questions.venue import probe
 from perpctl.risk.limits import Limits
@@ -72,17 +73,22 @@ class _Asked:
     async def day(self) -> Finding:
         exchange, limits = await self._desk.exchange(), limits_of(self._desk)
         account = await exchange.account()
-        name = exchange.calendar.day_name(await exchange.time_ms())
+        at_ms = await exchange.time_ms()
+        name = exchange.calendar.day_name(at_ms)
         baseline = self._desk.projections().baseline(name)
         if baseline is None or baseline.equity <= 0:
             return passed(f"no baseline of {name} yet; the bot takes it at its start")
-        pnl = (account.equity - baseline.equity) / baseline.equity * 100
+        moved = await since_baseline(exchange, self._desk.projections(), at_ms)
+        pnl = (account.equity - baseline.equity - (moved.net or 0)) / baseline.equity * 100
         lines = "" if limits is None else _day_lines(limits)
         began = figures.day_start(exchange.calendar)
         words = f"{pnl:+.2f} %{lines}; baseline {figures.money(baseline.equity)} {baseline.currency} of {began}, kept"
+        if moved.unread is not None:
+            words += f"; deposits and withdrawals in it: {moved.unread}"
         if limits is not None and pnl <= -limits.day_loss_reduce_pct:
             return failed(f"{words}; at or past the reduce line", f"wait for the next risk day, {began}")
-        return warned(words) if limits is not None and pnl <= -limits.day_loss_warn_pct else passed(words)
+        bad = limits is not None and pnl <= -limits.day_loss_warn_pct
+        return warned(words) if bad or (moved.unread is not None and not moved.never) else passed(words)
 
     async def latch(self) -> Finding:
         state = self._desk.latch().read()

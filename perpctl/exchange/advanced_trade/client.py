@@ -59,10 +59,7 @@ _GRANULARITIES = {
     360: "SIX_HOUR",
     1440: "ONE_DAY",
 }
-NO_TRANSFERS = (
-    "this venue lists no past transfers: cash moves between spot and futures by itself, and a sweep is gone from its "
-    "list once it is done"
-)
+NO_TRANSFERS = "this venue lists no past transfers, and cash moves between spot and futures by itself"
 NO_PAYMENTS = (
     "this venue keeps no record of funding payments that can be read; `perpctl funding record` samples the rate and "
     "the position each hour, and the history is estimated from those"

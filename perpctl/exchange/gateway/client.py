@@ -92,6 +92,7 @@ class Gateway:
         self._clock = line.clock
         self._may_send = may_send
         self._market = MarketTime(self._ask_time, line.clock, always_ask=not line.transport.is_remote)
+        self._moves = history.Moves(line, CURRENCY)
         self._instruments: tuple[Instrument, ...] = ()
         self._instruments_at = 0.0
         self._in_flight = asyncio.Semaphore(IN_FLIGHT)
@@ -254,7 +255,7 @@ class Gateway:
     async def transfers(self, since_ms: int) -> tuple[Transfer, ...] | Unsupported:
         """From the ledger of the account itself: a slot gets its cash from there, and gives it back to there."""
         until_ms = await self._market.measure() + AHEAD_MS
-        found = await history.moves(self._line, CURRENCY, since_ms, until_ms)
+        found = await self._moves.between(since_ms, until_ms)
         slots = await self._owners() if any(one.other_id is not None for one in found) else ()
         outside = (one.transfer for one in found if one.other_id is None or one.other_id not in slots)
         return tuple(sorted(outside, key=lambda moved: (moved.at_ms, moved.row_id)))

@@ -16,7 +16,7 @@ from perpctl.model.order import Order
 MAX_PAGES = 500
 PAGE_ROWS = 1000  # the venue's maximum for orders and trades
 LEDGER_ROWS = 250
-ALL_ROWS_MS = 900_000
+LATE_MS = 300_000  # a row may show so much later than its time
 RECENT_MS = 20 * 3_600_000  # live endpoints keep trades for about a day (Deribit docs, historical data)
 T = TypeVar("T")
 Owner = Mapping[str, Param]  # {} for the account itself, {"subaccount_id": N} for a slot
@@ -108,24 +108,43 @@ async def settlements(
     return [payment for _, payment in rows if payment is not None]
 
 
-async def moves(line: Line, currency: str, since_ms: int, until_ms: int) -> list[wire.Move]:
-    """What the ledger of the account itself says of cash that came or went, each row once.
+class Moves:
+    """Cash that came into the account itself or left it, by its ledger; what was read is not asked for again."""
 
-    A look back over minutes is one page of everything; a longer one is asked by keyword, for trades would fill pages.
-    """
+    def __init__(self, line: Line, currency: str) -> None:
+        self._line, self._currency = line, currency
+        self._found: dict[str, wire.Move] = {}
+        self._since_ms: int | None = None
+        self._until_ms = 0
 
-    def parse(row: wire.Row) -> tuple[int, wire.Move | None]:
-        return wire.whole(row, "timestamp"), wire.move(row)
+    async def between(self, since_ms: int, until_ms: int) -> list[wire.Move]:
+        """Each row once. The ledger has a purse of one request a second, for everybody who uses the key."""
+        is_kept = self._since_ms is not None and since_ms >= self._since_ms
+        start_ms = max(since_ms, self._until_ms - LATE_MS) if is_kept else since_ms
+        self._found |= {one.transfer.row_id: one for one in await self._read(start_ms, until_ms)}
+        if not is_kept:
+            self._since_ms = since_ms
+        self._until_ms = max(self._until_ms, until_ms)
+        return [one for one in self._found.values() if one.transfer.at_ms >= since_ms]
 
-    is_short = until_ms - since_ms <= ALL_ROWS_MS
-    words: list[dict[str, Param]] = [{}] if is_short else [{"query": word} for word in sorted(wire.MOVES)]
-    window: dict[str, Param] = {"start_timestamp": since_ms, "end_timestamp": until_ms}
-    found: dict[str, wire.Move] = {}
-    for word in words:
-        params: dict[str, Param] = {"currency": currency, **window, "count": LEDGER_ROWS, **word}
-        rows = await _continued(line, "private/get_transaction_log", params, _Shape("logs", parse), since_ms)
-        found |= {one.transfer.row_id: one for at_ms, one in rows if one is not None and at_ms >= since_ms}
-    return list(found.values())
+    async def _read(self, since_ms: int, until_ms: int) -> list[wire.Move]:
+        """One page of everything; where that is not all, by keyword, for trades would fill the pages."""
+
+        def parse(row: wire.Row) -> tuple[int, wire.Move | None]:
+            return wire.whole(row, "timestamp"), wire.move(row)
+
+        shape, method = _Shape("logs", parse), "private/get_transaction_log"
+        params: dict[str, Param] = {
+            "currency": self._currency,
+            "start_timestamp": since_ms,
+            "end_timestamp": until_ms,
+            "count": LEDGER_ROWS,
+        }
+        rows, following = await self._line.read(method, params, shape.page, HISTORY)
+        if following:
+            for word in sorted(wire.MOVES):
+                rows += await _continued(self._line, method, {**params, "query": word}, shape, since_ms)
+        return [one for _, one in rows if one is not None]
 
 
 @dataclass(frozen=True, slots=True)

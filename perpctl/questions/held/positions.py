@@ -16,13 +16,14 @@ from perpctl.model.position import Account, Position
 from perpctl.model.venue.margin import rates_for
 from perpctl.questions import figures
 from perpctl.questions.held import proven, screen
+from perpctl.questions.held.moved import Moved, since_baseline
 from perpctl.questions.limits import bounds_of, limits_of
 from perpctl.questions.orders import owner
 from perpctl.results import Answer, Column, Json, Row, Table
 
 if TYPE_CHECKING:
     from perpctl.desk import Desk
-    from perpctl.exchange.port import VenueTerms
+    from perpctl.exchange.port import Exchange, VenueTerms
     from perpctl.model.fill import Fill
     from perpctl.model.venue.calendar import VenueCalendar
     from perpctl.store.projections import Projections
@@ -80,13 +81,14 @@ class Holding:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """The result of the risk day in settlement currency; None: no baseline was taken yet."""
+    """The result of the risk day in settlement currency, but for what moved; that is in it where it is not known."""
 
     pnl: Decimal
     percent: Decimal
     fees: Decimal
     funding: Decimal
     price: Decimal
+    moved: Moved
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ class Held:
     terms: VenueTerms
     calendar: VenueCalendar
     gross_limit: Decimal | None
-    day: Day | None
+    day: Day | None  # None: not asked for, or no baseline was taken yet
     warn_pct: Decimal | None
     at_ms: int  # market time
     read_at: float
@@ -120,7 +122,7 @@ async def held(desk: Desk, source: str = "venue") -> Answer:
             next_commands=(f"perpctl -p {desk.settings.profile} positions --source venue",),
         )
     try:
-        found = await read(desk)
+        found = await read(desk, with_day=True)
     except AccountMismatch:
         raise
     except UnknownState as why:
@@ -128,8 +130,11 @@ async def held(desk: Desk, source: str = "venue") -> Answer:
     return screen.answer(SCHEMA, await desk.scope(), found, desk)
 
 
-async def read(desk: Desk) -> Held:
-    """Fresh reads of positions, orders and account, side by side, beside our own records."""
+async def read(desk: Desk, *, with_day: bool = False) -> Held:
+    """Fresh reads of positions, orders and account, side by side, beside our own records.
+
+    `with_day` asks the venue's ledger too, for the result of the day: slow, and nothing else hangs on it.
+    """
     exchange = await desk.exchange()
     positions, orders, account = await asyncio.gather(exchange.positions(), exchange.open_orders(), exchange.account())
     products = tuple(dict.fromkeys(position.product_id for position in positions))
@@ -139,8 +144,11 @@ async def read(desk: Desk) -> Held:
     at_ms, limits = await exchange.time_ms(), limits_of(desk)
     records = _records(desk)
     unknown = None if isinstance(records, StateDamaged) else Explained(Decimal(0), 0, 0)
-    began = exchange.calendar.day_name(at_ms), exchange.calendar.day_start_ms(at_ms)
     explained = {} if records is None or isinstance(records, StateDamaged) else _explained(desk, records, products)
+
+    day = None
+    if with_day and records is not None and not isinstance(records, StateDamaged):
+        day = await _day(exchange, records, account, positions, at_ms)
 
     def holding(position: Position) -> Holding:
         name = position.product_id
@@ -163,7 +171,7 @@ async def read(desk: Desk) -> Held:
         exchange.terms,
         exchange.calendar,
         next((found.gross_notional for found in bounds.values() if found is not None), None),
-        None if records is None or isinstance(records, StateDamaged) else _day(records, account, positions, began),
+        day,
         None if limits is None else limits.day_loss_warn_pct,
         at_ms,
         desk.clock.monotonic(),
@@ -217,19 +225,20 @@ def _foreign(desk: Desk, projections: Projections, fills: tuple[Fill, ...]) -> i
     return sum(owner(desk, one.identity) == "NOT OURS" and not projections.orders_of(one.order_id) for one in fills)
 
 
-def _day(
-    projections: Projections, account: Account, positions: tuple[Position, ...], began: tuple[str, int]
+async def _day(
+    exchange: Exchange, projections: Projections, account: Account, positions: tuple[Position, ...], at_ms: int
 ) -> Day | None:
-    """From the baseline in our journal; fees and funding as booked, the rest is price. `began`: its name and start."""
-    name, start_ms = began
+    """From the baseline in our journal; fees and funding as booked, the rest is price."""
+    name, start_ms = exchange.calendar.day_name(at_ms), exchange.calendar.day_start_ms(at_ms)
     baseline = projections.baseline(name)
     if baseline is None or baseline.equity <= 0:
         return None
-    pnl = account.equity - baseline.equity
+    moved = await since_baseline(exchange, projections, at_ms)
+    pnl = account.equity - baseline.equity - (moved.net or 0)
     fees = sum((fill.fee for fill in projections.fills(start_ms)), Decimal(0))
     paid = sum((one.amount for one in projections.funding(start_ms + 1)), Decimal(0))
     funding = paid + sum((one.funding or Decimal(0) for one in positions), Decimal(0))
-    return Day(pnl, pnl / baseline.equity * 100, -fees, funding, pnl + fees - funding)
+    return Day(pnl, pnl / baseline.equity * 100, -fees, funding, pnl + fees - funding, moved)
 
 
 async def _as_the_journal_has_it(desk: Desk) -> Answer:

@@ -13,7 +13,8 @@ from perpctl.results import Age, Answer, Block, Column, Json, Line, Next, Row, S
 
 if TYPE_CHECKING:
     from perpctl.desk import Desk
-    from perpctl.questions.held.positions import Held, Holding
+    from perpctl.questions.held.moved import Moved
+    from perpctl.questions.held.positions import Day, Held, Holding
 
 FUNDING_NOTE = "(1) accrued since the last settlement at 08:00 UTC, exact (the venue's), paid at the next settlement"
 NO_FUNDING_NOTE = "(1) paid each hour; the venue's rows of positions do not tell it: perpctl funding"
@@ -176,6 +177,8 @@ def _totals(found: Held) -> list[Block]:
         lines.append(_total_line(found))
         lines.append(Line("DELTA   " + "   ".join(_deltas(found))))
     lines.append(_day_line(found))
+    if found.day is not None:
+        lines += _moved(found.day.moved, found.account.currency)
     lines.append(
         Line(
             f"MARGIN  equity {figures.money(account.equity)}   initial {figures.money(account.initial_margin)}   "
@@ -226,6 +229,17 @@ def _day_line(found: Held) -> Line:
     return Line(f"{words}{warn}", Tone.WARN if bad else Tone.PLAIN, mark=bad)
 
 
+def _moved(moved: Moved, currency: str) -> list[Line]:
+    if moved.net is None:
+        tone = Tone.PLAIN if moved.never else Tone.WARN
+        return [Line(f"        deposits and withdrawals in it: {moved.unread}", tone, mark=not moved.never)]
+    if not moved.net:
+        return []
+    return [
+        Line(f"        and {figures.money(moved.net, signed=True)} {currency} of transfers, which are no part of it")
+    ]
+
+
 def _deltas(found: Held) -> list[str]:
     sums: dict[Instrument, Decimal] = {}
     for one in found.holdings:
@@ -262,14 +276,15 @@ def _account_facts(found: Held) -> dict[str, Json]:
             ]
         ),
         "delta": deltas,
-        "day": None if day is None else _day_facts(day.pnl, day.percent, day.price, day.fees, day.funding),
+        "day": None if day is None else _day_facts(day),
         "next_settlement_at": settles,
     }
 
 
-def _day_facts(pnl: Decimal, percent: Decimal, price: Decimal, fees: Decimal, funding: Decimal) -> Json:
-    parts = [("pnl", pnl), ("price", price), ("fees", fees), ("funding", funding)]
-    return {**figures.texts(parts), "percent": f"{percent:.4f}"}
+def _day_facts(day: Day) -> Json:
+    parts = [("pnl", day.pnl), ("price", day.price), ("fees", day.fees), ("funding", day.funding)]
+    moved = figures.texts([("transfers", day.moved.net)])
+    return {**figures.texts(parts), "percent": f"{day.percent:.4f}", **moved, "transfers_unread": day.moved.unread}
 
 
 def _facts(one: Holding, age: float) -> dict[str, Json]:

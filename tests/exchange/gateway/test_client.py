@@ -13,6 +13,7 @@ from typing import Any
 import jwt
 import pytest
 
+from perpctl.clock import ManualClock
 from perpctl.errors import CredentialError, Throttled, UsageError, VenueRefused, VenueUnreachable
 from perpctl.exchange.gateway.client import Gateway, open_gateway
 from perpctl.exchange.port import Confirmed, Unsupported
@@ -275,22 +276,42 @@ async def test_what_moves_between_the_account_and_its_slots_is_no_transfer(gatew
     assert [row.row_id for row in found] == ["1"]
 
 
-async def test_a_look_at_what_is_new_is_one_question_and_a_long_one_goes_by_keyword(
+async def test_what_was_read_of_the_ledger_is_not_asked_for_again(
+    gateway: Gateway, venue: Venue, clock: ManualClock
+) -> None:
+    rows = [move_row(1, "withdrawal", -20)]
+    venue.answers["private/get_transaction_log"] = {"logs": rows, "continuation": None}
+    day_ms = 86_400_000
+    starts_ms = START_MS - day_ms
+    for _ in range(3):
+        found = await gateway.transfers(START_MS - day_ms)
+        assert not isinstance(found, Unsupported)
+        assert [one.row_id for one in found] == ["1"]
+        asked = venue.sent("private/get_transaction_log")
+        assert asked["start_timestamp"] == starts_ms
+        assert "query" not in asked
+        starts_ms = asked["end_timestamp"] - 300_000
+        venue.answers["private/get_transaction_log"] = {"logs": [], "continuation": None}
+        clock.advance(3600)
+    assert venue.count("private/get_transaction_log") == 3
+    assert venue.count("private/get_subaccounts") == 0
+    assert await gateway.transfers(START_MS + day_ms // 2) == ()
+    await gateway.transfers(START_MS - 2 * day_ms)
+    assert venue.sent("private/get_transaction_log")["start_timestamp"] == START_MS - 2 * day_ms
+
+
+async def test_a_ledger_of_many_pages_is_asked_by_keyword_and_each_row_counts_once(
     gateway: Gateway, venue: Venue
 ) -> None:
-    venue.answers["private/get_transaction_log"] = {"logs": [], "continuation": None}
-    assert await gateway.transfers(START_MS - 300_000) == ()
-    assert venue.count("private/get_transaction_log") == 1
-    assert "query" not in venue.sent("private/get_transaction_log")
-    assert venue.count("private/get_subaccounts") == 0
-    venue.calls.clear()
     row = move_row(1, "transfer", -20)
-    venue.answers["private/get_transaction_log"] = {"logs": [row], "continuation": None}  # under every keyword
+    venue.answers["private/get_transaction_log"] = lambda params: (
+        {"logs": [row], "continuation": None if "query" in params else 7}
+    )
     found = await gateway.transfers(START_MS - 7 * 86_400_000)
     assert not isinstance(found, Unsupported)
     assert [one.row_id for one in found] == ["1"]
-    asked = {params["query"] for name, params in venue.calls if name == "private/get_transaction_log"}
-    assert asked == {"deposit", "withdrawal", "transfer", "swap"}
+    asked = [params.get("query") for name, params in venue.calls if name == "private/get_transaction_log"]
+    assert asked == [None, "deposit", "swap", "transfer", "withdrawal"]
 
 
 @pytest.mark.parametrize("broken", [{"change": None}, {"change": "much"}, {"id": None}, {"currency": None}])
