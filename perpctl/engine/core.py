@@ -10,6 +10,7 @@ from typing import Any
 from perpctl.engine import events as e
 from perpctl.engine.orders import outcomes
 from perpctl.engine.orders.renewing import renew_entries
+from perpctl.engine.orders.sized import SizedGuard
 from perpctl.engine.state.day import RiskDay
 from perpctl.engine.state.guard import Guard
 from perpctl.engine.state.market_clock import MarketClock
@@ -18,6 +19,7 @@ from perpctl.engine.state.truth import compare, take_over
 from perpctl.engine.state.wishes import cancel_unwanted, messages_in, place_waiting, view_of
 from perpctl.engine.state.working import Orders, Stage, Working
 from perpctl.engine.watch.alarms import USER_SILENT, Alarm, clear_alarm, raise_alarm
+from perpctl.engine.watch.cover import watch_cover
 from perpctl.engine.watch.losses import watch_losses, watch_transfers
 from perpctl.engine.watch.pace import watch_answers
 from perpctl.engine.watch.strangers import (
@@ -29,7 +31,7 @@ from perpctl.engine.watch.strangers import (
 from perpctl.exchange import port
 from perpctl.model.mode import Mode
 from perpctl.model.money import ZERO
-from perpctl.model.order import OrderRequest, TimeInForce
+from perpctl.model.order import OrderRequest
 from perpctl.model.position import Position
 from perpctl.model.venue.calendar import VenueCalendar
 from perpctl.risk.activity import Activity
@@ -52,11 +54,6 @@ class Rules:
     foreign: ForeignRule = field(default_factory=ForeignRule)
     unattended_kill: bool = False
     isolated: frozenset[str] = frozenset()  # products whose margin may be isolated
-
-    @property
-    def resting(self) -> TimeInForce:
-        """How long entries rest: until they are cancelled, or for as long as the venue's terms say."""
-        return TimeInForce.GTC if self.terms.entries_end_s is None else TimeInForce.GTD
 
 
 class Core:
@@ -87,10 +84,7 @@ class Core:
         self.now = 0.0
         self.market = MarketClock()
         self.new_identity, self.is_ours = new_identity, is_ours
-        limits = rules.limits
-        self.guard = Guard(
-            limits.stop_distance_pct, float(limits.stop_missing_s), limits.price_collar_pct, new_identity
-        )
+        self.guard = _guard(rules, new_identity)
         self.asked: list[e.Effect] = []  # by the event at hand
         self.alarms: dict[str, Alarm] = {}  # that stand, by name
         self.strangers = Strangers()
@@ -160,6 +154,7 @@ class Core:
             and not self.blocks
             and product.is_tradable
             and product.closing is None
+            and product.leaving is None
             and self.day.account is not None
             and not self.orders.has_unknown(product.product_id)
         )
@@ -238,6 +233,7 @@ class Core:
         for working in tuple(self.orders.ours.values()):
             outcomes.chase(self, working)
         renew_entries(self)
+        watch_cover(self)
         for product in self.products.values():
             self.look_after(product)
         if self.day.is_blind and self.worth(worse=False) is not None:
@@ -361,3 +357,10 @@ class Core:
 
     def note(self, kind: str, product_id: str | None, text: str) -> None:
         self.asked.append(e.Note(kind, product_id, text))
+
+
+def _guard(rules: Rules, new_identity: Callable[[], str]) -> Guard:
+    """What sees to the stops, by what the venue does with them."""
+    kind, limits = Guard if rules.terms.reduces_only else SizedGuard, rules.limits
+    missing_s = float(limits.stop_missing_s)
+    return kind(rules.terms.stop, limits.stop_distance_pct, missing_s, limits.price_collar_pct, new_identity)

@@ -21,6 +21,7 @@ from perpctl.model.passage import ClockReading, Passage
 from perpctl.model.position import Account, Position
 from perpctl.model.venue.ability import Ability
 from perpctl.model.venue.calendar import Happening, VenueCalendar
+from perpctl.model.venue.protection import Protection
 
 Passages = tuple[Passage, ...]  # what a write was on the wire, each try; empty when the venue's adapter notes none
 
@@ -113,6 +114,7 @@ class VenueTerms:
     reduces_only: bool  # it enforces reduce-only; else side and size are all that keeps a close from turning around
     dead_man: str | None  # why orders cannot be made to die with their connection; None: they can
     entries_end_s: int | None  # every resting entry is sent with an end so far away; None: it rests until cancelled
+    stop: Protection  # what protects a position here
     arrival: Arrival
     mark_absent: str | None  # why there is no mark price; None: there is one
     valued_by: str  # the price that positions are valued at

@@ -149,11 +149,15 @@ def _bounds(limits: Limits, view: GateInput, quote: Quote | None, reference: Dec
 def _room(request: OrderRequest, view: GateInput, holding: Holding | None, reach: Reach) -> Decimal:
     """Base coin that an order on this side can take and be certain to shrink.
 
-    The smallest position there may be, less the closing orders of the same kind that already wait for it.
+    The smallest position there may be, less the closing orders of the same kind that already wait for it. A stop covers
+    what is held now: it is made smaller when something else has closed a part.
     """
     if not _is_proven(holding, view):
         return ZERO
-    left = reach.low if request.side is Side.SELL else -reach.high
+    if request.type in TRIGGER_TYPES and not view.venue_enforces_reduce_only:
+        left = -request.side.sign * reach.size
+    else:
+        left = reach.low if request.side is Side.SELL else -reach.high
     return left - _waiting(request, view) if left > 0 else ZERO
 
 

@@ -1,4 +1,4 @@
-"""A strategy that wishes once and then leaves all as it is: what becomes of its order is the bot's doing alone."""
+"""Strategies that wish once and then leave all as it is: what becomes of their order is the bot's doing alone."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from perpctl.engine.strategy import Desired, View
-from perpctl.model.money import price_down
+from perpctl.model.money import price_down, price_up
 from perpctl.model.order import Side
+
+AGAIN_MS = 3_000
 
 
 @dataclass(frozen=True)
@@ -36,3 +38,20 @@ class Still:
         self._asked = True
         tick, price = view.instrument.tick, view.mid * (1 - self.params.away)
         return (Desired(Side.BUY, 3 * view.instrument.size_step, price_down(price, tick), "once", tolerance=tick),)
+
+
+class Holder(Still):
+    """Takes the same, again every few seconds until it holds something, and then holds it."""
+
+    name = "holder"
+    _asked_ms = 0
+
+    def on_market(self, view: View) -> Sequence[Desired] | None:
+        if view.position:
+            self._asked = True
+            return ()
+        if self._asked or view.market_ms - self._asked_ms < AGAIN_MS:
+            return None
+        self._asked_ms = view.market_ms
+        price = price_up(view.mid * (1 + self.params.away), view.instrument.tick)
+        return (Desired(Side.BUY, 3 * view.instrument.size_step, price, "once", take=True),)

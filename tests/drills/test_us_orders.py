@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import pytest
 
+from perpctl import profile
+from perpctl.store.journal import JournalReader
+from perpctl.store.records import Kind, Record
 from tests.conftest import Cli, tell
 from tests.drills.running import Running, running
 
@@ -15,10 +19,20 @@ pytestmark = [
     pytest.mark.parametrize("paper", ["us"], indirect=True),
 ]
 STILL = ("--strategy", "tests.drills.still:Still")
+HOLDER = ("--strategy", "tests.drills.still:Holder")
 
 
 def orders_at(cli: Cli) -> list[dict[str, Any]]:
     return list(cli("orders", "-o", "json").json["orders"])
+
+
+def journal(*kinds: Kind) -> list[Record]:
+    with JournalReader.open_read(profile.load("paper").state_dir / "journal.db") as reader:
+        return list(reader.records(kinds=kinds))
+
+
+def closes() -> list[Record]:
+    return [one for one in journal(Kind.ORDER_INTENDED) if one.body["purpose"] == "close"]
 
 
 def wait_for_places(bot: Running, count: int) -> list[dict[str, Any]]:
@@ -41,3 +55,51 @@ def test_an_entry_is_renewed_before_its_end_and_never_stands_beside_its_successo
         assert second[0]["client_order_id"] != first[0]["client_order_id"]
         assert bot.stop() == 0
     assert orders_at(cli) == []
+
+
+def covered(bot: Running) -> dict[str, Any]:
+    """What is held, once a stop stands under it."""
+    return dict(bot.until(lambda: (held := bot.position())["stop"] and held, 20))
+
+
+def test_a_stop_of_just_the_size_stands_under_a_position(paper: dict[str, Any], cli: Cli) -> None:
+    with running(*HOLDER, level="aggressive") as bot:
+        covered(bot)
+        held = cli("positions", "-o", "json").json["positions"][0]
+        stops = orders_at(cli)
+        assert [(one["type"], one["kind"], one["size"], one["ends_at"]) for one in stops] == [
+            ("stop_limit", "stop", held["size"], None)
+        ]
+        trigger, limit = float(stops[0]["trigger_price"]), float(stops[0]["price"])
+        assert 0.0099 < 1 - limit / trigger < 0.0102
+        assert bot.stop() == 0
+    assert [one["order_id"] for one in orders_at(cli)] == [stops[0]["order_id"]]
+
+
+def test_flatten_takes_the_stop_away_before_the_close_and_turns_nothing_over(paper: dict[str, Any], cli: Cli) -> None:
+    with running(*HOLDER, "--flatten", level="aggressive") as bot:
+        covered(bot)
+        assert bot.stop(signal.SIGTERM) == 0
+    assert cli("positions", "-o", "json").json["positions"] == []
+    assert orders_at(cli) == []
+    (close,) = closes()
+    stops = {one.correlation.intent_id for one in journal(Kind.ORDER_INTENDED) if one.body["purpose"] == "stop"}
+    told = [one for one in journal(Kind.ORDER_SEEN, Kind.CANCEL_CONFIRMED) if one.correlation.intent_id in stops]
+    gone = [one.seq for one in told if (one.body["order"] or {}).get("status") == "cancelled"]
+    assert gone
+    assert gone[0] < close.seq
+
+
+def test_a_stop_that_fires_and_does_not_fill_is_closed_at_market(paper: dict[str, Any], cli: Cli) -> None:
+    """The market jumps past the stop and past its limit."""
+    with running(*HOLDER, level="aggressive") as bot:
+        covered(bot)
+        stop = orders_at(cli)[0]
+        beyond = str(float(stop["price"]) // 1000 * 1000)
+        tell(f"{paper['control']}/price", instrument_name=stop["product_id"], price=beyond)
+        bot.until(lambda: cli("positions", "-o", "json").json.get("positions") == [], 30)
+        assert bot.stop() == 0
+    assert orders_at(cli) == []
+    alerts = [one.body for one in journal(Kind.ALERT_RAISED)]
+    assert (4, "stop not filled") in [(alert["level"], alert["name"]) for alert in alerts]
+    assert [(one.body["request"]["type"], one.body["request"]["price"]) for one in closes()] == [("market", None)]

@@ -13,13 +13,15 @@ from perpctl.exchange import port
 from perpctl.model.mode import Mode
 from perpctl.model.order import OrderStatus, Purpose, Side, TimeInForce
 from perpctl.risk.verdict import Reason
+from tests.conftest import VENUES
 from tests.engine.bench import Bench, as_order, bid, of, offer, only, placed, position
 from tests.risk.world import ACCOUNT, BTC, INSTRUMENT
 
 
-@pytest.fixture
-def bench() -> Bench:
-    return Bench()
+@pytest.fixture(params=VENUES)
+def bench(request: pytest.FixtureRequest) -> Bench:
+    """Whatever the venue's terms, the core does about an event what these tests say."""
+    return Bench(venue=request.param)
 
 
 def test_a_wish_becomes_a_post_only_entry_on_the_socket(bench: Bench) -> None:

@@ -71,7 +71,7 @@ def held_back(core: Core, event: e.HeldBack) -> None:
     if event.control in HALTING:
         raise_alarm(core, Alarm(event.control, 3, f"gate: {event.reason}", Mode.HALTED))
     product = core.products[working.request.product_id]
-    if working.is_stop and working.request.size != abs(product.position):
+    if working.is_stop and core.guard.is_outdated(product, working):
         core.look_after(product)  # the position moved on between wish and gate: at once, in its new size
     else:
         _refused(core, working)

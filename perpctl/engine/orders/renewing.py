@@ -53,8 +53,9 @@ def _may_rest(core: Core, working: Working) -> bool:
     """Whether what is left of it may go on resting; else it is left to its end."""
     product = core.products[working.request.product_id]
     quiet = core.is_closed_to_entries or core.rules.calendar.pauses_entries(core.market_ms)
+    leaves = product.closing is not None or product.leaving is not None
     left = working.request.size - working.booked
-    return not quiet and product.is_tradable and product.closing is None and left >= product.instrument.min_size
+    return not quiet and not leaves and product.is_tradable and left >= product.instrument.min_size
 
 
 def _follow(core: Core, old: Working) -> None:

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from perpctl.engine.state.holding import Held
 from perpctl.engine.strategy import Desired, Strategy
+from perpctl.exchange.port import VenueTerms
 from perpctl.model.books.ledger import Tally
 from perpctl.model.instrument import Book, BookState, Instrument, Quote
 from perpctl.model.money import floor_to
@@ -15,6 +16,14 @@ from perpctl.model.order import OrderRequest, OrderType, Purpose, Side, TimeInFo
 
 HUNDRED = Decimal(100)
 MINUTE_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """A position that is to be closed as soon as nothing else can close it."""
+
+    reason: str
+    at_market: bool
 
 
 @dataclass(slots=True)
@@ -30,7 +39,10 @@ class Product:
     waiting_since: float = 0.0
     bare_since: float | None = None  # in a position that no stop covers
     closing: str | None = None  # identity of the order that closes it whole
+    leaving: Leaving | None = None  # to be closed when its other closing orders are gone
     retry_at: float = 0.0  # of the stop, after a refusal
+    uneven_since: float | None = None  # since when its stops are of the wrong size
+    close_at: float = 0.0  # of the next close, after one was sent or held up
     proven_at: float | None = None  # when the venue last told the position
     changed_at: float = 0.0  # of the last fill
     spec_changed: bool = False
@@ -93,14 +105,15 @@ class Product:
             return mark
         return min(mark, self.quote.index) if self.position > 0 else max(mark, self.quote.index)
 
-    def entry(self, wish: Desired, identity: str, may_increase: bool, rests: TimeInForce) -> OrderRequest | None:
+    def entry(self, wish: Desired, identity: str, may_increase: bool, terms: VenueTerms) -> OrderRequest | None:
         """The order for a wish; None when nothing is left of it.
 
         What is taken against the position closes at most the position: no order of ours changes its sign. What rests
-        against it and fits into it goes out reduce-only too: an exit must not wait for what guards entries.
+        against it and fits into it goes out reduce-only too where the venue enforces that: an exit must not wait for
+        what guards entries. Elsewhere it could turn the position around later, and is an entry.
         """
         against = wish.side.sign * self.position < 0
-        reduces = against and (wish.take or wish.size <= abs(self.position))
+        reduces = against and (wish.take or (terms.reduces_only and wish.size <= abs(self.position)))
         if not may_increase and not (reduces and wish.take):
             return None
         size = floor_to(min(wish.size, abs(self.position)) if reduces else wish.size, self.instrument.size_step)
@@ -113,7 +126,7 @@ class Product:
             size=size,
             type=OrderType.LIMIT,
             price=wish.price,
-            time_in_force=TimeInForce.IOC if wish.take else rests,
+            time_in_force=TimeInForce.IOC if wish.take else _resting(terms),
             post_only=not wish.take,
             reduce_only=reduces,
             purpose=self._purpose(size, against, reduces),
@@ -142,3 +155,8 @@ class Product:
         if not self.position:
             return self.held.cash
         return None if price is None else self.held.cash + self.position * price
+
+
+def _resting(terms: VenueTerms) -> TimeInForce:
+    """How long entries rest: until they are cancelled, or as long as the venue's terms say."""
+    return TimeInForce.GTC if terms.entries_end_s is None else TimeInForce.GTD

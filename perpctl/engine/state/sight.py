@@ -59,6 +59,7 @@ def look(core: Core, request: OrderRequest, permission: Permission, meter: Meter
         unprotected_ms=_age_ms(now, product.bare_since) if product is not None else None,
         dead_man=core.dead_man,
         planned_stop=core.rules.calendar.pauses_entries(core.market_ms),
+        venue_enforces_reduce_only=core.rules.terms.reduces_only,
         ramp=core.ramp,
         order_success_pct=meter.order_success_pct(now),
         latency_p95_ms=meter.latency_p95_ms(now),

@@ -108,7 +108,7 @@ def fits(core: Core, share: Decimal) -> bool:
 
 
 def _place(core: Core, product: Product, wish: Desired) -> None:
-    request = product.entry(wish, core.new_identity(), core.mode is Mode.NORMAL, core.rules.resting)
+    request = product.entry(wish, core.new_identity(), core.mode is Mode.NORMAL, core.rules.terms)
     if request is not None:
         core.follow(request, wish.why, wish.tolerance)
         core.ask_for(e.PlaceEntry(request, wish.why))

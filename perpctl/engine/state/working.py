@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
 
@@ -34,6 +34,7 @@ class Working:
     cover: Decimal = ZERO  # of a stop: what it still protects; the venue shrinks it, and never grows it
     asked_at: float = 0.0  # when its outcome was last asked for
     asking: bool = False
+    fired_at: float | None = None  # of a stop: when it was first seen triggered
     renews: bool = False  # its end makes room for a successor
 
     @property
@@ -89,7 +90,7 @@ class Orders:
             return None
         if found.order is not None and order.updated_ms < found.order.updated_ms:
             return found
-        found.order = order
+        found.order = replace(order, reduce_only=found.request.reduce_only)  # a venue without it does not say
         if order.status.is_terminal:
             self._end(found, order, now)
         elif found.stage in {Stage.SENDING, Stage.UNKNOWN} and order.status is not OrderStatus.UNKNOWN:

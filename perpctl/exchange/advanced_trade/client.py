@@ -13,6 +13,7 @@ from perpctl.exchange.access import Access
 from perpctl.exchange.advanced_trade.budget import Budget
 from perpctl.exchange.advanced_trade.listing import Listing
 from perpctl.exchange.advanced_trade.lists import Lists
+from perpctl.exchange.advanced_trade.orders import STOP_LIMIT_BEYOND
 from perpctl.exchange.advanced_trade.rest import HISTORY, QUICK, Query, Rest
 from perpctl.exchange.advanced_trade.standing import marked
 from perpctl.exchange.advanced_trade.wire import money, products
@@ -38,12 +39,13 @@ from perpctl.exchange.transport import Network, Web
 from perpctl.model.day import Transfer
 from perpctl.model.fill import Fill, FundingPayment, FundingRate
 from perpctl.model.instrument import Book, BookState, Instrument, Quote
-from perpctl.model.order import Order, OrderRequest
+from perpctl.model.order import Order, OrderRequest, OrderType
 from perpctl.model.passage import ClockReading
 from perpctl.model.position import Account, Position
 from perpctl.model.venue import calendars
 from perpctl.model.venue.ability import Ability
 from perpctl.model.venue.calendar import Happening
+from perpctl.model.venue.protection import Protection
 
 MOST_CANDLES = 300  # of one answer; 350 are documented, CDE products give so many (seen)
 MINUTE_MS = 60_000
@@ -68,6 +70,7 @@ TERMS = VenueTerms(
     reduces_only=False,
     dead_man="this venue has no dead-man switch: entries end after 120 s, protective stops stay",
     entries_end_s=120,
+    stop=Protection(OrderType.STOP_LIMIT, "last_price", STOP_LIMIT_BEYOND, fills_within_s=5.0),
     arrival=Arrival(apart_s=5.0, after_send_s=60.0, watched_s=86_400.0),
     mark_absent=products.NO_MARK,
     valued_by=products.VALUED_BY,

@@ -36,11 +36,12 @@ from perpctl.exchange.transport import Network, Transport
 from perpctl.model.day import Transfer
 from perpctl.model.fill import Fill, FundingPayment, FundingRate
 from perpctl.model.instrument import Book, Instrument, Quote
-from perpctl.model.order import Order, OrderRequest
+from perpctl.model.order import Order, OrderRequest, OrderType
 from perpctl.model.passage import ClockReading
 from perpctl.model.position import Account, Position
 from perpctl.model.venue import calendars
 from perpctl.model.venue.ability import Ability
+from perpctl.model.venue.protection import Protection
 
 if TYPE_CHECKING:
     from perpctl.exchange.gateway.session import GatewaySession
@@ -55,6 +56,7 @@ TERMS = VenueTerms(
     reduces_only=True,
     dead_man=None,
     entries_end_s=None,
+    stop=Protection(OrderType.STOP_MARKET, "mark_price"),
     arrival=Arrival(apart_s=2.0),
     mark_absent=None,
     valued_by="mark",

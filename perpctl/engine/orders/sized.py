@@ -1,0 +1,180 @@
+"""This file protects positions where the venue knows no reduce-only: size is all that keeps a stop from turning them.
+
+Together the stops of a position are never meant to be larger than it. So a grown position gets another stop for the
+difference, a shrunken one loses a stop before it gets a smaller one, and a position is closed only when whatever else
+could close it has been read gone; a close that fails leaves the position to be covered again at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from perpctl.engine import events as e
+from perpctl.engine.state.guard import RETRY_S, Guard, cancel_stop, resting, serving
+from perpctl.engine.state.product import Leaving, Product
+from perpctl.engine.state.working import Orders, Stage, Working
+from perpctl.model.money import ZERO
+from perpctl.model.order import Order, OrderStatus
+
+MOST_STOPS = 3  # of one position; a further one waits until the two smallest are gone, and takes their place
+STUCK_S = 60.0  # a position that orders of others hold is told of again after so long
+
+
+@dataclass(frozen=True, slots=True)
+class SizedGuard(Guard):
+    """Covers by size, closes only what nothing else can close."""
+
+    def look_after(self, product: Product, orders: Orders, now: float) -> list[e.Effect]:
+        stops = orders.of(product.product_id, stops=True)
+        for stop in stops:
+            _count(stop, now)
+        closing = orders.ours.get(product.closing or "")
+        if closing is None:
+            product.closing = None
+        if not product.position:
+            product.bare_since = product.leaving = None
+            return [cancel_stop(stop, "nothing left to protect", now) for stop in resting(stops)]
+        if closing is not None:  # of unknown outcome it may never come: then the stop has to stand again
+            return self._resize(product, orders, now) if closing.stage is Stage.UNKNOWN else []
+        told = self._unfilled(product, stops, now)
+        if product.leaving is not None:
+            return told + self._leave(product, orders, now)
+        return told + self._resize(product, orders, now)
+
+    def covered(self, product: Product, orders: Orders) -> Decimal:
+        mine = serving(product, orders.of(product.product_id, stops=True))
+        return sum((stop.cover for stop in mine), ZERO) + sum((o.remaining for o in _theirs(product, orders)), ZERO)
+
+    def close(self, product: Product, orders: Orders, now: float, reason: str) -> list[e.Effect]:
+        under_way = product.leaving is not None or (product.closing is not None and product.closing in orders.ours)
+        if under_way or not product.position or now < product.close_at:
+            return []
+        self._go(product, reason)
+        return self.look_after(product, orders, now)
+
+    def refused(self, product: Product, stops: list[Working], now: float) -> list[e.Effect]:
+        product.retry_at = now + RETRY_S
+        return []
+
+    def is_outdated(self, product: Product, stop: Working) -> bool:
+        return product.changed_at > stop.since
+
+    # --- cover
+
+    def _resize(self, product: Product, orders: Orders, now: float) -> list[e.Effect]:
+        """At most one change at a time, and none beside one that is under way."""
+        stops = orders.of(product.product_id, stops=True)
+        mine = serving(product, stops)
+        left = abs(product.position) - self.covered(product, orders)
+        if left <= 0:
+            product.bare_since = None
+        elif product.bare_since is None:
+            product.bare_since = now
+        astray = [stop for stop in resting(stops) if stop.request.side is not product.closing_side]
+        if astray:
+            return [cancel_stop(stop, "protects nothing", now) for stop in astray]
+        if self._is_bare_too_long(product, now):
+            self._go(product, f"no stop for {self.missing_s:g} s")
+            return self._leave(product, orders, now)
+        if any(stop.stage is not Stage.RESTING for stop in stops) or now < product.retry_at:
+            return []
+        if left < 0:
+            return [cancel_stop(stop, "larger than the position", now) for stop in _too_many(mine, -left)]
+        if left > 0:
+            return self._add(product, mine, left, now)
+        drifted = [stop for stop in mine if self._has_drifted(product, stop)]
+        return [cancel_stop(stop, "the average entry moved", now) for stop in drifted[:1]]
+
+    def _is_bare_too_long(self, product: Product, now: float) -> bool:
+        since = product.bare_since
+        return since is not None and product.closing is None and product.close_at <= now > since + self.missing_s
+
+    def _add(self, product: Product, mine: list[Working], missing: Decimal, now: float) -> list[e.Effect]:
+        if len(mine) >= MOST_STOPS:
+            smallest = sorted(mine, key=lambda stop: stop.cover)[:2]
+            return [cancel_stop(stop, "gives way to one larger stop", now) for stop in smallest]
+        if self._is_past(product):
+            if product.closing is None and now >= product.close_at:
+                self._go(product, f"the price is past where the stop belongs, {self._trigger(product)}")
+            return []
+        return [self._stop(product, missing, "protects the position")]
+
+    # --- leaving
+
+    def _unfilled(self, product: Product, stops: Iterable[Working], now: float) -> list[e.Effect]:
+        """A stop that fired and did not fill protects nothing: what it protected is closed at market."""
+        within_s = self.protection.fills_within_s
+        fired = [stop.fired_at for stop in stops if stop.fired_at is not None]
+        late = within_s is not None and fired and now - min(fired) > within_s
+        if not late or (product.leaving is not None and product.leaving.at_market) or now < product.close_at:
+            return []
+        why = f"a stop was triggered and did not fill within {within_s:g} s"
+        self._go(product, why, at_market=True)
+        return [e.Alert(4, "stop not filled", f"{why}: closing at market", product.product_id)]
+
+    def _go(self, product: Product, reason: str, *, at_market: bool = False) -> None:
+        product.leaving, product.waiting = Leaving(reason, at_market), ()
+
+    def _leave(self, product: Product, orders: Orders, now: float) -> list[e.Effect]:
+        """First everything of ours that could close too is read gone; then the close, of what nothing else may close.
+
+        A stop that no answer ever showed is not waited for: it may not exist, and meanwhile the position is bare.
+        """
+        assert product.leaving is not None
+        beside = [one for one in orders.ours.values() if _closes_too(product, one)]
+        if standing := [one for one in beside if one.stage is Stage.RESTING and one.order is not None]:
+            return [_take_away(one, now) for one in standing]
+        if any(one.order is not None or one.stage is Stage.SENDING for one in beside):
+            return []
+        unknown = sum((one.remaining for one in beside if not one.is_stop), ZERO)
+        size = abs(product.position) - unknown - sum((one.remaining for one in _others(product, orders)), ZERO)
+        leaving, product.leaving = product.leaving, None
+        if size < product.instrument.min_size:
+            product.close_at = now + STUCK_S
+            text = f"not closed ({leaving.reason}): orders that are not this bot's may close it too; cancel them first"
+            return [e.Alert(4, "close held up", text, product.product_id)]
+        product.close_at = now + RETRY_S
+        product.retry_at = now  # refused or unknown, the stop goes back at once
+        return [self._close(product, size, leaving.reason, at_market=leaving.at_market)]
+
+
+def _count(stop: Working, now: float) -> None:
+    """What a stop covers is what is left of it; when it was first seen fired."""
+    if stop.order is None:
+        return
+    stop.cover = stop.order.remaining
+    if stop.order.status is OrderStatus.TRIGGERED and stop.fired_at is None:
+        stop.fired_at = now
+
+
+def _too_many(mine: list[Working], excess: Decimal) -> list[Working]:
+    """The smallest stop that takes the excess with it; all of them when none does."""
+    enough = [stop for stop in mine if stop.cover >= excess]
+    return [min(enough, key=lambda stop: stop.cover)] if enough else mine
+
+
+def _closes_too(product: Product, working: Working) -> bool:
+    request = working.request
+    return request.product_id == product.product_id and request.side is product.closing_side
+
+
+def _take_away(working: Working, now: float) -> e.Effect:
+    assert working.order is not None
+    working.renews = False
+    if working.is_stop:
+        return cancel_stop(working, "goes before the close", now)
+    working.enter(Stage.CANCELLING, now)
+    return e.CancelEntry(working.order, "goes before the close")
+
+
+def _others(product: Product, orders: Orders) -> list[Order]:
+    """Orders not of this bot that can close the position."""
+    place = (product.product_id, product.closing_side)
+    return [one for one in orders.foreign.values() if (one.product_id, one.side) == place]
+
+
+def _theirs(product: Product, orders: Orders) -> list[Order]:
+    """Those of them that protect it."""
+    return [one for one in _others(product, orders) if one.is_trigger and one.reduce_only]
