@@ -7,10 +7,11 @@ import hashlib
 import os
 import socket
 import sys
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from perpctl import __version__
 from perpctl.clock import Clock

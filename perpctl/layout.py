@@ -7,10 +7,11 @@ import re
 import shutil
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import takewhile
 from typing import Any, TextIO
+
+from msgspec import Struct
 
 from perpctl.results import Age, Answer, Column, Line, Next, Row, Scope, Standing, Table, Tone, Verbatim
 
@@ -26,8 +27,7 @@ LABEL = 12  # what stands before a gap and is no longer than this names what fol
 _NUMBER = re.compile(r"[+-]?[0-9][0-9.,]*(e[+-]?[0-9]+)?", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Paper:
+class Paper(Struct, frozen=True):
     """What a page is drawn on."""
 
     width: int

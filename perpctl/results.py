@@ -6,17 +6,17 @@ A question returns an `Answer`, a procedure returns a `Plan`, a service runs unt
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+
+from msgspec import Struct, field
 
 from perpctl.errors import ExitCode
 
 Json = None | bool | int | str | Sequence["Json"] | Mapping[str, "Json"]
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(Struct, frozen=True):
     """Whose money an answer speaks of: the first line of every view and the envelope of every JSON object."""
 
     env: str  # "paper" | "live"
@@ -28,8 +28,7 @@ class Scope:
     last_seen_account: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """How the desk stands: the second line of every view. None: not asked, and not shown."""
 
     mode: str | None = None  # "normal" | "reduce_only" | "halted"
@@ -40,8 +39,7 @@ class Standing:
     age_s: float | None = None  # of the read, when it was answered
 
 
-@dataclass(frozen=True, slots=True)
-class Age:
+class Age(Struct, frozen=True):
     """How old a number is; past `limit_s` it is shown STALE. Counts on while a view is watched."""
 
     seconds: float
@@ -59,8 +57,7 @@ class Tone(StrEnum):
     TITLE = "title"
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """One line of text; a `!` in the margin (`mark`) is for what needs a human."""
 
     text: str
@@ -68,8 +65,7 @@ class Line:
     mark: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(Struct, frozen=True):
     """A table column; `key` finds the value in a row, numbers are right-aligned.
 
     A column that `wraps` takes the lines it needs; a last column of text does so anyway.
@@ -81,8 +77,7 @@ class Column:
     wraps: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """A table row: cells by column key, and lines that fold under it."""
 
     cells: Mapping[str, str | Age]
@@ -90,23 +85,20 @@ class Row:
     tone: Tone = Tone.PLAIN
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(Struct, frozen=True):
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     empty: str = "none"
 
 
-@dataclass(frozen=True, slots=True)
-class Next:
+class Next(Struct, frozen=True):
     """The last lines of a view: complete commands, ready to paste; `urgent` marks each in the margin."""
 
     commands: tuple[str, ...]
     urgent: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Verbatim:
+class Verbatim(Struct, frozen=True):
     """Text of our own making that is given as it is: a script, a report."""
 
     text: str
@@ -115,8 +107,7 @@ class Verbatim:
 Block = Line | Table | Next | Verbatim
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """An answer to a question.
 
     `facts` is the JSON body (money as strings); `view` shows those and no more. `records` names the member
@@ -161,8 +152,7 @@ class OnFailure(StrEnum):
     STOP = "stop"
 
 
-@dataclass(frozen=True, slots=True)
-class StepResult:
+class StepResult(Struct, frozen=True):
     done: Done
     evidence: str
     left: tuple[str, ...] = ()
@@ -177,8 +167,7 @@ class Objection(str):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """One step of a plan. `preview` and `is_done` only read; `perform` acts and reads back."""
 
     key: str
@@ -189,8 +178,7 @@ class Step:
     on_failure: OnFailure = OnFailure.STOP
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """A runbook action, not yet carried out.
 
     `fingerprint` is what the plan was made from; a changed one is exit 9. `typed` is the word that TYPED asks.

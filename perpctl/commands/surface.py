@@ -32,11 +32,11 @@ import importlib
 import importlib.util
 import inspect
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
+from msgspec import Struct
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
@@ -49,8 +49,7 @@ if TYPE_CHECKING:
     from perpctl.profile import Profile
 
 
-@dataclass(frozen=True, slots=True)
-class Founding:
+class Founding(Struct, frozen=True):
     """A procedure for a profile that no file names yet."""
 
     profile: Profile

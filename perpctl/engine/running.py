@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from msgspec import structs
+
 from perpctl import render
 from perpctl.desk import Desk
 from perpctl.emergency.target import SPOKEN
@@ -190,7 +192,9 @@ def _introduce(desk: Desk, lease: Held, name: str, limits: Limits, options: Opti
     journal = desk.journal()
     account = desk.known_scope().account
     version = hashlib.sha256(encode({key: plain(getattr(limits, key)) for key in KEYS})).hexdigest()[:16]
-    journal.writer = replace(journal.writer, bot_id=name, epoch=lease.epoch, account_id=account, limits_version=version)
+    journal.writer = structs.replace(
+        journal.writer, bot_id=name, epoch=lease.epoch, account_id=account, limits_version=version
+    )
     rows: dict[str, Json] = {key: f"{getattr(limits, key)} {unit_of(key)}, {limits.origin(key)}" for key in KEYS}
     started = {"options": _plain(options), "operator": login(), "strategy": name, "limits": rows}
     with journal.batch():

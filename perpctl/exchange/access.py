@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from perpctl.exchange.port import Identity
 
@@ -20,8 +21,7 @@ PUBLIC = {
 """By venue: HTTP, the socket of what is ours, the socket of the market."""
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(Struct, frozen=True):
     """Addresses, key and trust of one profile. `key_file` None: public methods only; `ca_file` None: the system's.
 
     `key_name` names the key in a file that is a bare PEM. `first_pause_s`: the longest wait before a read is repeated.

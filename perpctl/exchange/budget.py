@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import IntEnum
+
+from msgspec import Struct
 
 from perpctl.clock import Clock
 
@@ -34,8 +35,7 @@ class Pool(IntEnum):
     LEDGER = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(Struct, frozen=True):
     """`rate` requests a second on average, `burst` at once."""
 
     rate: float

@@ -7,10 +7,11 @@ import ipaddress
 import ssl
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from msgspec import Struct, field
 
 from perpctl.errors import SettingError
 
@@ -36,8 +37,7 @@ class HeldBack(NotSent):
     """Our own rules held the call back; nothing left this machine."""
 
 
-@dataclass(frozen=True, slots=True)
-class HttpReply:
+class HttpReply(Struct, frozen=True):
     """A whole answer; header names are in lower case."""
 
     status: int

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Protocol
 
+from msgspec import Struct
+
 from perpctl.exchange.budget import Duty
 from perpctl.model.day import Transfer
 from perpctl.model.fill import Fill, FundingPayment, FundingRate
@@ -57,8 +59,7 @@ class Unknown:
     passages: Passages = field(default=(), compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Absent:
+class Absent(Struct, frozen=True):
     """Proven by reads: the venue never had it, and can no longer take it."""
 
     evidence: str
@@ -68,23 +69,20 @@ Outcome = Confirmed | Refused | Unknown
 Settled = Confirmed | Absent | Unknown
 
 
-@dataclass(frozen=True, slots=True)
-class Unsupported:
+class Unsupported(Struct, frozen=True):
     """This venue does not offer it."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """The account that this key reaches, as the venue reports it."""
 
     account_id: str
     username: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(Struct, frozen=True):
     """What a token exchanged just now may do; the token itself is shown to nobody."""
 
     life_s: float
@@ -94,8 +92,7 @@ class Grant:
     per_request: bool = False  # each request carries a token of its own: there is none to renew
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(Struct, frozen=True):
     """When reads prove that an order of unknown outcome never arrived: two empty ones, `apart_s` from each other.
 
     Both begun `after_send_s` after the send, or with None after the order's own last valid moment. `watched_s`: how
@@ -107,8 +104,7 @@ class Arrival:
     watched_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class VenueTerms:
+class VenueTerms(Struct, frozen=True):
     """What a venue offers, where venues differ: asked instead of its name."""
 
     reduces_only: bool  # it enforces reduce-only; else side and size are all that keeps a close from turning around
@@ -122,8 +118,7 @@ class VenueTerms:
     continuous_funding: bool  # it accrues by the second and is paid once a day; else it is paid each hour
 
 
-@dataclass(frozen=True, slots=True)
-class VenueStatus:
+class VenueStatus(Struct, frozen=True):
     """`locked` is the venue's own word: "false", "partial" or "true"; `maintenance` None when it does not say."""
 
     locked: str
@@ -135,8 +130,7 @@ class VenueStatus:
     planned: tuple[Happening, ...] = ()  # what it announces with its times: maintenance, pending sweeps
 
 
-@dataclass(frozen=True, slots=True)
-class Candle:
+class Candle(Struct, frozen=True):
     at_ms: int
     open: Decimal
     high: Decimal
@@ -148,41 +142,34 @@ class Candle:
 # --- what a session yields -------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class QuoteSeen:
+class QuoteSeen(Struct, frozen=True):
     quote: Quote
 
 
-@dataclass(frozen=True, slots=True)
-class BookSeen:
+class BookSeen(Struct, frozen=True):
     book: Book
 
 
-@dataclass(frozen=True, slots=True)
-class OrderSeen:
+class OrderSeen(Struct, frozen=True):
     order: Order
 
 
-@dataclass(frozen=True, slots=True)
-class FillSeen:
+class FillSeen(Struct, frozen=True):
     fill: Fill
 
 
-@dataclass(frozen=True, slots=True)
-class PositionSeen:
+class PositionSeen(Struct, frozen=True):
     position: Position
 
 
-@dataclass(frozen=True, slots=True)
-class FeedLost:
+class FeedLost(Struct, frozen=True):
     """A channel went silent, gapped or closed; what it told before is stale from now."""
 
     channel: str
     cause: str
 
 
-@dataclass(frozen=True, slots=True)
-class FeedResumed:
+class FeedResumed(Struct, frozen=True):
     """A channel is live again; `orders` and `positions` are the snapshot taken after subscribing (user channel)."""
 
     channel: str
@@ -191,8 +178,7 @@ class FeedResumed:
     fills: tuple[Fill, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Beat:
+class Beat(Struct, frozen=True):
     """The socket proved itself alive; nothing changed."""
 
     at: float

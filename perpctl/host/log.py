@@ -7,9 +7,10 @@ import logging
 import os
 import re
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+
+from msgspec import Struct
 
 from perpctl.clock import Clock
 
@@ -23,8 +24,7 @@ _SHAPES = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(Struct, frozen=True):
     """How much to write; the two switches turn their own lines on whatever the level."""
 
     level: str = "INFO"

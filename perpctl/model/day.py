@@ -7,8 +7,10 @@ venue's own session figures can be compared.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from decimal import Decimal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from perpctl.model.money import ZERO
 from perpctl.model.position import Position
@@ -18,8 +20,7 @@ PEAK_DAYS = 7
 HUNDRED = Decimal(100)
 
 
-@dataclass(frozen=True, slots=True)
-class Transfer:
+class Transfer(Struct, frozen=True):
     """Money that came into the account (positive) or left it (negative): neither profit nor loss."""
 
     row_id: str
@@ -28,8 +29,7 @@ class Transfer:
     at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Moves:
+class Moves(Struct, frozen=True):
     """What one look at the venue's ledger said of transfers, and until when (market time) it said it.
 
     `unread` says why it could not be told: then a loss may be a withdrawal, and a profit a deposit. `never`: it is
@@ -45,8 +45,7 @@ class Moves:
 NOTHING_MOVED = Moves()
 
 
-@dataclass(frozen=True, slots=True)
-class Baseline:
+class Baseline(Struct, frozen=True):
     """What the day's profit and loss is measured from; stored, and never taken anew within its day.
 
     A restart, a deposit, a return to normal or another risk level leave it alone. `transfers` is the net amount that
@@ -79,8 +78,7 @@ def conservative_equity(equity: Decimal, positions: Iterable[Position]) -> Decim
     return total
 
 
-@dataclass(frozen=True, slots=True)
-class Peaks:
+class Peaks(Struct, frozen=True):
     """The highest equity of each risk day, oldest first; transfers move them along."""
 
     highs: tuple[tuple[int, Decimal], ...] = ()  # start of day, highest equity

@@ -8,16 +8,16 @@ venue's last rework, so everything computed from them is an estimate; the venue'
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from perpctl.model.money import ZERO
 from perpctl.model.order import Order, OrderRequest, Side
 
 
-@dataclass(frozen=True, slots=True)
-class Holding:
+class Holding(Struct, frozen=True):
     """What is held of one product in one slot.
 
     `price` values it (mark, or the worse of mark and index); `proof_age_ms` runs from the last read or event that
@@ -32,8 +32,7 @@ class Holding:
     slot: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class UnknownOrder:
+class UnknownOrder(Struct, frozen=True):
     """An order that was sent and neither confirmed nor refused; it counts as filled until it is settled."""
 
     request: OrderRequest
@@ -150,8 +149,7 @@ def leverage(gross: Decimal, equity: Decimal) -> Decimal | None:
 # --- margin, estimated ------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class MarginRates:
+class MarginRates(Struct, frozen=True):
     """Fractions of notional; `per_coin` is added to both for each base coin of position."""
 
     initial: Decimal

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from perpctl.model.venue.margin import WindowRates
 
 
-@dataclass(frozen=True, slots=True)
-class TradingSession:
+class TradingSession(Struct, frozen=True):
     """A venue's session for a product; outside of it nothing can be placed, cancelled or closed."""
 
     is_open: bool
@@ -34,8 +34,7 @@ class BookState(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Instrument:
+class Instrument(Struct, frozen=True):
     """A perpetual of the venue."""
 
     product_id: str  # BTC_USDC-PERPETUAL
@@ -63,8 +62,7 @@ class Instrument:
         return None if self.contract_size is None else size / self.contract_size
 
 
-@dataclass(frozen=True, slots=True)
-class Quote:
+class Quote(Struct, frozen=True):
     """The touch and the venue's reference prices, each absent when the venue did not send it.
 
     `at_ms` is market time as the venue stamped it; `seen` is our monotonic counter when it arrived, for its age.
@@ -95,8 +93,7 @@ class Quote:
         return (self.bid + self.ask) / 2
 
 
-@dataclass(frozen=True, slots=True)
-class Book:
+class Book(Struct, frozen=True):
     """Depth, best first; sizes in base coin. `change_id` is the venue's sequence."""
 
     product_id: str

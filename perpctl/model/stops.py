@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec import Struct
 
 from perpctl.model.money import ZERO, price_down, price_up
 from perpctl.model.order import Order, OrderStatus, Side, is_protective
@@ -21,8 +22,7 @@ def stop_price(entry: Decimal, size: Decimal, distance_pct: Decimal, tick: Decim
     return price_up(entry - reach, tick) if size > 0 else price_down(entry + reach, tick)
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(Struct, frozen=True):
     """A protective stop to be placed: reduce-only, stop at market on the mark price, without an end."""
 
     product_id: str
@@ -49,8 +49,7 @@ def required_stop(position: Position, distance_pct: Decimal, tick: Decimal) -> S
     return Stop(position.product_id, position.slot, side, abs(position.size), trigger, beyond)
 
 
-@dataclass(frozen=True, slots=True)
-class Coverage:
+class Coverage(Struct, frozen=True):
     """How the stops of one position stand. `fraction` is of its size; 1 is all of it."""
 
     fraction: Decimal
@@ -84,8 +83,7 @@ def coverage(position: Position, orders: Iterable[Order]) -> Coverage:
     return Coverage(fraction, tuple(mine), nearest, away)
 
 
-@dataclass(frozen=True, slots=True)
-class Remedy:
+class Remedy(Struct, frozen=True):
     """What brings the protection in order: first `place`, and only when it is read back, `cancel`."""
 
     place: Stop | None = None

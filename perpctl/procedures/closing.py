@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from perpctl.errors import UsageError
 from perpctl.exchange.port import Confirmed, Exchange

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -231,7 +231,7 @@ class Hand:
             inputs={**{name: {"value": value, **age} for name, value in prices.items()}, "why": self._why},
             instrument={"tick": instrument.tick, "size_step": instrument.size_step, "min_size": instrument.min_size},
             account_before={"equity": account.equity, "initial_margin": account.initial_margin},
-            exposure_before={"holdings": [asdict(one) for one in view.holdings]},
+            exposure_before={"holdings": list(view.holdings)},
             currency=instrument.currency,
         )
         return decision, grounds

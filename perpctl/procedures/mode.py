@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from perpctl.clock import to_ms
 from perpctl.errors import ExitCode, PerpctlError, RefusedBySafety, StateDamaged, UnknownState

@@ -7,8 +7,9 @@ import os
 import sys
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from perpctl import render
 from perpctl.errors import (
@@ -54,8 +55,7 @@ _TONES = {Done.DONE: Tone.GOOD, Done.PARTIAL: Tone.WARN, Done.REFUSED: Tone.BAD,
 _GRAVITY = (ExitCode.BUG, ExitCode.INTERRUPTED, ExitCode.STATE_DAMAGED, ExitCode.UNKNOWN, ExitCode.CREDENTIAL)
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(Struct, frozen=True):
     """What the operator asked for beside the plan itself; `ask` is None without a terminal."""
 
     dry_run: bool = False
@@ -64,8 +64,7 @@ class Wish:
     ask: Callable[[str], str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Carried:
+class Carried(Struct, frozen=True):
     """One step and what it came to; `after_s` from the start of the plan."""
 
     step: Step

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec import Struct
 
 from perpctl.risk.limits import Limits
 
@@ -12,8 +13,7 @@ HUNDRED = Decimal(100)
 BAND_SHARE = Decimal("0.9")
 
 
-@dataclass(frozen=True, slots=True)
-class Market:
+class Market(Struct, frozen=True):
     """What bounds depend on besides the limits; each None when the venue did not say."""
 
     reference: Decimal  # price around which orders are judged
@@ -23,8 +23,7 @@ class Market:
     depth_notional: Decimal | None = None  # on the side to be taken, inside the collar
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(Struct, frozen=True):
     """Limits of one product in settlement currency and base coin; `*_by` names the row that binds."""
 
     order_notional: Decimal

@@ -7,13 +7,13 @@ import json
 import os
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import apsw
+from msgspec import Struct
 
 from perpctl.clock import Clock
 from perpctl.errors import StateDamaged, UsageError
@@ -41,16 +41,14 @@ PAGE = 500
 _EMPTY = checked({})
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(Struct, frozen=True):
     """The end of the chain; seq 0 is an empty journal, whose hash is that of its founding row."""
 
     seq: int
     hash: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ChainVerdict:
+class ChainVerdict(Struct, frozen=True):
     """What walking the chain found: `broken_at` is the first line that does not fit, None when all do."""
 
     records: int

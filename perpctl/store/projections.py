@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, TypeVar
 
 import apsw
 import msgspec
+from msgspec import Struct
 
 from perpctl.model.books.ledger import Ledger, Tally, apply_fill
 from perpctl.model.fill import Fill, FundingPayment
@@ -25,8 +25,7 @@ Row = TypeVar("Row")
 _LAST = 2**63 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class TrackedOrder:
+class TrackedOrder(Struct, frozen=True):
     """An order as our records know it: what we asked for, and what the venue last said of it."""
 
     key: str  # our identity; the venue's order id for an order that no intent of ours explains
@@ -58,8 +57,7 @@ class TrackedOrder:
         return self.size - max(self.booked, self.order.filled if self.order else ZERO)
 
 
-@dataclass(frozen=True, slots=True)
-class Baseline:
+class Baseline(Struct, frozen=True):
     """Equity at the start of a risk day."""
 
     risk_day: str

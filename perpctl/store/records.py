@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum, StrEnum
@@ -17,6 +17,7 @@ from types import NoneType
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from perpctl.errors import PerpctlError
 from perpctl.model.money import plain
@@ -115,8 +116,7 @@ class Kind(StrEnum):
     BASELINE_TAKEN = "baseline.taken"
 
 
-@dataclass(frozen=True, slots=True)
-class Writer:
+class Writer(Struct, frozen=True):
     """Who writes: repeated on every record, so that each one answers for itself years later."""
 
     who: str  # operator id, or the algorithm's
@@ -135,8 +135,7 @@ class Writer:
     epoch: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Correlation:
+class Correlation(Struct, frozen=True):
     """What a record belongs to; one query by any of these gives the story."""
 
     intent_id: str | None = None  # the identity of the order
@@ -151,7 +150,7 @@ class Correlation:
         return {name: value for name in _CORRELATIONS if (value := getattr(self, name)) is not None}
 
 
-_CORRELATIONS = tuple(member.name for member in fields(Correlation))
+_CORRELATIONS = Correlation.__struct_fields__
 NO_CORRELATION = Correlation()
 
 
@@ -205,7 +204,7 @@ class SecretRefused(PerpctlError):
 
 def plain_json(value: object, depth: int = 0) -> Any:
     """The value as JSON knows it: decimals as text without exponent, aware times as ISO 8601 UTC, enums by value,
-    dataclasses and named tuples as objects.
+    structs, dataclasses and named tuples as objects.
 
     Raises ValueError for floats, naive times, numbers that are not finite, keys that are not text and absurd depth.
     """
@@ -237,11 +236,15 @@ def plain_json(value: object, depth: int = 0) -> Any:
 
 
 def _members(value: object) -> tuple[str, ...] | None:
-    """The names of the members of a dataclass or a named tuple; None for anything else."""
+    """The names of the members of a struct, a dataclass or a named tuple; None for anything else."""
     kind: type = type(value)
     if kind not in _MEMBERS:
-        named = tuple(one.name for one in fields(kind)) if is_dataclass(kind) else getattr(value, "_fields", None)
-        _MEMBERS[kind] = named
+        if isinstance(value, Struct):
+            _MEMBERS[kind] = value.__struct_fields__
+        elif is_dataclass(kind):
+            _MEMBERS[kind] = tuple(one.name for one in fields(kind))
+        else:
+            _MEMBERS[kind] = getattr(value, "_fields", None)
     return _MEMBERS[kind]
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from decimal import Decimal as D
 from typing import Any
 
+from msgspec import structs
+
 from perpctl.engine import events as e
 from perpctl.engine.core import Core, Rules
 from perpctl.engine.state.product import Product
@@ -84,10 +86,10 @@ class Bench:
         """The market a moment later."""
         self.at_ms += 100
         middle = D(mid)
-        moved: Quote = replace(
+        moved: Quote = structs.replace(
             QUOTE, bid=middle - D("0.1"), ask=middle + D("0.1"), mark=middle, at_ms=self.at_ms, seen=self.now
         )
-        return self.tell(port.QuoteSeen(replace(moved, **change)))
+        return self.tell(port.QuoteSeen(structs.replace(moved, **change)))
 
     def wish(self, *wishes: Desired) -> list[e.Effect]:
         """What the core does about these wishes at the next market event, two seconds later."""

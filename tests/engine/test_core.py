@@ -6,6 +6,7 @@ from dataclasses import replace
 from decimal import Decimal as D
 
 import pytest
+from msgspec import structs
 
 from perpctl.engine import events as e
 from perpctl.engine.state.working import Stage
@@ -295,6 +296,6 @@ def test_a_changed_tick_ends_entries_in_that_product(bench: Bench) -> None:
     entry = placed(bench.wish(bid()))[0].request
     bench.accept(entry)
     assert bench.tell(e.SpecificationRead(INSTRUMENT)) == []
-    effects = bench.tell(e.SpecificationRead(replace(INSTRUMENT, tick=D(1))))
+    effects = bench.tell(e.SpecificationRead(structs.replace(INSTRUMENT, tick=D(1))))
     assert only(effects, e.CancelEntry).order.identity == entry.identity
     assert not placed(bench.wish(offer()))

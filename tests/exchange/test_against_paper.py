@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+from msgspec import structs
 
 from perpctl.clock import SystemClock
 from perpctl.errors import VenueUnreachable
@@ -376,7 +377,7 @@ async def test_it_works_the_same_over_tls_and_only_with_the_right_authority(tmp_
         async with gateway.session(["BTC-PERP"]) as session:
             assert (await until(session, QuoteSeen)).quote.product_id == BTC
         await gateway.aclose()
-        stranger = open_gateway(replace(paper.access, ca_file=None), SystemClock())
+        stranger = open_gateway(structs.replace(paper.access, ca_file=None), SystemClock())
         with pytest.raises(VenueUnreachable, match="certificate"):
             await stranger.time_ms()
         await stranger.aclose()
@@ -442,7 +443,7 @@ async def test_a_cut_cable_is_noticed_within_three_seconds(paper: Paper) -> None
     assert address.port is not None
     cable = Cable(address.port)
     async with cable as port:
-        through = replace(paper.access, ws=str(address.copy_with(port=port)))
+        through = structs.replace(paper.access, ws=str(address.copy_with(port=port)))
         gateway = open_gateway(through, SystemClock())
         async with gateway.session(["BTC-PERP"]) as session:
             await until(session, FeedResumed, "user")

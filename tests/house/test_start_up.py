@@ -14,7 +14,7 @@ from perpctl import profile
 NEVER = {"click", "rich", "pydantic", "pydantic_settings", "starlette", "uvicorn", "jinja2", "platformdirs", "psutil"}
 FRONT_DOOR = NEVER | {"typer", "httpx", "asyncio", "msgspec", "apsw", "cryptography", "typing", "inspect", "tomllib"}
 
-HELP = NEVER | {"httpx", "asyncio", "msgspec", "apsw", "cryptography", "perpctl.desk", "tomllib"}
+HELP = NEVER | {"httpx", "asyncio", "apsw", "cryptography", "perpctl.desk", "tomllib"}
 
 _PROBE = """
 import sys

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from perpctl.model.exposure import MarginRates, UnknownOrder
 from perpctl.model.instrument import BookState
@@ -100,22 +101,28 @@ PLANTED: list[tuple[str, OrderRequest, dict[str, Any], int, Reason]] = [
     (
         "quote of another product",
         request(),
-        {"quote": replace(QUOTE, product_id=ETH)},
+        {"quote": structs.replace(QUOTE, product_id=ETH)},
         4,
         Reason.NO_PRICE,
     ),
-    ("no mark and one side", request(), {"quote": replace(QUOTE, mark=None, bid=None)}, 4, Reason.NO_PRICE),
+    ("no mark and one side", request(), {"quote": structs.replace(QUOTE, mark=None, bid=None)}, 4, Reason.NO_PRICE),
     ("quote never confirmed", request(), {"quote_age_ms": None}, 4, Reason.NO_PRICE),
     ("quote too old", request(), {"quote_age_ms": 2_001}, 4, Reason.PRICE_STALE),
-    ("book locked", request(), {"quote": replace(QUOTE, state=BookState.LOCKED)}, 4, Reason.BOOK_NOT_OPEN),
-    ("book state unknown", request(), {"quote": replace(QUOTE, state=BookState.UNKNOWN)}, 4, Reason.BOOK_NOT_OPEN),
+    ("book locked", request(), {"quote": structs.replace(QUOTE, state=BookState.LOCKED)}, 4, Reason.BOOK_NOT_OPEN),
+    (
+        "book state unknown",
+        request(),
+        {"quote": structs.replace(QUOTE, state=BookState.UNKNOWN)},
+        4,
+        Reason.BOOK_NOT_OPEN,
+    ),
     ("bid above the collar", request(price="84520.6"), {}, 5, Reason.OUTSIDE_COLLAR),
     ("bid below the collar", request(price="83679.4"), {}, 5, Reason.OUTSIDE_COLLAR),
     ("ask below the collar", request(Side.SELL, price="83679.4"), {}, 5, Reason.OUTSIDE_COLLAR),
     (
         "price beyond 0.9 of the way to a near band",
         request(price="84190.1"),
-        {"quote": replace(QUOTE, band_high=D("84200"))},
+        {"quote": structs.replace(QUOTE, band_high=D("84200"))},
         5,
         Reason.OUTSIDE_COLLAR,
     ),
@@ -174,14 +181,14 @@ PLANTED: list[tuple[str, OrderRequest, dict[str, Any], int, Reason]] = [
     (
         "position limit by open interest",
         request(),
-        {"quote": replace(QUOTE, open_interest=D("1.9"))},
+        {"quote": structs.replace(QUOTE, open_interest=D("1.9"))},
         8,
         Reason.POSITION_TOO_LARGE,
     ),
     (
         "dated future nets into the underlying",
         request(),
-        {"holdings": (holding(), replace(holding("0.59"), product_id="BTC_USDC-29JAN27"))},
+        {"holdings": (holding(), structs.replace(holding("0.59"), product_id="BTC_USDC-29JAN27"))},
         8,
         Reason.NET_TOO_LARGE,
     ),
@@ -258,22 +265,22 @@ PLANTED: list[tuple[str, OrderRequest, dict[str, Any], int, Reason]] = [
     (
         "spread too wide to take",
         request(),
-        {"quote": replace(QUOTE, bid=D("84070"), ask=D("84130"))},
+        {"quote": structs.replace(QUOTE, bid=D("84070"), ask=D("84130"))},
         16,
         Reason.SPREAD,
     ),
-    ("longs pay too much", request(), {"quote": replace(QUOTE, funding_8h=D("0.0005"))}, 16, Reason.FUNDING),
+    ("longs pay too much", request(), {"quote": structs.replace(QUOTE, funding_8h=D("0.0005"))}, 16, Reason.FUNDING),
     (
         "shorts pay too much",
         request(Side.SELL, price="84110.0"),
-        {"quote": replace(QUOTE, funding_8h=D("-0.0005"))},
+        {"quote": structs.replace(QUOTE, funding_8h=D("-0.0005"))},
         16,
         Reason.FUNDING,
     ),
-    ("funding unknown", request(), {"quote": replace(QUOTE, funding_8h=None)}, 16, Reason.FUNDING),
+    ("funding unknown", request(), {"quote": structs.replace(QUOTE, funding_8h=None)}, 16, Reason.FUNDING),
     ("a fast minute", request(), {"move_1m_pct": D("0.75")}, 16, Reason.VOLATILITY),
-    ("mark and index apart", request(), {"quote": replace(QUOTE, index=D("83840"))}, 16, Reason.MARK_INDEX),
-    ("no index", request(), {"quote": replace(QUOTE, index=None)}, 16, Reason.MARK_INDEX),
+    ("mark and index apart", request(), {"quote": structs.replace(QUOTE, index=D("83840"))}, 16, Reason.MARK_INDEX),
+    ("no index", request(), {"quote": structs.replace(QUOTE, index=None)}, 16, Reason.MARK_INDEX),
     ("settlement ahead", request(), {"planned_stop": True}, 16, Reason.PLANNED_STOP),
     ("too many refusals by the venue", request(), {"order_success_pct": D("89.9")}, 17, Reason.REJECTIONS),
     ("slow answers", request(), {"latency_p95_ms": 1_001}, 17, Reason.LATENCY),
@@ -318,9 +325,9 @@ JUST_INSIDE: list[tuple[str, OrderRequest, dict[str, Any]]] = [
     (
         "a maker in a wide market",
         request(post_only=True),
-        {"quote": replace(QUOTE, bid=D("84000"), ask=D("84200"))},
+        {"quote": structs.replace(QUOTE, bid=D("84000"), ask=D("84200"))},
     ),
-    ("receiving funding", request(Side.SELL, price="84110"), {"quote": replace(QUOTE, funding_8h=D("0.01"))}),
+    ("receiving funding", request(Side.SELL, price="84110"), {"quote": structs.replace(QUOTE, funding_8h=D("0.01"))}),
     ("immediate order without a dead man", request(time_in_force=TimeInForce.IOC), {"dead_man": False}),
     ("ending order without a dead man", request(time_in_force=TimeInForce.GTD), {"dead_man": False}),
     ("five seconds without a stop", request(), {"unprotected_ms": 5_000}),
@@ -357,7 +364,7 @@ def test_margin_counts_in_the_dearest_window_that_the_product_publishes(night: s
 
     windows = tuple(WindowRates(name, rates(share), rates(share)) for name, share in (("day", "0.02"), ("n", night)))
     wide = with_overrides(LIMITS, {f"max_{row}_notional_equity": 10 for row in ("position", "net", "gross", "order")})
-    instrument = replace(INSTRUMENT, margin_rates=windows)
+    instrument = structs.replace(INSTRUMENT, margin_rates=windows)
     decision = decide(request(size="1"), world(instrument=instrument, account=replace(ACCOUNT, equity=D(90_000))), wide)
     reasons = {one.reason_code for one in decision.controls if one.verdict is Verdict.REFUSE}
     assert (Reason.MARGIN_TOO_HIGH in reasons) is refused
@@ -370,7 +377,7 @@ def test_every_control_can_refuse(number: int) -> None:
 
 
 def test_an_instrument_of_another_product_never_judges_an_order() -> None:
-    other = replace(INSTRUMENT, product_id=ETH)
+    other = structs.replace(INSTRUMENT, product_id=ETH)
     decision = decide(request(), world(instrument=other), LIMITS)
     assert decision.first_refusal is not None
     assert decision.first_refusal.reason_code is Reason.NO_INSTRUMENT
@@ -403,7 +410,7 @@ LONG = {"holdings": (holding("0.3"),), "unprotected_ms": 60_000}
         {"allowed": frozenset()},
         {"quote": None, "quote_age_ms": None},
         {"quote_age_ms": 99_000},
-        {"quote": replace(QUOTE, state=BookState.HALTED, funding_8h=D("-1"), index=None)},
+        {"quote": structs.replace(QUOTE, state=BookState.HALTED, funding_8h=D("-1"), index=None)},
         {"spec_unchanged": False, "instrument": None},
         {"account": None, "account_age_ms": None},
         {"account": replace(ACCOUNT, equity=D(-5), initial_margin=D(90_000))},
@@ -631,7 +638,7 @@ def test_where_margin_rates_are_published_the_dearest_window_of_that_side_counts
         return WindowRates(name, *(MarginRates(D(rate), D(rate), D(0)) for rate in (long, short)))
 
     rates = (window("intraday", "0.10", "0.10"), window("overnight", "0.2456", "0.3064"))
-    priced = replace(INSTRUMENT, margin_rates=rates)
+    priced = structs.replace(INSTRUMENT, margin_rates=rates)
 
     def used(side: Side) -> object:
         decision = decide(request(side, price="84100.0"), world(instrument=priced), LIMITS)

@@ -6,6 +6,8 @@ from dataclasses import replace
 from decimal import Decimal as D
 from typing import Any
 
+from msgspec import structs
+
 from perpctl.model.exposure import Holding
 from perpctl.model.instrument import BookState, Instrument, Quote
 from perpctl.model.mode import Mode
@@ -77,7 +79,7 @@ ACCOUNT = Account(
 
 def holding(size: str = "0", product: str = BTC, **change: Any) -> Holding:
     price = {BTC: D(84100), ETH: D(2960)}[product]
-    return replace(Holding(product, product[:3], D(size), price, 500), **change)
+    return structs.replace(Holding(product, product[:3], D(size), price, 500), **change)
 
 
 def request(side: Side = Side.BUY, size: str = "0.01", price: str | None = "84090.0", **change: Any) -> OrderRequest:

@@ -10,13 +10,13 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import apsw
 import pytest
+from msgspec.structs import replace
 
 from perpctl.clock import ManualClock
 from perpctl.errors import ExitCode, StateDamaged, TimedOut, UsageError

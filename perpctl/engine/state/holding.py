@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
+
+from msgspec.structs import replace
 
 from perpctl.model.books.ledger import Change, Tally, apply_fill
 from perpctl.model.fill import Fill

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from perpctl.errors import CredentialError, UnknownState, UsageError, VenueRefused
 from perpctl.exchange.advanced_trade import orders

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from perpctl.exchange.budget import Limit, Pool
 from perpctl.exchange.gateway import wire
@@ -17,8 +18,7 @@ _POOLS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(Struct, frozen=True):
     """When a document arrived: market time as far as known, and our monotonic counter."""
 
     at_ms: int

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from msgspec import Struct
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from perpctl.clock import Clock
@@ -44,8 +44,7 @@ T = TypeVar("T")
 _dice = random.SystemRandom()
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Struct, frozen=True):
     """How long one attempt may take in all, how many repeats, and the longest pause before the first of them."""
 
     deadline_s: float

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec import Struct
 
 from perpctl.clock import Clock
 from perpctl.exchange import trace
@@ -33,8 +33,7 @@ _Answer = tuple[dict[str, Any], bytes | str]  # as read, and as it came
 _encode_json = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """One request. `gate` is asked right before its bytes leave and answers with a reason to hold them back."""
 
     method: str

@@ -8,9 +8,11 @@ rounding an average entry needs.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from perpctl.model.fill import Fill, FundingPayment
 from perpctl.model.money import ZERO
@@ -29,8 +31,7 @@ class Effect(StrEnum):
     FLIPPED = "flipped"
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
+class Tally(Struct, frozen=True):
     """One product in one slot, folded. Money in settlement currency, `size` signed base coin."""
 
     product_id: str
@@ -57,8 +58,7 @@ class Tally:
         return self.size * price - self.cost
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """A fill's doing. `trip` is what the round trip that it ended made, fees included; None: none ended."""
 
     fill: Fill
@@ -111,8 +111,7 @@ def _cost(tally: Tally, signed: Decimal, price: Decimal, effect: Effect) -> Deci
     return (tally.size + signed) * price
 
 
-@dataclass(frozen=True, slots=True)
-class Ledger:
+class Ledger(Struct, frozen=True):
     """Every position and the money, from a known start; `start` is equity when nothing was held."""
 
     start: Decimal

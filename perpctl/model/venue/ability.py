@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 
 class Can(StrEnum):
@@ -27,8 +28,7 @@ class Section(StrEnum):
     SAFETY = "SAFETY"
 
 
-@dataclass(frozen=True, slots=True)
-class Ability:
+class Ability(Struct, frozen=True):
     """One measured answer; nothing was placed, changed or cancelled for it.
 
     `key` is stable and says the same at every venue ("permission.trade", "order.stop_market", "safety.gtd").

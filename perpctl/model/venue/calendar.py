@@ -7,12 +7,14 @@ Wall times follow their zone through daylight saving; a venue that only knows UT
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from perpctl.clock import from_ms, to_ms
 from perpctl.errors import UnknownState
@@ -36,8 +38,7 @@ class Kind(StrEnum):
     ROUTINE = "routine"  # the runbook's own cron times
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """One thing that recurs at a wall time. `only_announced`: it happens only when the venue says so."""
 
     key: str
@@ -54,8 +55,7 @@ class Rule:
     only_announced: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Happening:
+class Happening(Struct, frozen=True):
     """One time that something happens; `end_ms` is its start when it takes no time, None when nobody says."""
 
     key: str
@@ -71,8 +71,7 @@ class Happening:
         return self.start_ms <= now_ms < (self.start_ms if self.end_ms is None else self.end_ms)
 
 
-@dataclass(frozen=True, slots=True)
-class MarginHours:
+class MarginHours(Struct, frozen=True):
     """A venue with cheaper margin by day: `inside` holds from `opens` to `closes` on weekdays, else `outside`.
 
     `warn_s`: so long before it closes, more than the dearer margin allows is told, each time more gravely.
@@ -86,8 +85,7 @@ class MarginHours:
     warn_s: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class VenueCalendar:
+class VenueCalendar(Struct, frozen=True):
     """A venue's clock. `day` starts the risk day, `announced` is done about stops that no rule of it knows.
 
     After `holidays_until` every day counts as a holiday.

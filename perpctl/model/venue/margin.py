@@ -7,8 +7,10 @@ price; what open orders tie up is left as it is. Everything after a move is an e
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from decimal import Decimal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from perpctl.model.exposure import MarginRates, initial_margin, maintenance_margin, standard_rates
 from perpctl.model.money import ZERO
@@ -16,8 +18,7 @@ from perpctl.model.money import ZERO
 HUNDRED = Decimal(100)
 
 
-@dataclass(frozen=True, slots=True)
-class WindowRates:
+class WindowRates(Struct, frozen=True):
     """What one margin window asks of a product, long and short, as fractions of notional."""
 
     window: str
@@ -29,8 +30,7 @@ class WindowRates:
         return self.short if size < 0 else self.long
 
 
-@dataclass(frozen=True, slots=True)
-class MarginMeasure:
+class MarginMeasure(Struct, frozen=True):
     """What one margin window asks of the whole account. `window` None: the venue has only one.
 
     `maintenance` is where liquidation begins. `told`: the venue's own figures; else worked out by us.
@@ -42,8 +42,7 @@ class MarginMeasure:
     told: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """One position as margin sees it: signed size, its price, and what it ties up; a figure not known is None."""
 
     product_id: str
@@ -58,8 +57,7 @@ class Part:
         return None if self.price is None else self.size * self.price
 
 
-@dataclass(frozen=True, slots=True)
-class Balance:
+class Balance(Struct, frozen=True):
     """Equity against what is asked of it."""
 
     equity: Decimal

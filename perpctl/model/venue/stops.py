@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from perpctl.model.venue.calendar import Happening
@@ -21,8 +22,7 @@ class Stage(IntEnum):
     SHUT = 6  # nothing can be placed, cancelled or closed
 
 
-@dataclass(frozen=True, slots=True)
-class Steps:
+class Steps(Struct, frozen=True):
     """Seconds before a stop at which each step is due (None: never taken), and after its end until entries may go."""
 
     tell_s: int
@@ -45,8 +45,7 @@ class Steps:
         return Stage.AHEAD if left_ms <= self.tell_s * 1000 else None
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """The stop that counts now. `until_ms`: when the clock lets entries back at the earliest; None: nobody says."""
 
     stop: Happening

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from perpctl.errors import AccountMismatch, StateDamaged, UnknownState, UsageError
 from perpctl.model import stops
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
 SCHEMA = "perpctl.positions/1"
 
 
-@dataclass(frozen=True, slots=True)
-class Explained:
+class Explained(Struct, frozen=True):
     """How our own fills account for a position: `size` is what they come to, `fills` since it was last flat."""
 
     size: Decimal
@@ -40,8 +40,7 @@ class Explained:
     foreign: int  # of those, not ours by their identity
 
 
-@dataclass(frozen=True, slots=True)
-class Holding:
+class Holding(Struct, frozen=True):
     """One position with all that is said of it."""
 
     position: Position
@@ -79,8 +78,7 @@ class Holding:
         return f"positions close {self.words}"
 
 
-@dataclass(frozen=True, slots=True)
-class Day:
+class Day(Struct, frozen=True):
     """The result of the risk day in settlement currency, but for what moved; that is in it where it is not known."""
 
     pnl: Decimal
@@ -91,8 +89,7 @@ class Day:
     moved: Moved
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(Struct, frozen=True):
     """Everything read for one answer, from fresh reads."""
 
     account: Account

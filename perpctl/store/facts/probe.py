@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from perpctl.errors import StateDamaged
 from perpctl.model.venue.ability import Ability, Can, Section
@@ -56,7 +58,7 @@ def read_probe(state_dir: Path) -> Kept | None:
 
 def keep_probe(state_dir: Path, kept: Kept) -> None:
     """Replace the last probe, durable and readable by the owner only. Raises StateDamaged."""
-    text = json.dumps({"schema": SCHEMA, **asdict(kept)}, indent=1)
+    text = json.dumps({"schema": SCHEMA, **msgspec.to_builtins(kept)}, indent=1)
     replace_file(state_dir / FILE_NAME, text)
 
 

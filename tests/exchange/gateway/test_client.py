@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from email.utils import format_datetime
@@ -12,6 +11,7 @@ from typing import Any
 
 import jwt
 import pytest
+from msgspec.structs import replace
 
 from perpctl.clock import ManualClock
 from perpctl.errors import CredentialError, Throttled, UsageError, VenueRefused, VenueUnreachable

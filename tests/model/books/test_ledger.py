@@ -8,6 +8,7 @@ from decimal import Decimal as D
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from perpctl.model.books.ledger import Effect, Ledger, Tally, apply_fill, explain, in_order
 from perpctl.model.fill import Fill, FundingPayment
@@ -183,7 +184,7 @@ def test_a_flip_is_a_close_and_an_open(held: D, beyond: D, entry: D, price: D, s
     closed = apply_fill(start, fill(-side * held, price, "0.01"))
     opened = apply_fill(closed.after, fill(-side * beyond, price, "0.01"))
     assert flipped.effect is Effect.FLIPPED
-    assert replace(flipped.after, trip=D(0)) == replace(opened.after, trip=D(0))
+    assert structs.replace(flipped.after, trip=D(0)) == structs.replace(opened.after, trip=D(0))
     assert flipped.after.entry_price == price
 
 
