@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from perpctl.errors import TimedOut
+from perpctl.errors import StateDamaged, TimedOut
 
 _LONGEST_LINE = 1 << 16
 
@@ -27,14 +27,16 @@ class NotStarted(Exception):
 def start_detached(command: Sequence[str], log: Path, ready_within_s: float) -> Mapping[str, Any]:
     """Start `command` in a session of its own and return the JSON object of its first line.
 
-    What it says on stderr goes to `log`. Raises NotStarted or TimedOut; it is then no longer running.
+    What it says on stderr goes to `log`. Raises NotStarted or TimedOut; it is then no longer running; and StateDamaged
+    when that file cannot be written.
     """
-    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    errors = _opened(log)
     reading, writing = os.pipe()
     try:
-        pid = _spawn(command, log, writing)
+        pid = _spawn(command, writing, errors)
     finally:
         os.close(writing)
+        os.close(errors)
     try:
         line = _first_line(reading, ready_within_s)
     except TimeoutError:
@@ -51,10 +53,16 @@ def start_detached(command: Sequence[str], log: Path, ready_within_s: float) -> 
 
 
 def start_and_leave(command: Sequence[str], log: Path) -> int:
-    """Start `command` in a session of its own and await nothing; all that it says goes to `log`. Its process id."""
-    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    """Start `command` in a session of its own and await nothing. Its process id.
+
+    All that it says goes to `log`, or nowhere: what cannot be written must keep nobody from starting a kill.
+    """
     try:
-        return _spawn(command, log, out)
+        out = _opened(log)
+    except StateDamaged:
+        out = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        return _spawn(command, out, out)
     finally:
         os.close(out)
 
@@ -71,12 +79,19 @@ def is_running(pid: int) -> bool:
     return state != [b"Z"]
 
 
-def _spawn(command: Sequence[str], log: Path, stdout: int) -> int:
-    errors = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+def _opened(log: Path) -> int:
+    try:
+        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except OSError as why:
+        raise StateDamaged(f"{log} cannot be written: {why.strerror}", not_done="nothing was started") from why
+
+
+def _spawn(command: Sequence[str], stdout: int, stderr: int) -> int:
     actions = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_DUP2, stdout, 1),
-        (os.POSIX_SPAWN_OPEN, 2, str(log), errors, 0o600),
+        (os.POSIX_SPAWN_DUP2, stderr, 2),
     ]
     return os.posix_spawnp(command[0], list(command), os.environ, file_actions=actions, setsid=True)
 

@@ -282,6 +282,8 @@ class _Carrying:
         if code is ExitCode.OK:
             return []
         named = f"-p {self._desk.settings.profile} "
+        if code is ExitCode.STATE_DAMAGED and self._plan.risk is Risk.LOWERS:  # which needs nothing that it could write
+            return [f"perpctl {named}status", f"perpctl kill {named}--dry-run"]
         return [f"perpctl {self._plan.name} --help"] if code is ExitCode.USAGE else [f"perpctl {named}status"]
 
     def _trouble(self, code: ExitCode) -> str:
