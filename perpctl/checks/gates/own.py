@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from perpctl import __version__
-from perpctl.checks.gate import Finding, Gate, Verdict, failed, passed, warned
+from perpctl.checks.gate import GATE_S, Finding, Gate, Verdict, failed, passed, warned
 from perpctl.emergency import pending
 from perpctl.model.mode import Mode
 from perpctl.questions import figures
-from perpctl.questions.held.moved import since_baseline
+from perpctl.questions.held.moved import LEDGER_S, since_baseline
 from perpctl.questions.limits import limits_of
 from perpctl.questions.venue import probe
 from perpctl.risk.limits import Limits
@@ -35,7 +35,7 @@ def gates(desk: Desk, *, resuming: bool) -> Sequence[Gate]:
     asked = _Asked(desk)
     found = (
         Gate("RISK", "limits", asked.limits),
-        Gate("RISK", "daily loss", asked.day, asks_venue=True),
+        Gate("RISK", "daily loss", asked.day, asks_venue=True, deadline_s=GATE_S + LEDGER_S),
         Gate("OURSELVES", "latch", asked.latch),
         Gate("OURSELVES", "kill", asked.kill),
         Gate("OURSELVES", "kill reaches the bot", asked.bot),

@@ -75,6 +75,8 @@ def _compare_position(core: Core, product: Product, position: Position | None, t
         reason = "gate: a position differs and nothing explains it"
         raise_alarm(core, Alarm(f"drift {product.product_id}", 3, reason, Mode.REDUCE_ONLY))
         core.look_after(product)
+    else:
+        product.held.proven()
     product.proven_at = core.now
 
 
