@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import sys
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 VALUED = ("-p", "--profile", "--venue", "-o", "--output", "--format", "--watch", "--reason")
 FLAGS = ("--dry-run", "--yes")
+AT_ONCE = 20_000  # new objects between two looks for garbage: what imports make stays, and is not worth 150 looks
 
 
 def run() -> None:
@@ -23,6 +25,7 @@ def run() -> None:
     The system frees a process's memory by itself; Python would first take a thousand classes apart. Registered first,
     `_leave` is called last: by then threads have been waited for and every other exit function has run.
     """
+    gc.set_threshold(AT_ONCE)
     codes: list[int] = []
     atexit.register(_leave, codes)
     codes.append(main())

@@ -14,8 +14,6 @@ from perpctl.clock import Clock
 from perpctl.commands.surface import Ask, CarryOut, Founding, Serve
 from perpctl.desk import Desk
 from perpctl.errors import ExitCode, PerpctlError
-from perpctl.procedures import runner
-from perpctl.procedures.runner import Wish
 from perpctl.profile import Profile
 from perpctl.results import Answer, Plan
 
@@ -53,8 +51,10 @@ def plan(
     When several live profiles are meant and none was named, positions are closed in none: each is latched, its entries
     are cancelled, and the commands that name one are told.
     """
+    from perpctl.procedures import runner
+
     form = render.Form.named(output)
-    wish = Wish(dry_run=dry_run, yes=yes, reason=reason, ask=render.prompt())
+    wish = runner.Wish(dry_run=dry_run, yes=yes, reason=reason, ask=render.prompt())
     meant: tuple[Profile, ...]
     if isinstance(build, Founding):
         meant, build = (build.profile,), build.build

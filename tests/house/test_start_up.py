@@ -49,7 +49,7 @@ def test_help_and_wrong_words_load_no_desk(words: list[str]) -> None:
 COMMAND_LINE = {"typer", "annotated_doc", "shellingham"}
 SIGNING = {"cryptography"}
 HTTP = {"httpx", "httpcore", "h11", "h2", "anyio", "idna", "certifi", "typing_extensions"}
-READING = COMMAND_LINE | SIGNING | HTTP | {"msgspec", "tenacity"}
+READING = COMMAND_LINE | SIGNING | HTTP | {"msgspec"}
 HOT = {
     "whoami": READING,
     "positions": READING,

@@ -14,7 +14,7 @@ from perpctl.exchange.advanced_trade.budget import Budget
 from perpctl.exchange.advanced_trade.listing import Listing
 from perpctl.exchange.advanced_trade.lists import Lists
 from perpctl.exchange.advanced_trade.orders import STOP_LIMIT_BEYOND
-from perpctl.exchange.advanced_trade.rest import HISTORY, QUICK, Query, Rest
+from perpctl.exchange.advanced_trade.rest import Query, Rest
 from perpctl.exchange.advanced_trade.standing import marked
 from perpctl.exchange.advanced_trade.wire import money, products
 from perpctl.exchange.advanced_trade.wire.products import Contract
@@ -35,6 +35,7 @@ from perpctl.exchange.port import (
     VenueStatus,
     VenueTerms,
 )
+from perpctl.exchange.repeats import HISTORY, QUICK
 from perpctl.exchange.transport import Network, Web
 from perpctl.model.day import Transfer
 from perpctl.model.fill import Fill, FundingPayment, FundingRate

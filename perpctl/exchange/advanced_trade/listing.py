@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from perpctl.errors import PerpctlError, UsageError, VenueRefused, VenueUnreachable
-from perpctl.exchange.advanced_trade.rest import PAGE, SINGLE, Rest
+from perpctl.exchange.advanced_trade.rest import Rest
 from perpctl.exchange.advanced_trade.wire import products as wire
 from perpctl.exchange.advanced_trade.wire.products import Contract, Fees
 from perpctl.exchange.both import symbols
 from perpctl.exchange.both.document import Malformed, Row, rows_of, text
+from perpctl.exchange.repeats import PAGE, SINGLE
 from perpctl.model.instrument import Instrument
 
 FRESH_S = 20.0  # sessions open and close, and a product can be halted

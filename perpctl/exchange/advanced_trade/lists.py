@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from perpctl.errors import VenueRefused, VenueUnreachable
 from perpctl.exchange.advanced_trade.errors import needs_proof_token
 from perpctl.exchange.advanced_trade.listing import Listing
-from perpctl.exchange.advanced_trade.rest import HISTORY, PAGE, SINGLE, Policy, Query, Rest
+from perpctl.exchange.advanced_trade.rest import Query, Rest
 from perpctl.exchange.advanced_trade.wire import orders as wire
 from perpctl.exchange.advanced_trade.wire.products import Contract
 from perpctl.exchange.advanced_trade.wire.words import stamp
 from perpctl.exchange.both.document import Malformed, Row, row_of, rows_of, text
+from perpctl.exchange.repeats import HISTORY, PAGE, SINGLE, Policy
 from perpctl.model.fill import Fill
 from perpctl.model.order import Order
 

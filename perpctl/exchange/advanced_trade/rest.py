@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -12,7 +11,6 @@ from typing import TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from perpctl.clock import Clock
 from perpctl.exchange import trace
@@ -24,17 +22,16 @@ from perpctl.exchange.both.document import Row, clamp_retry_after, decode
 from perpctl.exchange.budget import Duty
 from perpctl.exchange.http import HeldBack, HttpReply, NoAnswer, NotSent
 from perpctl.exchange.keys import read_key
+from perpctl.exchange.repeats import SINGLE, Judgement, Policy, Repeats
 from perpctl.exchange.transport import Web
 from perpctl.model.passage import ClockReading
 
 HOST = "api.coinbase.com"  # what every token names, whichever address the request goes to (Coinbase SDK)
-THROTTLED_RETRIES = 5
 CLOCK_EVERY, US = timedelta(minutes=1), timedelta(microseconds=1)
 Gate = Callable[[], str | None]
 Query = Mapping[str, str | int | Sequence[str]]
 T = TypeVar("T")
 _encode = msgspec.json.Encoder().encode
-_dice = random.SystemRandom()
 _working_for: ContextVar[Duty | None] = ContextVar("working_for", default=None)
 
 
@@ -46,21 +43,6 @@ def working_for(duty: Duty) -> Iterator[None]:
         yield
     finally:
         _working_for.reset(token)
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """How long one attempt may take in all, how many repeats, and the longest pause before the first of them."""
-
-    deadline_s: float
-    retries: int
-    pause_s: float = 0.2
-
-
-SINGLE = Policy(5, 3)
-PAGE = Policy(10, 3)
-HISTORY = Policy(30, 3, 1.0)
-QUICK = Policy(3, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +82,7 @@ class Rest:
         self._root = access.http.rstrip("/")
         self._prefix = urlsplit(self._root).path
         self._signer: Signer | None = None
-        self._first_pause_s = access.first_pause_s
+        self._repeats = Repeats(_JUDGEMENT, clock.sleep, access.first_pause_s)
 
     @property
     def has_key(self) -> bool:
@@ -129,7 +111,7 @@ class Rest:
             return parse(await self._signed_in(call))
 
         try:
-            return await self._repeating(policy)(attempt)
+            return await self._repeats.of(attempt, policy)
         except (NotSent, NoAnswer) as why:
             raise unreachable(path, why) from why
         except HttpFailure as why:
@@ -200,16 +182,6 @@ class Rest:
             self._clock_told = now
             self.on_clock(ClockReading(offset // US, DATE_RESOLUTION // US, "Date header of the venue", now))
 
-    def _repeating(self, policy: Policy) -> AsyncRetrying:
-        return AsyncRetrying(
-            retry=retry_if_exception(_worth_repeating),
-            stop=_enough(policy),
-            wait=_pause(policy.pause_s if self._first_pause_s is None else self._first_pause_s),
-            before_sleep=_told,
-            sleep=self.clock.sleep,
-            reraise=True,
-        )
-
 
 def _read(reply: HttpReply) -> Row:
     """The object in an answer. Raises HttpFailure for a status that is no success, NoAnswer for what is no object."""
@@ -230,29 +202,8 @@ def _worth_repeating(why: BaseException) -> bool:
     return isinstance(why, NotSent | NoAnswer) and not isinstance(why, ProofRequired)
 
 
-def _throttle(state: RetryCallState) -> HttpFailure | None:
-    why = state.outcome.exception() if state.outcome is not None else None
+def _throttle(why: BaseException | None) -> HttpFailure | None:
     return why if isinstance(why, HttpFailure) and why.kind is Kind.THROTTLED else None
 
 
-def _told(state: RetryCallState) -> None:
-    why = state.outcome.exception() if state.outcome is not None else None
-    trace.repeats(why, state.next_action.sleep if state.next_action is not None else 0.0)
-
-
-def _enough(policy: Policy) -> Callable[[RetryCallState], bool]:
-    def stop(state: RetryCallState) -> bool:
-        limit = THROTTLED_RETRIES if _throttle(state) and policy.retries else policy.retries
-        return state.attempt_number > limit
-
-    return stop
-
-
-def _pause(first_s: float) -> Callable[[RetryCallState], float]:
-    def wait(state: RetryCallState) -> float:
-        throttle = _throttle(state)
-        if throttle is not None:
-            return throttle.retry_after_s or _dice.uniform(0.5, 1.5)
-        return _dice.uniform(0, first_s * 2 ** (state.attempt_number - 1))
-
-    return wait
+_JUDGEMENT = Judgement((NotSent, NoAnswer, HttpFailure), _worth_repeating, _throttle)

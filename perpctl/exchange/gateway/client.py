@@ -17,7 +17,7 @@ from perpctl.exchange.budget import Budget, Duty
 from perpctl.exchange.gateway import account as accounts
 from perpctl.exchange.gateway import announced, history, orders, wire
 from perpctl.exchange.gateway.errors import ORDER_NOT_FOUND, RpcFailure
-from perpctl.exchange.gateway.line import PAGE, QUICK, Line
+from perpctl.exchange.gateway.line import Line
 from perpctl.exchange.gateway.rpc import Param
 from perpctl.exchange.http import NoAnswer, NotSent
 from perpctl.exchange.port import (
@@ -32,6 +32,7 @@ from perpctl.exchange.port import (
     VenueStatus,
     VenueTerms,
 )
+from perpctl.exchange.repeats import PAGE, QUICK
 from perpctl.exchange.transport import Network, Transport
 from perpctl.model.day import Transfer
 from perpctl.model.fill import Fill, FundingPayment, FundingRate

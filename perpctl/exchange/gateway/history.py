@@ -8,8 +8,9 @@ from typing import Generic, TypeVar
 
 from perpctl.errors import VenueUnreachable
 from perpctl.exchange.gateway import wire
-from perpctl.exchange.gateway.line import HISTORY, PAGE, Line
+from perpctl.exchange.gateway.line import Line
 from perpctl.exchange.gateway.rpc import Param
+from perpctl.exchange.repeats import HISTORY, PAGE
 from perpctl.model.fill import Fill, FundingPayment
 from perpctl.model.order import Order
 

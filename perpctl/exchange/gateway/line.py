@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from msgspec import Struct
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
-
 from perpctl.clock import Clock
 from perpctl.errors import VenueUnreachable
-from perpctl.exchange import trace
 from perpctl.exchange.access import Access
 from perpctl.exchange.auth import JWT_LIFE_S, Signer, Tokens, date_offset, no_key
 from perpctl.exchange.budget import Budget, Duty, Pool
@@ -21,11 +16,11 @@ from perpctl.exchange.gateway.rpc import Call, Gate, HttpRpc, Param
 from perpctl.exchange.http import NoAnswer, NotSent
 from perpctl.exchange.keys import read_key
 from perpctl.exchange.port import Grant
+from perpctl.exchange.repeats import QUICK, SINGLE, Judgement, Policy, Repeats
 from perpctl.exchange.transport import Transport
 from perpctl.model.passage import ClockReading, Papers, Passage
 
 NEEDS_LOGIN = 11056  # the venue has switched unauthenticated public requests off for a while
-THROTTLED_RETRIES = 5
 CLOCK_EVERY = timedelta(minutes=1)
 _WORTH_REPEATING = (Kind.THROTTLED, Kind.NOT_EXECUTED, Kind.UNCERTAIN)
 _ENGINE = frozenset(
@@ -41,21 +36,6 @@ _OWN_PURSE = {
     "private/unsubscribe": Pool.SUBSCRIBE,
 }
 T = TypeVar("T")
-_dice = random.SystemRandom()
-
-
-class Policy(Struct, frozen=True):
-    """How long one attempt may take in all, how many repeats, and the longest pause before the first of them."""
-
-    deadline_s: float
-    retries: int
-    pause_s: float = 0.2
-
-
-SINGLE = Policy(5, 3)
-PAGE = Policy(10, 3)
-HISTORY = Policy(30, 3, 1.0)
-QUICK = Policy(3, 2)
 
 
 class NoAccess(NotSent):
@@ -75,6 +55,7 @@ class Line:
         self._rpc.on_date = self._on_date
         self._rpc.on_answer = self._on_answer
         self._signer: Signer | None = None
+        self._repeats = Repeats(_JUDGEMENT, clock.sleep, access.first_pause_s)
         self._tokens = Tokens(self._exchange, clock)
         self._clock_moved = False
         self.wall_offset_ms: int | None = None  # the venue's wall clock minus ours, by its last Date header
@@ -95,7 +76,7 @@ class Line:
             return parse(await self._once(call, self.duty))
 
         try:
-            return await self._repeating(policy)(attempt)
+            return await self._repeats.of(attempt, policy)
         except (NotSent, NoAnswer) as why:
             raise unreachable(method, why) from why
         except RpcFailure as why:
@@ -181,22 +162,12 @@ class Line:
     async def _exchange_once(self) -> Mapping[str, object]:
         self.sign()  # a key that cannot be used is said before anything is tried
         try:
-            grant: object = await self._repeating(QUICK)(self._auth)
+            grant: object = await self._repeats.of(self._auth, QUICK)
         except (NotSent, NoAnswer) as why:
             raise unreachable("public/auth", why) from why
         if not isinstance(grant, dict):
             raise VenueUnreachable("public/auth: the answer is no object", not_done="nothing was sent after it")
         return grant
-
-    def _repeating(self, policy: Policy) -> AsyncRetrying:
-        return AsyncRetrying(
-            retry=retry_if_exception(_worth_repeating),
-            stop=_enough(policy),
-            wait=_pause(policy.pause_s if self.access.first_pause_s is None else self.access.first_pause_s),
-            before_sleep=_told,
-            sleep=self.clock.sleep,
-            reraise=True,
-        )
 
     async def _auth(self) -> Any:
         await self.budget.take(pool_of("public/auth", {}), Duty.EXIT)
@@ -239,30 +210,8 @@ def _worth_repeating(why: BaseException) -> bool:
     return isinstance(why, NotSent | NoAnswer) and not isinstance(why, NoAccess)
 
 
-def _throttle(state: RetryCallState) -> RpcFailure | None:
-    why = state.outcome.exception() if state.outcome is not None else None
+def _throttle(why: BaseException | None) -> RpcFailure | None:
     return why if isinstance(why, RpcFailure) and why.kind is Kind.THROTTLED else None
 
 
-def _told(state: RetryCallState) -> None:
-    why = state.outcome.exception() if state.outcome is not None else None
-    pause_s = state.next_action.sleep if state.next_action is not None else 0.0
-    trace.repeats(why, pause_s)
-
-
-def _enough(policy: Policy) -> Callable[[RetryCallState], bool]:
-    def stop(state: RetryCallState) -> bool:
-        limit = THROTTLED_RETRIES if _throttle(state) and policy.retries else policy.retries
-        return state.attempt_number > limit
-
-    return stop
-
-
-def _pause(first_s: float) -> Callable[[RetryCallState], float]:
-    def wait(state: RetryCallState) -> float:
-        throttle = _throttle(state)
-        if throttle is not None:
-            return throttle.retry_after_s or _dice.uniform(0.5, 1.5)
-        return _dice.uniform(0, first_s * 2 ** (state.attempt_number - 1))
-
-    return wait
+_JUDGEMENT = Judgement((NotSent, NoAnswer, RpcFailure), _worth_repeating, _throttle)
