@@ -28,7 +28,15 @@ from perpctl.profile import (
     known_variables,
     state_root,
 )
-from perpctl.store.snapshot import BUILT_IN, KILL_HOLDS_LEAST_S, PAPER, PAPER_AT, Snapshot, write_snapshot
+from perpctl.store.snapshot import (
+    BUILT_IN,
+    KILL_FOREGROUND_S,
+    KILL_HOLDS_LEAST_S,
+    PAPER,
+    PAPER_AT,
+    Snapshot,
+    write_snapshot,
+)
 
 # The runbook's variables that change nothing here, each with the reason; `config validate` says so.
 WITHOUT_EFFECT = {
@@ -62,7 +70,7 @@ class _Endpoints(BaseModel):
 
 class _Kill(BaseModel):
     model_config = ConfigDict(extra="forbid")
-    foreground_s: float = Field(default=120, ge=1, le=3600)
+    foreground_s: float | None = Field(default=None, ge=1, le=3600)  # None: as the venue needs it
     hold_s: float = Field(default=15, ge=0, le=3600)
     hold_unproven_s: float = Field(default=60, ge=0, le=3600)
 
@@ -278,7 +286,7 @@ def _profile(name: str, settings: Settings) -> Profile:
             values[key] = value.expanduser().absolute()
     values |= {
         "endpoints": settings.endpoints and Endpoints(**settings.endpoints.model_dump()),
-        "kill": settings.kill.model_dump(),
+        "kill": {"foreground_s": KILL_FOREGROUND_S[settings.venue], **settings.kill.model_dump(exclude_none=True)},
         "account": settings.account and Pin(**settings.account.model_dump()),
         "limits": {key: str(value) for key, value in settings.limits.items()},
     }

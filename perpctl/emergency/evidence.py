@@ -1,10 +1,30 @@
-"""This file collects what reads showed, until they prove that no entry and no position is left."""
+"""This file collects what is known: how far each step came, and reads until they prove that nothing is left."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
 
 from perpctl.emergency.venue.port import Owner, Venue
 from perpctl.emergency.venue.terms import Terms
 from perpctl.model.flatten import Proof, Read, Standing, prove_flat, prove_no_orders
+
+
+@dataclass(slots=True)
+class StepState:
+    """How far one numbered step has come; `after_s` since Enter."""
+
+    state: str = "waiting"
+    after_s: float | None = None
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When flat was first proven: wall for people, seconds since Enter."""
+
+    at: datetime
+    after_s: float
 
 
 class Evidence:

@@ -37,6 +37,10 @@ perpctl kill takes everything off, in this order, and says what it could not pro
  5 stops    cancelled once their position reads zero.
  6 prove    two empty listings of orders, two of positions, a second apart, and no margin in use; from the pinned
             account, each with our own last order in it.
+            At the US venue nothing is reduce-only and nothing cancels by mass: orders go by id, 100 a request, each
+            read ended; one contract is closed first, then its stop goes, then what stands within 0.15, 0.40 and 1.00 %,
+            then all, never more than our own fills leave; a stop returns when its close is refused or unknown. Proof
+            takes 3 s there, and while the session is closed the kill is pending: exit 6, finished when it opens.
  7 hold     15 s (60 s when the bot could not be fenced): whatever appears is cancelled, closed and reported.
  8 stop     the profile's service.
 

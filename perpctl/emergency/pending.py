@@ -17,6 +17,7 @@ from typing import Any
 
 from perpctl.store.lease import boot_id, process_started
 
+STEPS = ("latch", "fence", "entries", "close", "stops", "prove", "hold", "stop")
 _TAIL = 1 << 17
 SILENT_S = 15.0  # a worker writes at least every 2 s
 

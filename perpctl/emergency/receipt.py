@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -15,8 +15,9 @@ from typing import Any
 from perpctl.emergency.closing.closer import Closed
 from perpctl.emergency.steps import Pursuit
 from perpctl.emergency.telling import Told
+from perpctl.emergency.venue.port import Execution
 from perpctl.errors import ExitCode
-from perpctl.model.flatten import Key, Standing, key_of
+from perpctl.model.flatten import Key, key_of
 from perpctl.model.money import ZERO, cents, plain
 from perpctl.model.order import Order, Side
 from perpctl.model.position import Position
@@ -66,7 +67,8 @@ def make_receipt(pursuit: Pursuit, told: Told, *, pending: bool) -> dict[str, An
             {"step": name, "state": state.state, "after_s": _rounded(state.after_s), "evidence": state.evidence}
             for name, state in pursuit.steps.items()
         ],
-        "closed": [_closed_row(key, closed) for key, closed in pursuit.closer.closed.items()],
+        "currency": pursuit.terms.currency,
+        "closed": [_closed_row(key, closed, pursuit.contracts) for key, closed in pursuit.closer.closed.items()],
         "margin_buffer": _buffer(pursuit),
         "equity": {"before": _text(pursuit.equity_before), "after": _text(pursuit.equity_after)},
         "unknown": _unknown(pursuit),
@@ -160,7 +162,7 @@ def _account(pursuit: Pursuit) -> Facts:
     return {"id": owner.account_id, "username": owner.username, "pinned": pinned}
 
 
-def _closed_row(key: Key, closed: Closed) -> Facts:
+def _closed_row(key: Key, closed: Closed, contracts: Mapping[str, Decimal]) -> Facts:
     """Slippage against the mid when closing began: positive is a cost."""
     done = list(closed.executions.values())
     size = sum((each.fill.size for each in done), ZERO)
@@ -174,14 +176,21 @@ def _closed_row(key: Key, closed: Closed) -> Facts:
         "side": side.value,
         "start": plain(closed.size),
         "size": plain(size),
+        "contracts": _contracts(size, contracts.get(key[0])),
         "average": None if average is None else plain(average.quantize(Decimal("0.0001"))),
         "arrival": _text(closed.arrival),
         "slippage_bps": None if slip is None or not closed.arrival else _text(slip / closed.arrival * 10_000),
         "slippage": None if slip is None else _text(slip * size),
         "fee": _text(sum((each.fill.fee for each in done), ZERO)),
-        "realized": _text(sum((each.realized or ZERO for each in done), ZERO)),
+        "realized": _text(_realized(done)),
         "orders": closed.orders,
     }
+
+
+def _realized(done: Sequence[Execution]) -> Decimal | None:
+    """None where the venue does not tell it of every fill."""
+    told = [each.realized for each in done]
+    return None if None in told else sum((each for each in told if each is not None), ZERO)
 
 
 def _unknown(pursuit: Pursuit) -> list[str]:
@@ -206,7 +215,7 @@ def _left(pursuit: Pursuit) -> Facts:
     owner = venue.owner if venue else None
     return {
         "seen_s_ago": None if pursuit.looked_at is None else _rounded(_age(pursuit)),
-        "positions": None if standing is None else [_position_row(each, standing) for each in standing.positions],
+        "positions": None if standing is None else [_position_row(each, pursuit) for each in standing.positions],
         "orders": None if standing is None else [_order_row(each) for each in standing.entries + standing.orphans],
         "stops": None if standing is None else [_order_row(each) for each in standing.stops],
         "spot_orders": pursuit.spot_orders,
@@ -214,21 +223,28 @@ def _left(pursuit: Pursuit) -> Facts:
     }
 
 
+def _contracts(size: Decimal, contract: Decimal | None) -> str | None:
+    """None where sizes are base coin, or nothing tells what a contract is."""
+    return None if contract is None else plain((size / contract).to_integral_value())
+
+
 def _age(pursuit: Pursuit) -> float:
     assert pursuit.looked_at is not None
     return pursuit.after() - (pursuit.looked_at - pursuit.wish.began)
 
 
-def _position_row(position: Position, standing: Standing) -> Facts:
+def _position_row(position: Position, pursuit: Pursuit) -> Facts:
     """What is held; `stops`: at which trigger prices protective orders of this position rest."""
     notional = position.notional
+    stops = pursuit.standing.stops if pursuit.standing else ()
     return {
         "product": position.product_id,
         "slot": position.slot,
         "size": plain(position.size),
+        "contracts": _contracts(position.size, pursuit.contracts.get(position.product_id)),
         "notional": _text(notional),
         "against_us": None if notional is None else _text(cents(-AGAINST_US * abs(notional))),
-        "stops": [_text(each.trigger_price) for each in standing.stops if key_of(each) == key_of(position)],
+        "stops": [_text(each.trigger_price) for each in stops if key_of(each) == key_of(position)],
     }
 
 

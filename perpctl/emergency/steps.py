@@ -7,7 +7,6 @@ dealt with like what stood at the start.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -18,9 +17,9 @@ from perpctl.emergency.closing.capped import CappedCloser
 from perpctl.emergency.closing.closer import Closer, Wish
 from perpctl.emergency.closing.ownership import own_part, rise_of_delta
 from perpctl.emergency.closing.reducing import ReducingCloser
-from perpctl.emergency.evidence import Evidence
+from perpctl.emergency.evidence import Evidence, Moment, StepState
 from perpctl.emergency.fence import Fence, fence_bot
-from perpctl.emergency.pending import Record
+from perpctl.emergency.pending import STEPS, Record
 from perpctl.emergency.target import Target, locate
 from perpctl.emergency.venue.opening import Dial, open_venue, terms_of
 from perpctl.emergency.venue.port import Said, Session, Venue
@@ -44,26 +43,6 @@ KEY_REFUSED_S = 10.0
 QUIET_AFTER_OUTAGE_S = 30.0
 _BEAT_S = 2.0
 DIAL_S = 2.0
-
-
-@dataclass(slots=True)
-class StepState:
-    """How far one numbered step has come; `after_s` since Enter."""
-
-    state: str = "waiting"
-    after_s: float | None = None
-    evidence: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """When flat was first proven: wall for people, seconds since Enter."""
-
-    at: datetime
-    after_s: float
-
-
-STEPS = ("latch", "fence", "entries", "close", "stops", "prove", "hold", "stop")
 
 
 class Pursuit:
@@ -105,6 +84,7 @@ class Pursuit:
         self.over = False
         self.waits: str | None = None  # what the venue does not let us do right now
         self.waits_long = False  # and for so long that nobody should watch it
+        self.contracts: Mapping[str, Decimal] = {}  # base coin in one, where sizes are whole contracts
         self.whole: tuple[Position, ...] = ()  # positions as the venue reports them, whoever made them
         self._dial = dial
         self._evidence = Evidence(self.terms)
@@ -270,6 +250,7 @@ class Pursuit:
         sent = self.world.monotonic()
         listing = venue.listing(quick=self._looks == 0)
         self._looks += 1
+        self.contracts = listing.contracts
         self.whole, held = listing.positions, [*listing.positions]
         if self.wish.scope != "account":
             held = [own_part(venue, position, self._is_ours) for position in held if position.size != 0]
@@ -383,9 +364,8 @@ class Pursuit:
         proof = self._evidence.no_entries(self.canceller.began or 0)
         if proof.flat:
             if self.steps["entries"].state != "done":
-                counts = (
-                    f"{self.canceller.counted} cancelled as the venue counts, {len(self.canceller.cancelled)} by id"
-                )
+                counted = f"{self.canceller.counted} cancelled as the venue counts, " if self.terms.mass_cancel else ""
+                counts = f"{counted}{len(self.canceller.cancelled)} {'' if counted else 'cancelled '}by id"
                 self.mark("entries", "done", f"2 listings after the fence show no entry; {counts}")
             if self.wish.entries_only:
                 self.over = True

@@ -14,13 +14,12 @@ from typing import Any
 
 from perpctl.errors import StateDamaged, UnknownState, UsageError
 from perpctl.store.lease import Lease, process_started
-from perpctl.store.snapshot import BUILT_IN, KILL_HOLDS_LEAST_S, PAPER, PAPER_AT, Snapshot, read_all
+from perpctl.store.snapshot import BUILT_IN, KILL_FOREGROUND_S, KILL_HOLDS_LEAST_S, PAPER, PAPER_AT, Snapshot, read_all
 
 SPOKEN = ("global", "us")
 GLOBAL_HTTP = "https://drb.coinbase.com/api/v2"
 US_HTTP = "https://api.coinbase.com/api/v3/brokerage"
 _HTTP = {"global": GLOBAL_HTTP, "us": US_HTTP}
-_FOREGROUND_S = {"global": 120.0, "us": 180.0}
 _SERVED = {  # what the card of an exchange of our own calls a venue's address, and the account behind its key
     "global": ("gateway_http", "account"),
     "us": ("advanced_trade_rest", "us_account"),
@@ -209,10 +208,14 @@ def _timing(given: Mapping[str, Any], env: str, venue: str) -> Timing:
     """As set, but with live money no hold is shorter than its proof needs, whoever wrote the snapshot."""
     names = {"foreground_s": "foreground", "hold_s": "hold", "hold_unproven_s": "hold_unproven"}
     least = KILL_HOLDS_LEAST_S if env == "live" else {}
-    usual = {"foreground": _FOREGROUND_S[venue]} if venue in _FOREGROUND_S else {}
+    usual = {"foreground": KILL_FOREGROUND_S[venue]} if venue in KILL_FOREGROUND_S else {}
     return Timing(
         **usual
-        | {names[member]: max(float(value), least.get(member, 0)) for member, value in given.items() if member in names}
+        | {
+            names[member]: max(float(value), least.get(member, 0))
+            for member, value in given.items()
+            if member in names and value is not None
+        }
     )
 
 

@@ -17,12 +17,13 @@ import pytest
 from perpctl.emergency import watch
 from perpctl.emergency.closing.closer import Wish
 from perpctl.emergency.dry_run.preview import Sight, preview
+from perpctl.emergency.evidence import Moment
 from perpctl.emergency.fence import Fence
-from perpctl.emergency.pending import Record
+from perpctl.emergency.pending import STEPS, Record
 from perpctl.emergency.receipt import judge, make_receipt, sign
 from perpctl.emergency.screen.preview import screen as preview_screen
 from perpctl.emergency.screen.receipt import screen as receipt_screen
-from perpctl.emergency.steps import STEPS, Moment, Pursuit
+from perpctl.emergency.steps import Pursuit
 from perpctl.emergency.target import Pin, Target
 from perpctl.emergency.telling import Told
 from perpctl.emergency.venue.gateway.client import Gateway

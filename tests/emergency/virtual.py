@@ -45,11 +45,19 @@ class VirtualWorld:
     def sleep(self, seconds: float) -> None:
         end = self.trader.wall_s + max(seconds, 0.001)
         for at_s, happens in sorted(self.plans, key=lambda plan: plan[0]):
-            if at_s <= end:
+            if at_s <= end and (at_s, happens) in self.plans:
                 self.plans.remove((at_s, happens))
-                self.trader.settle(max(at_s - self.trader.wall_s, 0))
+                self._pass(at_s)
                 happens()
-        self.trader.settle(max(end - self.trader.wall_s, 0))
+        self._pass(end)
+
+    def _pass(self, until_s: float) -> None:
+        """The market's time passes with the wall's."""
+        exchange, left_ms = self.trader.exchange, round((until_s - self.trader.wall_s) * 1_000)
+        if left_ms > 0:
+            exchange.advance(exchange.now + left_ms)
+            self.trader.face.publish()
+            self.trader.settle(0)
 
     def at_once(self, calls: Sequence[Callable[[], T]]) -> list[T | Exception]:
         answers: list[T | Exception] = []

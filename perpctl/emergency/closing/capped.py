@@ -83,6 +83,7 @@ class CappedCloser(Closer[CappedVenue]):
         self._runs: dict[Key, Run] = {}
         self._waits: dict[Key, str] = {}
         self._flights: dict[str, Flight] = {}
+        self._unfilled: dict[str, Close] = {}  # closes whose fills the venue does not show in full yet
 
     # -- a round
 
@@ -241,7 +242,7 @@ class CappedCloser(Closer[CappedVenue]):
         run.number += 1
         if order.order_id in run.counted or order.updated_ms < run.read_ms - _ms(venue.terms.reads_lag_s):
             return  # another kill's, and in the position that this run began with
-        self.note_closed(close, label, order, executions)
+        self._note_fills(close, label, order, executions)
         run.counted.add(order.order_id)
         if order.filled > 0:
             run.filled_at = self._world.monotonic()
@@ -251,8 +252,19 @@ class CappedCloser(Closer[CappedVenue]):
         if not flight.first:
             run.climb = run.climb.after(order.filled)
 
+    def _note_fills(self, close: Close, label: str, order: Order, executions: Sequence[Execution]) -> None:
+        """The order's own count is what is counted with; its fills may be shown later."""
+        self.note_closed(close, label, order, executions)
+        if sum((each.fill.size for each in executions), ZERO) < order.filled:
+            self._unfilled[label] = close
+        else:
+            self._unfilled.pop(label, None)
+
     def settle_unknown(self, venue: CappedVenue) -> None:
         """Found by its identity, or not listed long after it was sent: then it never came."""
+        for label, close in list(self._unfilled.items()):
+            if (told := venue.find_close(close, label)) is not None:
+                self._note_fills(close, label, *told)
         for label, flight in list(self._flights.items()):
             found = venue.find_close(flight.close, label)
             if found is not None:
@@ -329,7 +341,7 @@ class CappedCloser(Closer[CappedVenue]):
         if last is None:
             return True
         seen = venue.states([last]).get(last.order_id)
-        if seen is None or not seen.status.is_terminal or seen.filled < last.filled:
+        if self._unfilled or seen is None or not seen.status.is_terminal or seen.filled < last.filled:
             return False
         now = self._world.monotonic()
         return all(

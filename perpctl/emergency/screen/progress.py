@@ -7,8 +7,9 @@ import time
 from collections.abc import Mapping
 from typing import Any, TextIO
 
+from perpctl.emergency.pending import STEPS
+
 Line = Mapping[str, Any]
-STEPS = ("latch", "fence", "entries", "close", "stops", "prove", "hold", "stop")
 _REWORDED = {"step": "{step:<8} {state:<12} {text}", "trouble": "!        {text}", "refused": "refused  {what}: {text}"}
 
 

@@ -9,7 +9,7 @@ from perpctl.emergency.screen.words import Facts, balances, in_slot, shown, tota
 from perpctl.errors import ExitCode
 from perpctl.model.money import ZERO
 
-_CLOSED = "{:<30}{:>13}{:>11}{:>11}{:>8}{:>9}{:>8}{:>11}{:>7}"
+_CLOSED = "{:<43}{:>11}{:>11}{:>8}{:>9}{:>8}{:>11}{:>7}"
 _STANDING = "{:<30}{:<22}{:>15}{:>22}   {}"
 
 
@@ -44,45 +44,64 @@ def _closed_lines(receipt: Facts) -> list[str]:
     tried = [row for row in receipt["closed"] if row["orders"]]
     if not tried:
         return []
-    lines = ["", _CLOSED.format("CLOSED", "SIZE", "AVERAGE", "ARRIVAL", "SLIP bp", "SLIP", "FEE", "REALISED", "ORDERS")]
+    lines = [
+        "",
+        _CLOSED.format(_apart("CLOSED", "SIZE"), "AVERAGE", "ARRIVAL", "SLIP bp", "SLIP", "FEE", "REALISED", "ORDERS"),
+    ]
     for row in tried:
         slip = "?" if row["slippage_bps"] is None else f"{Decimal(row['slippage_bps']):.1f}"
         costs = (shown(row["slippage"]), shown(row["fee"]), shown(row["realized"], signed=True))
         prices = (shown(row["average"]), shown(row["arrival"]))
-        lines.append(_CLOSED.format(in_slot(row), f"{row['side']} {row['size']}", *prices, slip, *costs, row["orders"]))
-    return lines + ([_total(tried)] if len(tried) > 1 else [])
+        name = _apart(in_slot(row), f"{row['side']} {_size(row)}")
+        lines.append(_CLOSED.format(name, *prices, slip, *costs, row["orders"]))
+    return lines + ([_total(tried, receipt["currency"])] if len(tried) > 1 else [])
 
 
-def _total(rows: list[Facts]) -> str:
+def _apart(name: str, size: str) -> str:
+    """A name at the left and a size at the right end of what they share."""
+    return f"{name} {size:>{42 - len(name)}}"
+
+
+def _size(row: Facts) -> str:
+    """In base coin; in contracts first, where the venue counts those."""
+    return (
+        row["size"].lstrip("-")
+        if row["contracts"] is None
+        else f"{row['contracts'].lstrip('-')} ({row['size'].lstrip('-')})"
+    )
+
+
+def _total(rows: list[Facts], currency: str) -> str:
     """What all closes came to; `?` as soon as one of them is not known."""
     costs = (shown(total(rows, "slippage")), shown(total(rows, "fee")), shown(total(rows, "realized"), signed=True))
-    return _CLOSED.format("TOTAL, USDC", "", "", "", "", *costs, sum(row["orders"] for row in rows))
+    return _CLOSED.format(f"TOTAL, {currency}", "", "", "", *costs, sum(row["orders"] for row in rows))
 
 
 def _standing_lines(receipt: Facts) -> list[str]:
     left = receipt["left"]
     if left["positions"] is None:
         return ["", "STANDING   never seen: no listing was answered"]
-    lines = [_standing(row) for row in left["positions"]]
+    currency = receipt["currency"]
+    lines = [_standing(row, currency) for row in left["positions"]]
     if lines:
-        lines.insert(0, _STANDING.format("STANDING", "SIZE", "NOTIONAL USDC", "3 % AGAINST US", "STOP AT"))
+        lines.insert(0, _STANDING.format("STANDING", "SIZE", f"NOTIONAL {currency}", "3 % AGAINST US", "STOP AT"))
     for word, rows in (("ORDER", left["orders"]), ("STOP", left["stops"])):
         for row in rows:
             lines.append(f"{word:<11}{row['order_id']} {row['side']} {row['remaining']} {row['product']} {row['type']}")
     if not lines:
         return [""]
     buffer = receipt["margin_buffer"]
-    told = "?" if buffer is None else f"{shown(buffer['amount'])} USDC to liquidation"
+    told = "?" if buffer is None else f"{shown(buffer['amount'])} {currency} to liquidation"
     if buffer is not None and buffer["liquidated_now"]:
         told += "; THE VENUE IS LIQUIDATING"
     return ["", *lines, f"MARGIN     buffer {told}; listings {left['seen_s_ago']} s old"]
 
 
-def _standing(row: Facts) -> str:
+def _standing(row: Facts, currency: str) -> str:
     side = "LONG" if Decimal(row["size"]) > 0 else "SHORT"
-    against = "?" if row["against_us"] is None else f"{shown(row['against_us'], signed=True)} USDC"
+    against = "?" if row["against_us"] is None else f"{shown(row['against_us'], signed=True)} {currency}"
     stops = ", ".join(price or "?" for price in row["stops"]) or "none"
-    size = f"{side} {row['size'].lstrip('-')}"
+    size = f"{side} {_size(row)}"
     return _STANDING.format(in_slot(row), size, shown(row["notional"]), against, stops)
 
 

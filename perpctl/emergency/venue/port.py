@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
@@ -94,6 +94,7 @@ class Listing:
     positions: tuple[Position, ...]
     spot_orders: int | None  # never touched; None: not counted
     complete: bool = True
+    contracts: Mapping[str, Decimal] = field(default_factory=dict)  # base coin in one, where sizes are whole contracts
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ US = Terms(
     words=Words(
         entries="orders by id, at most 100 a request; each is then read by its id",
         stops="protective stops stay until one contract of their position is closed, and return if the rest is not",
-        close="1 contract, then at market what stands within",
-        prove="2 listings 3 s apart, every known id read ended; 2 position reads 2 s apart; margin and hold 0.00",
+        close="1 contract, then the depth in",
+        prove="2 listings 3 s apart, all ids read ended; 2 position reads 2 s apart; margin, hold 0.00",
     ),
 )

@@ -90,7 +90,7 @@ class AdvancedTrade:
         for path in self._key_files:
             try:
                 key = self._rest.key = read_key(path, self._key_name)
-                allowed = self._rest.get("key_permissions")
+                allowed, summary = self._who_and_what()
             except (CredentialError, Said) as why:
                 refused.append(f"{path.name}: {why}")
                 continue
@@ -105,18 +105,20 @@ class AdvancedTrade:
             self._key_file = path
             if key.too_open:
                 self.note(f"key file {path} can be read by others")
-            return self._first_look()
+            self.owner = None if summary is None else self._owner(summary)
+            return self.owner
         self._rest.key = None
         if strayed and self.pin is not None:
             raise AccountMismatch(f"no key reaches account {self.pin.account_id}: {'; '.join(strayed + refused)}")
         raise CredentialError("; ".join(refused) or "the profile names no key file")
 
-    def _first_look(self) -> Owner | None:
-        try:
-            self.owner = self.account()
-        except (NoAnswer, Said):
-            return None
-        return self.owner
+    def _who_and_what(self) -> tuple[Row, Row | None]:
+        """What the key may do, and the money behind it; the latter None when it could not be read."""
+        reads = [partial(self._rest.get, path) for path in ("key_permissions", "cfm/balance_summary")]
+        allowed, summary = self._world.at_once(reads)
+        if isinstance(allowed, Exception):
+            raise allowed
+        return allowed, None if isinstance(summary, Exception) else summary
 
     def reaches_pin(self, owner: Owner) -> bool:
         return self.pin is None or owner.account_id == self.pin.account_id
@@ -153,10 +155,12 @@ class AdvancedTrade:
 
     def account(self) -> Owner:
         """The money of the portfolio that `enter` found: a key is bound to one for life."""
-        portfolio = self._portfolio
-        if portfolio is None:
+        if self._portfolio is None:
             raise CredentialError("not signed in")
-        summary = self._rest.get("cfm/balance_summary")
+        return self._owner(self._rest.get("cfm/balance_summary"))
+
+    def _owner(self, summary: Row) -> Owner:
+        portfolio = self._portfolio or ""
         return row_of(summary, lambda row: row_of(row["balance_summary"], lambda it: rows.read_owner(portfolio, it)))
 
     def listing(self, *, quick: bool) -> Listing:
@@ -165,9 +169,9 @@ class AdvancedTrade:
         self._learn_products([*(str(row["product_id"]) for row in listed.rows), *(row["product_id"] for row in held)])
         orders = tuple(row_of(row, self._order) for row in listed.rows)
         positions = tuple(row_of(row, self._position) for row in held)
-        return Listing(
-            self._protection.marked(orders, positions), positions, listed.spot_orders, complete=listed.complete
-        )
+        contracts = {name: product.contract for name, product in self._products.items() if product.contract}
+        marked = self._protection.marked(orders, positions)
+        return Listing(marked, positions, listed.spot_orders, listed.complete, contracts)
 
     def _positions(self) -> tuple[Row, ...]:
         answer = self._rest.get("cfm/positions")
