@@ -26,7 +26,7 @@ from perpctl.model.order import Order, Side
 from perpctl.model.position import Position
 
 _NO_KEY = bytes(32)  # an identity that every host makes alike; the kill mark is read without any key
-_STOP_GONE_S = (0.0, 0.05, 0.1, 0.2, 0.4)
+_STOP_GONE_S = (0.0, 0.05, 0.05, 0.1, 0.1, 0.2, 0.2, 0.4)
 NEVER_CAME_S = 65.0  # by then an order that is not listed never arrived
 ALL_AT_MARKET: tuple[Decimal | None, ...] = (None,)
 
@@ -193,7 +193,6 @@ class CappedCloser(Closer[CappedVenue]):
         if size < run.step:
             return False
         if not first and not self._drop_stops(venue, run, task.stops):
-            self._waits[key] = f"{task.position.product_id}: its stop is not gone yet"
             return False
         self._close(venue, run, Close(task.position.product_id, task.position.slot, run.side, size, None), first=first)
         return True
