@@ -8,6 +8,9 @@ from decimal import Decimal
 from typing import Any
 
 from perpctl.engine import events as e
+from perpctl.engine.hours import steps
+from perpctl.engine.hours.margin import watch_margin
+from perpctl.engine.hours.state import Hours, closed_by_hours
 from perpctl.engine.orders import outcomes
 from perpctl.engine.orders.renewing import renew_entries
 from perpctl.engine.orders.sized import SizedGuard
@@ -83,6 +86,7 @@ class Core:
         self.reconciled_at: float | None = None
         self.now = 0.0
         self.market = MarketClock()
+        self.hours = Hours()
         self.new_identity, self.is_ours = new_identity, is_ours
         self.guard = _guard(rules, new_identity)
         self.asked: list[e.Effect] = []  # by the event at hand
@@ -105,6 +109,8 @@ class Core:
             e.ModeChanged: self._mode_changed,
             e.AccountRead: self._account_read,
             e.SpecificationRead: self._specification_read,
+            e.VenueRead: lambda event: steps.venue_read(self, event),
+            e.EntriesLeft: self._entries_left,
             e.Ticked: self._ticked,
             e.OwnerFound: lambda event: owner_found(self, event),
             e.Reconciled: self._reconciled,
@@ -138,10 +144,20 @@ class Core:
         before = self.market_ms
         self.market.saw(quote.at_ms, quote.seen)
         product.quoted(quote)
-        if self.market_ms // 60_000 != before // 60_000:
-            self._minute_passed(before)
+        self._time_went(before)
+        steps.watch_hours(self)
         if self._may_ask(product):
             self._ask(product)
+
+    def time_seen(self, at_ms: int, seen: float) -> None:
+        """The venue's time, where no quote tells it."""
+        before = self.market_ms
+        self.market.saw(at_ms, seen)
+        self._time_went(before)
+
+    def _time_went(self, before_ms: int) -> None:
+        if self.market_ms // 60_000 != before_ms // 60_000:
+            self._minute_passed(before_ms)
 
     def _book_seen(self, event: port.BookSeen) -> None:
         if (product := self.products.get(event.book.product_id)) is not None:
@@ -152,6 +168,7 @@ class Core:
         return (
             self.mode is not Mode.HALTED
             and not self.blocks
+            and not self.hours.is_shut
             and product.is_tradable
             and product.closing is None
             and product.leaving is None
@@ -203,7 +220,7 @@ class Core:
                 if working.stage in {Stage.RESTING, Stage.CANCELLING}:
                     working.enter(Stage.UNKNOWN, self.now)
             return
-        self._clear("the market feed is lost")
+        self.clear_entries("the market feed is lost")
 
     def _feed_resumed(self, event: port.FeedResumed) -> None:
         self.note("FEED BACK", None, event.channel)
@@ -223,7 +240,9 @@ class Core:
 
     def _ticked(self, event: e.Ticked) -> None:
         silent = self.rules.user_silent_s
-        if silent is not None and self.now - self.user_heard > silent:
+        if self.hours.is_shut:
+            pass  # whoever is on call was told that the venue stops
+        elif silent is not None and self.now - self.user_heard > silent:
             reason = f"gate: user channel silent for {silent:g} s"
             raise_alarm(self, Alarm(USER_SILENT, 3, reason, Mode.REDUCE_ONLY, risk=False))
         else:
@@ -239,11 +258,17 @@ class Core:
         if self.day.is_blind and self.worth(worse=False) is not None:
             self.asked.append(e.ReadAccount("what is held has a price again"))
         watch_losses(self)
+        steps.watch_hours(self)
 
     @property
     def is_closed_to_entries(self) -> bool:
         """Whether nothing of ours may rest but what protects."""
-        return self.mode is not Mode.NORMAL or bool(self.blocks)
+        return self.mode is not Mode.NORMAL or bool(self.blocks) or self.hours.keeps_none_resting
+
+    @property
+    def may_increase(self) -> bool:
+        """Whether an entry may be sent, as far as mode and the venue's hours go."""
+        return self.mode is Mode.NORMAL and closed_by_hours(self) is None
 
     def _mode_changed(self, event: e.ModeChanged) -> None:
         self.mode, self.mode_why, self.mode_since = event.mode, event.why, self.now
@@ -251,7 +276,7 @@ class Core:
         if event.mode is Mode.NORMAL:
             self._go_on()
             return
-        self._clear(f"mode is {event.mode.value}")
+        self.clear_entries(f"mode is {event.mode.value}")
         self.asked.append(e.ReadBackEntries(f"mode is {event.mode.value}"))
 
     def _go_on(self) -> None:
@@ -261,7 +286,7 @@ class Core:
             self.activity.went_on()
         self.alarms.clear()
 
-    def _clear(self, reason: str) -> None:
+    def clear_entries(self, reason: str) -> None:
         """Cancel every entry; those on their way are cancelled when they arrive."""
         for product in self.products.values():
             product.waiting = ()
@@ -270,10 +295,15 @@ class Core:
             if working.stage is Stage.RESTING:
                 self.cancel(working, reason)
 
+    def _entries_left(self, event: e.EntriesLeft) -> None:
+        left = "the listing could not be read" if event.count is None else f"{event.count} still listed or on their way"
+        text = f"entries are not proven gone ({event.reason}): {left}"
+        raise_alarm(self, Alarm(f"entries left {event.reason}", 3, text))
+
     def clear(self, reason: str, now: float) -> list[e.Effect]:
         """Cancel every entry, whatever the mode."""
         self.now = now
-        self._clear(reason)
+        self.clear_entries(reason)
         return self._taken()
 
     def close_all(self, reason: str, now: float) -> list[e.Effect]:
@@ -295,9 +325,11 @@ class Core:
             self.asked.append(e.TakeBaseline(event.account))
         watch_transfers(self)
         watch_losses(self)
+        watch_margin(self)
 
     def _specification_read(self, event: e.SpecificationRead) -> None:
         """Another tick, step or minimum than at the start: no entry in that product until a human starts anew."""
+        steps.specification_read(self, event.instrument.product_id)
         product = self.products.get(event.instrument.product_id)
         if product is None or product.spec_changed or not product.rounds_otherwise(event.instrument):
             return
@@ -316,6 +348,7 @@ class Core:
         if before_ms and self.market_ms // HALF_HOUR_MS != before_ms // HALF_HOUR_MS:
             self.asked.append(e.ReadAccount("half an hour of the market passed"))
         watch_losses(self)
+        watch_margin(self)
 
     def worth(self, *, worse: bool) -> Decimal | None:
         """Cash of our fills plus positions, at mark or at the worse of mark and index; None when one has no price."""
@@ -328,6 +361,7 @@ class Core:
         compare(self, truth)
         self.reconciled_at = self.now
         self.blocks.pop("reconcile", None)
+        steps.verified(self)
 
     def _reconcile_failed(self, event: e.ReconcileFailed) -> None:
         self.note("NOT RECONCILED", None, event.why)
@@ -335,7 +369,9 @@ class Core:
             self.blocks["reconcile"] = event.why
 
     def look_after(self, product: Product) -> None:
-        """See to the stop of a position."""
+        """See to the stop of a position; inside a stop of the venue nothing can be sent, and it waits."""
+        if self.hours.is_shut:
+            return
         self._keep(product, self.guard.look_after(product, self.orders, self.now))
 
     def _keep(self, product: Product, effects: Iterable[e.Effect]) -> None:

@@ -73,6 +73,22 @@ class SpecificationRead:
 
 
 @dataclass(frozen=True, slots=True)
+class VenueRead:
+    """What the venue says of itself and of what it plans, freshly read at that market time."""
+
+    status: port.VenueStatus
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class EntriesLeft:
+    """Entries were cancelled, and the listing does not prove that they are gone."""
+
+    reason: str
+    count: int | None  # None: the listing could not be read
+
+
+@dataclass(frozen=True, slots=True)
 class Ticked:
     """Time has passed; with what the venue's answers look like lately (None: too few of them)."""
 
@@ -116,6 +132,8 @@ OwnEvent = (
     | ModeChanged
     | AccountRead
     | SpecificationRead
+    | VenueRead
+    | EntriesLeft
     | Ticked
     | OwnerFound
     | Reconciled
@@ -193,6 +211,16 @@ class ReadFunding:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadVenue:
+    """Read what the venue says of itself afresh."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSpecifications:
+    """Read what orders are rounded to afresh."""
+
+
+@dataclass(frozen=True, slots=True)
 class TakeBaseline:
     """Write down the equity that the new risk day is measured from."""
 
@@ -255,6 +283,7 @@ class Note:
     text: str
 
 
+Look = Reconcile | ReadAccount | ReadFunding | ReadBackEntries | ReadVenue | ReadSpecifications
 Effect = (
     PlaceEntry
     | PlaceStop
@@ -265,6 +294,8 @@ Effect = (
     | Reconcile
     | ReadAccount
     | ReadFunding
+    | ReadVenue
+    | ReadSpecifications
     | TakeBaseline
     | EnterMode
     | LeaveMode

@@ -33,7 +33,8 @@ TICK_S = 0.25
 RENEW_S = 3.0
 RECONCILE_S = 30.0
 ACCOUNT_S = 20.0
-SPECIFICATION_S = 1810.0  # the client itself keeps them for half an hour
+SPECIFICATION_S = 1810.0
+VENUE_S = 15.0  # a quarter of the age at which its state is stale
 READ_BACK_S = 2.0
 OVERLAP_MS = 300_000  # of each look for fills with the one before
 
@@ -168,7 +169,9 @@ class Bot:
                 self._send(sender.cancel(order, reason, HTTP))
             case e.SettleUnknown(request):
                 self.spawn(self._settle(request.identity))
-            case e.Reconcile() | e.ReadAccount() | e.ReadFunding() | e.ReadBackEntries():
+            case e.Reconcile() | e.ReadAccount() | e.ReadFunding() | e.ReadBackEntries() | e.ReadVenue():
+                self._look(effect)
+            case e.ReadSpecifications():
                 self._look(effect)
             case e.TakeBaseline(account):
                 name = self.core.rules.calendar.day_name(account.at_ms)
@@ -186,7 +189,7 @@ class Bot:
             case e.Note():
                 pass
 
-    def _look(self, effect: e.Reconcile | e.ReadAccount | e.ReadFunding | e.ReadBackEntries) -> None:
+    def _look(self, effect: e.Look) -> None:
         if self._group is None:  # not running yet: first thing then
             self._first.append(effect)
             return
@@ -197,8 +200,12 @@ class Bot:
                 self.spawn(self.reconcile())
             case e.ReadAccount():
                 self.spawn(self.read_account())
-            case e.ReadBackEntries():
-                self.clear_entries()
+            case e.ReadVenue():
+                self.spawn(self.read_venue())
+            case e.ReadSpecifications():
+                self.spawn(self.read_specifications())
+            case e.ReadBackEntries(reason):
+                self.spawn(self._read_back(reason))
 
     def _seek_owner(self, order_id: str) -> None:
         owner = owner_of(self.gear.projections, order_id)
@@ -271,6 +278,11 @@ class Bot:
             assert self._group is not None
             self._clearing = self._group.create_task(self._clear_entries())
         return self._clearing
+
+    async def _read_back(self, reason: str) -> None:
+        found = await self.clear_entries()
+        if not found.proven:
+            self.dispatch(e.EntriesLeft(reason, len(found.left) + found.in_flight or None))
 
     async def _clear_entries(self) -> ReadBack:
         """List until none of our entries is there or on its way, for at most two seconds.
@@ -353,10 +365,19 @@ class Bot:
     async def read_specifications(self) -> None:
         """Every product's tick, step and minimum; an unread one stays as it was."""
         try:
-            for instrument in await self.gear.exchange.instruments():
+            for instrument in await self.gear.exchange.instruments(fresh=True):
                 self.dispatch(e.SpecificationRead(instrument))
         except PerpctlError:
             self.meter.counts["specification.failed"] += 1
+
+    async def read_venue(self) -> None:
+        """What the venue says of itself; what cannot be read grows old, and then no entry goes."""
+        try:
+            status = await self.gear.exchange.status()
+        except PerpctlError:
+            self.meter.counts["venue.failed"] += 1
+            return
+        self.dispatch(e.VenueRead(status, to_ms(self.gear.clock.now()) + status.offset_ms))
 
     async def book_funding(self) -> None:
         """Settled funding since a day before the last look, each payment once; what fails is read the next day."""
@@ -396,6 +417,7 @@ class Bot:
             self._every(RECONCILE_S, self.reconcile),
             self._every(ACCOUNT_S, self.read_account),
             self._every(SPECIFICATION_S, self.read_specifications),
+            self._every(VENUE_S, self.read_venue),
         ]
 
     async def _every(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -55,6 +55,7 @@ async def open_bot(gear: Gear, setup: Setup) -> Bot:
     for product in products:
         product.quoted(await gear.exchange.quote(product.product_id))  # what is held has a price before money is read
     await bot.read_account()
+    await bot.read_venue()
     return bot
 
 

@@ -241,7 +241,9 @@ class Exchange(Protocol):
         """Sign in anew, whatever token is still good. Raises CredentialError, VenueUnreachable."""
 
     async def status(self) -> VenueStatus: ...
-    async def instruments(self) -> tuple[Instrument, ...]: ...
+    async def instruments(self, *, fresh: bool = False) -> tuple[Instrument, ...]:
+        """What is listed, from memory while that is young; `fresh` asks the venue now."""
+
     async def instrument(self, symbol: str) -> Instrument:
         """By operator's symbol or product id; raises UsageError with suggestions."""
 

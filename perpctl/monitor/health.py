@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from perpctl.engine.core import USER
+from perpctl.engine.hours.off import entries_off, words_of
+from perpctl.engine.hours.state import closed_by_hours
 from perpctl.engine.loop import Bot
 from perpctl.engine.state.meter import percentile
 from perpctl.errors import PerpctlError
 from perpctl.model.mode import Mode
 from perpctl.results import Json
+from perpctl.risk.ages import DEFAULT_AGES
 
 QUOTE_S, USER_S, RECONCILE_S, ACCOUNT_S, LAG_S = 10.0, 5.0, 900.0, 60.0, 0.25
 
@@ -46,6 +49,7 @@ def components(bot: Bot) -> dict[str, Component]:
         "orders": Component(unknown == 0, None, f"{unknown} of unknown outcome"),
         "lease": _lease(bot),
         "journal": _journal(bot),
+        "hours": _hours(bot, now),
         "mode": Component(core.mode is not Mode.HALTED, None, _mode(bot)),
     }
 
@@ -53,10 +57,8 @@ def components(bot: Bot) -> dict[str, Component]:
 def is_ready(bot: Bot) -> tuple[bool, str]:
     """Whether the bot may trade right now, and else why not."""
     core = bot.core
-    if core.mode is not Mode.NORMAL:
-        return False, f"mode {core.mode.value}: {core.mode_why}"
-    if core.blocks:
-        return False, "; ".join(core.blocks.values())
+    if (closed := entries_off(core)) is not None:
+        return False, words_of(closed)
     if not core.dead_man:
         return False, "cancel-on-disconnect is not read back"
     if bot.gear.lease.left_ms() <= 0:
@@ -78,6 +80,14 @@ def _venue(bot: Bot, now: float) -> Component:
     silent = now - bot.core.user_heard
     why = bot.core.blocks.get(USER)
     return Component(why is None and silent <= USER_S, silent, why or "answers")
+
+
+def _hours(bot: Bot, now: float) -> Component:
+    """Since the venue last said how it is. That it keeps hours is no illness of the bot."""
+    age_ms, closed = bot.core.hours.age_ms(now), closed_by_hours(bot.core)
+    words = "entries may go" if closed is None else f"ENTRIES OFF: {words_of(closed)}"
+    good = age_ms is not None and age_ms <= DEFAULT_AGES.venue.stale_ms
+    return Component(good, None if age_ms is None else age_ms / 1000, words)
 
 
 def _aged(now: float, since: float | None, limit_s: float, good: str) -> Component:

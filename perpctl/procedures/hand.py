@@ -277,6 +277,7 @@ class Hand:
             day_pnl_pct=None,
             drawdown_pct=None,
             move_1m_pct=None,
+            venue_age_ms=None,  # no entry is sent by hand
             dead_man=False,
         )
 

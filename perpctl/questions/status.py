@@ -115,9 +115,11 @@ async def _bot(desk: Desk) -> Part:
             "bot", f"{standing.bot}, but its service does not answer ({why})", standing.bot, Tone.WARN, "health"
         )
     ill = sorted(name for name, one in document.get("components", {}).items() if one.get("status") != "ok")
+    hours = str(document.get("components", {}).get("hours", {}).get("detail") or "")
+    off = f"; {hours}" if hours.startswith("ENTRIES OFF") else ""
     if code == 200:
-        return Part("bot", f"{standing.bot}, healthy", standing.bot)
-    return Part("bot", f"{standing.bot}, NOT HEALTHY: {', '.join(ill)}", standing.bot, Tone.WARN, "health")
+        return Part("bot", f"{standing.bot}, healthy{off}", standing.bot)
+    return Part("bot", f"{standing.bot}, NOT HEALTHY: {', '.join(ill)}{off}", standing.bot, Tone.WARN, "health")
 
 
 async def _venue_parts(desk: Desk) -> list[Part]:
@@ -159,7 +161,7 @@ def _next(calendar: VenueCalendar, planned: tuple[Happening, ...], now_ms: int) 
     facts: dict[str, Json] = {"stop": stop.key, "stop_at": from_ms(stop.start_ms).isoformat(), "entries_back_at": None}
     if standing is None or not standing.pauses:
         away = figures.span((stop.start_ms - now_ms) / 1000)
-        words = f"{stop.key.replace('_', ' ')} {from_ms(stop.start_ms):%d %b %H:%M} UTC, in {away}"
+        words = f"{stop.name} {from_ms(stop.start_ms):%d %b %H:%M} UTC, in {away}"
         return Part("next", words, {**facts, "entries_pause": False})
     back_at = None if standing.until_ms is None else from_ms(standing.until_ms)
     until = "nobody says until when" if back_at is None else f"before {back_at:%d %b %H:%M:%S} UTC"

@@ -24,6 +24,7 @@ class Ages:
     account: Age = Age(30_000, 60_000)
     specification: Age = Age(1_800_000, 3_600_000)
     reconcile: Age = Age(300_000, 900_000)
+    venue: Age = Age(30_000, 60_000)  # its state, session and announcements
 
 
 DEFAULT_AGES = Ages()

@@ -37,6 +37,7 @@ RULES = (
     _Rule(2, "lease left", "ms", conduct.lease),
     _Rule(3, "symbol", "", conduct.symbol),
     _Rule(3, "isolated margin", "", conduct.isolated),
+    _Rule(4, "venue state", "ms", pricing.venue_state),
     _Rule(4, "book state", "", pricing.book_open),
     _Rule(4, "price age", "ms", pricing.fresh_price),
     _Rule(5, "price collar", "price", pricing.collar),

@@ -92,6 +92,12 @@ def order_notional(case: Case) -> Finding:
     return worth, limit, Reason.ORDER_TOO_LARGE if worth > limit else None
 
 
+def venue_state(case: Case) -> Finding:
+    """4: what the venue says of itself was read lately."""
+    age, limit = case.view.venue_age_ms, case.view.ages.venue.stale_ms
+    return age, limit, Reason.VENUE_STALE if age is None or age > limit else None
+
+
 def spec_unchanged(case: Case) -> Finding:
     """7: tick, step and minimum as they were at the start."""
     if case.instrument is None:

@@ -48,8 +48,9 @@ class GateInput:
     move_1m_pct: Decimal | None  # absolute; None: no minute of prices yet
     liquidation_distance_pct: Decimal | None = None  # None: estimated with the order filled
     unprotected_ms: int | None = None  # how long the product's position has had no stop; None: protected or flat
+    venue_age_ms: int | None  # of the venue's own state; None: never read
     dead_man: bool  # entries die with us: cancel-on-disconnect read back, or an end time on the order
-    planned_stop: bool = False  # inside the quiet time before and during a planned stop of the venue
+    planned_stop: bool = False  # before, during and after a stop of the venue, until all was read anew
     venue_enforces_reduce_only: bool = True
     ramp: Decimal = Decimal(1)
     order_success_pct: Decimal | None = None  # of 15 min; None: fewer than 20 orders

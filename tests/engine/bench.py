@@ -26,6 +26,7 @@ from perpctl.risk.limits import Limits, RiskLevel, level_limits
 from tests.risk.world import ACCOUNT, BTC, INSTRUMENT, NOW, QUOTE
 
 MINE = "mine-"
+OPEN = {"locked": "false", "maintenance": None, "announcements": (), "offset_ms": 0, "round_trip_ms": 1}
 VENUES: dict[str, type[AdvancedTrade] | type[Gateway]] = {"global": Gateway, "us": AdvancedTrade}
 
 
@@ -70,6 +71,7 @@ class Bench:
         self.core.mode = Mode.NORMAL
         self.core.dead_man = True
         self.core.begin(e.Reconciled((), (), (), self.now), self.now)
+        self.venue_read()
         self.quote()
         self.tell(e.AccountRead(ACCOUNT))
 
@@ -90,6 +92,10 @@ class Bench:
             QUOTE, bid=middle - D("0.1"), ask=middle + D("0.1"), mark=middle, at_ms=self.at_ms, seen=self.now
         )
         return self.tell(port.QuoteSeen(structs.replace(moved, **change)))
+
+    def venue_read(self, **change: Any) -> list[e.Effect]:
+        """The venue says how it is."""
+        return self.tell(e.VenueRead(port.VenueStatus(**{**OPEN, **change}), self.at_ms))
 
     def wish(self, *wishes: Desired) -> list[e.Effect]:
         """What the core does about these wishes at the next market event, two seconds later."""

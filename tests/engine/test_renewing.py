@@ -36,6 +36,7 @@ def pass_time(bench: Bench, seconds: float) -> list[e.Effect]:
     """The market's clock goes on with ours."""
     bench.now += seconds
     bench.at_ms += int(seconds * 1000)
+    bench.venue_read()
     bench.quote()
     return bench.later(0)
 

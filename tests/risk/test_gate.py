@@ -282,6 +282,8 @@ PLANTED: list[tuple[str, OrderRequest, dict[str, Any], int, Reason]] = [
     ("mark and index apart", request(), {"quote": structs.replace(QUOTE, index=D("83840"))}, 16, Reason.MARK_INDEX),
     ("no index", request(), {"quote": structs.replace(QUOTE, index=None)}, 16, Reason.MARK_INDEX),
     ("settlement ahead", request(), {"planned_stop": True}, 16, Reason.PLANNED_STOP),
+    ("venue's state never read", request(), {"venue_age_ms": None}, 4, Reason.VENUE_STALE),
+    ("venue's state of a minute ago", request(), {"venue_age_ms": 60_001}, 4, Reason.VENUE_STALE),
     ("too many refusals by the venue", request(), {"order_success_pct": D("89.9")}, 17, Reason.REJECTIONS),
     ("slow answers", request(), {"latency_p95_ms": 1_001}, 17, Reason.LATENCY),
     ("entry would outlive the bot", request(), {"dead_man": False}, 18, Reason.NO_DEAD_MAN),

@@ -136,6 +136,7 @@ def world(**change: Any) -> GateInput:
         day_pnl_pct=D("0.1"),
         drawdown_pct=D(0),
         move_1m_pct=D("0.1"),
+        venue_age_ms=0,
         dead_man=True,
     )
     return replace(healthy, **change)

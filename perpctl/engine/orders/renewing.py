@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from perpctl.engine import events as e
+from perpctl.engine.hours.state import closed_by_hours
 from perpctl.engine.state.wishes import fits
 from perpctl.engine.state.working import Stage, Working
 from perpctl.model.order import Purpose
@@ -52,7 +53,7 @@ def _is_due(core: Core, working: Working) -> bool:
 def _may_rest(core: Core, working: Working) -> bool:
     """Whether what is left of it may go on resting; else it is left to its end."""
     product = core.products[working.request.product_id]
-    quiet = core.is_closed_to_entries or core.rules.calendar.pauses_entries(core.market_ms)
+    quiet = core.is_closed_to_entries or closed_by_hours(core) is not None
     leaves = product.closing is not None or product.leaving is not None
     left = working.request.size - working.booked
     return not quiet and not leaves and product.is_tradable and left >= product.instrument.min_size

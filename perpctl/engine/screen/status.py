@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from perpctl.clock import to_ms
+from perpctl.clock import from_ms, to_ms
 from perpctl.engine.core import Core
+from perpctl.engine.hours.off import facts_of_off
 from perpctl.engine.loop import Bot
 from perpctl.engine.state.meter import percentile
 from perpctl.engine.state.product import Product
@@ -26,6 +27,8 @@ def facts_of(bot: Bot) -> dict[str, Json]:
         "mode": core.mode.value,
         "mode_why": core.mode_why,
         "blocked_by": dict(core.blocks),
+        "entries_off": facts_of_off(core),
+        "venue": _venue(core, now),
         "fenced_by": bot.fenced,
         "dead_man_armed": core.dead_man,
         "reconciled_age_s": _age(now, core.reconciled_at),
@@ -48,6 +51,19 @@ def facts_of(bot: Bot) -> dict[str, Json]:
         "counts": dict(bot.meter.counts),
         "loop_lag_p99_ms": f"{percentile(bot.meter.lags, 99) * 1000:.2f}",
         "decision_p99_ms": f"{percentile(bot.meter.decisions, 99) * 1000:.2f}",
+    }
+
+
+def _venue(core: Core, now: float) -> Json:
+    """What the venue says of itself, and the stop of it that is near."""
+    hours, age_ms = core.hours, core.hours.age_ms(now)
+    near = hours.standing
+    return {
+        "age_s": None if age_ms is None else f"{age_ms / 1000:.1f}",
+        "locked": None if hours.status is None else hours.status.locked,
+        "stop": None if near is None else near.stop.title,
+        "stop_at": None if near is None else from_ms(near.stop.start_ms).isoformat(),
+        "stage": None if near is None else near.stage.name.lower(),
     }
 
 

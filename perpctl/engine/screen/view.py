@@ -8,6 +8,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 from perpctl.engine.core import USER
+from perpctl.engine.hours.off import entries_off, words_of
 from perpctl.engine.loop import Bot
 from perpctl.engine.screen.diary import Diary, Entry, short
 from perpctl.engine.screen.status import facts_of, stop_of
@@ -60,6 +61,8 @@ def screen(bot: Bot, diary: Diary, frame: Frame, look: Look) -> Answer:
     blocks: list[Block] = [*_head(bot, frame, now)]
     if look.frozen:
         blocks.append(Line(FROZEN, Tone.WARN, mark=True))
+    if core.mode is Mode.NORMAL and (closed := entries_off(core)) is not None:
+        blocks.append(Line(f"ENTRIES OFF  {words_of(closed)}", Tone.WARN, mark=True))
     blocks.append(Line(""))
     for product in core.products.values():
         blocks += [_price(product, now), _position(bot, product, now)]

@@ -58,6 +58,10 @@ class Guard:
             return []
         return [self._place(product, now, "protects the position")]
 
+    def covers(self, product: Product, orders: Orders) -> bool:
+        """Whether the whole position has its protective stop."""
+        return self.covered(product, orders) >= abs(product.position)
+
     def close(self, product: Product, orders: Orders, now: float, reason: str) -> list[e.Effect]:
         """Close the position now, unless that is under way or was just refused."""
         under_way = product.closing is not None and product.closing in orders.ours

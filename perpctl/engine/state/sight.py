@@ -58,7 +58,9 @@ def look(core: Core, request: OrderRequest, permission: Permission, meter: Meter
         move_1m_pct=product.move_1m_pct if product is not None else None,
         unprotected_ms=_age_ms(now, product.bare_since) if product is not None else None,
         dead_man=core.dead_man,
-        planned_stop=core.rules.calendar.pauses_entries(core.market_ms),
+        venue_age_ms=core.hours.age_ms(now),
+        planned_stop=core.hours.back is not None
+        or core.rules.calendar.pauses_entries(core.market.now_ms(now), core.hours.stops),
         venue_enforces_reduce_only=core.rules.terms.reduces_only,
         ramp=core.ramp,
         order_success_pct=meter.order_success_pct(now),

@@ -10,7 +10,6 @@ from perpctl.engine import events as e
 from perpctl.engine.state.product import Product
 from perpctl.engine.state.working import Stage, Working
 from perpctl.engine.strategy import Desired, View
-from perpctl.model.mode import Mode
 from perpctl.model.order import Side
 from perpctl.risk.bounds import Market, effective
 from perpctl.risk.conduct import CANCEL_SHARE, bucket_load
@@ -46,7 +45,7 @@ def view_of(core: Core, product: Product) -> View:
         target_max=bounds.position_size * limits.strategy_target_pct / HUNDRED / len(core.products),
         max_order=bounds.order_size * NEARLY,
         closed=_closed(quote.funding_8h, limits.max_funding_against_pct),
-        may_increase=core.mode is Mode.NORMAL,
+        may_increase=core.may_increase,
         orders_left=max(0, orders_a_day - core.activity.recent(core.market_ms).orders_today),
         orders_a_day=orders_a_day,
         day_left=core.rules.calendar.day_left(quote.at_ms),
@@ -108,7 +107,7 @@ def fits(core: Core, share: Decimal) -> bool:
 
 
 def _place(core: Core, product: Product, wish: Desired) -> None:
-    request = product.entry(wish, core.new_identity(), core.mode is Mode.NORMAL, core.rules.terms)
+    request = product.entry(wish, core.new_identity(), core.may_increase, core.rules.terms)
     if request is not None:
         core.follow(request, wish.why, wish.tolerance)
         core.ask_for(e.PlaceEntry(request, wish.why))

@@ -170,8 +170,8 @@ class AdvancedTrade:
             self._swept_at = self._clock.monotonic()
         return self._swept
 
-    async def instruments(self) -> tuple[Instrument, ...]:
-        return await self._listing.instruments()
+    async def instruments(self, *, fresh: bool = False) -> tuple[Instrument, ...]:
+        return await self._listing.instruments(fresh=fresh)
 
     async def instrument(self, symbol: str) -> Instrument:
         return await self._listing.instrument(symbol)

@@ -34,11 +34,11 @@ class Listing:
         self._fees: Fees | None = None
         self._fees_at = float("-inf")
 
-    async def rows(self) -> tuple[Row, ...]:
-        """Every future, dated ones too; asked anew when the last answer is no longer fresh."""
+    async def rows(self, *, fresh: bool = False) -> tuple[Row, ...]:
+        """Every future, dated ones too; asked anew when the last answer is no longer young, or when `fresh` says so."""
         async with self._listing:  # questions asked side by side need one list
             now = self._rest.clock.monotonic()
-            if now - self._listed_at > FRESH_S:
+            if fresh or now - self._listed_at > FRESH_S:
                 path, signed = self.twin("/products")
                 self._rows = await self._rest.read(path, FUTURES, _futures, PAGE, signed=signed)
                 self._listed_at = self._units_at = now
@@ -81,9 +81,9 @@ class Listing:
         """The same for several."""
         return {one: await self.unit(one) for one in dict.fromkeys(product_ids)}
 
-    async def instruments(self) -> tuple[Instrument, ...]:
+    async def instruments(self, *, fresh: bool = False) -> tuple[Instrument, ...]:
         """The perpetual-style futures."""
-        rows, fees = await self.rows(), await self._tier()
+        rows, fees = await self.rows(fresh=fresh), await self._tier()
         found = [wire.instrument(row, fees) for row in rows if wire.is_perpetual(row)]
         return tuple(sorted(found, key=lambda one: one.symbol))
 

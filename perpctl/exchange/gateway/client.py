@@ -128,9 +128,9 @@ class Gateway:
         titles, planned = accounts.announcements(told), announced.planned(told, self.calendar, at_ms)
         return VenueStatus(locked, None, titles, offset_ms, round_trip_ms, self._line.wall_offset_ms, planned)
 
-    async def instruments(self) -> tuple[Instrument, ...]:
+    async def instruments(self, *, fresh: bool = False) -> tuple[Instrument, ...]:
         age_s = self._clock.monotonic() - self._instruments_at
-        if not self._instruments or age_s > SPECIFICATION_S:
+        if fresh or not self._instruments or age_s > SPECIFICATION_S:
             asked_at = self._clock.monotonic()
             self._instruments = await self._line.read(
                 "public/get_instruments", {"currency": CURRENCY, "kind": "future"}, _perpetuals, PAGE

@@ -66,6 +66,11 @@ class Happening(Struct, frozen=True):
     announced: bool = False  # told by the venue, not by a rule
     uncertain: bool = False  # it happens only if the venue announces it
 
+    @property
+    def name(self) -> str:
+        """In few words."""
+        return self.key.replace("_", " ")
+
     def runs_at(self, now_ms: int) -> bool:
         """Whether it goes on then."""
         return self.start_ms <= now_ms < (self.start_ms if self.end_ms is None else self.end_ms)
