@@ -79,6 +79,7 @@ async def run(desk: Desk, options: Options) -> int:
     if options.speed == MAX:
         return await _simulate(desk, options, limits)
     name = algorithm_id(strategy())
+    Lease.refuse_if_held(desk.settings.state_dir / "lease")  # a second bot leaves the journal of the first alone
     with _lease(desk.settings.state_dir, name, desk.journal()) as lease:
         desk.listen(desk.settings.state_dir / "run.log" if is_live() else None)  # the live view has the screen
         async with OwnExchange(desk, options.feed_words) as exchange_of_ours:

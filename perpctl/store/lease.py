@@ -64,6 +64,13 @@ class Lease:
         except (OSError, Torn, ValueError, KeyError, TypeError) as why:
             raise _damaged(path, why) from why
 
+    @classmethod
+    def refuse_if_held(cls, path: Path) -> None:
+        """Before anything is opened that `take` needs: raises HeldByAnother and StateDamaged as it does."""
+        found = cls.read(path)
+        if found is not None and found.is_held:
+            raise _held(found)
+
     @property
     def is_held(self) -> bool:
         """Whether somebody may still be sending under it."""

@@ -85,6 +85,19 @@ def test_a_killed_bot_leaves_no_entry_because_its_socket_takes_them_along(paper:
     assert [order["reduce_only"] for order in left] == [True]
 
 
+def test_a_second_bot_is_refused_before_it_opens_the_journal_of_the_first(paper: dict[str, Any], perpctl: Cli) -> None:
+    with running() as bot:
+        bot.process.send_signal(signal.SIGSTOP)  # else it would miss its journal
+        journal = bot.directory / "journal.db"
+        journal.rename(journal.with_name("aside"))
+        second = perpctl("run", "--risk-level", "conservative")
+        journal.with_name("aside").rename(journal)
+        bot.process.send_signal(signal.SIGCONT)
+        assert second.code == 10, second.err
+        assert f"pid {bot.process.pid}" in second.err
+        assert bot.stop() == 0
+
+
 def test_a_second_bot_is_refused_and_told_who_holds_the_lease(paper: dict[str, Any], perpctl: Cli) -> None:
     with running() as bot:
         second = perpctl("run", "--risk-level", "conservative")
