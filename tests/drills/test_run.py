@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from perpctl import profile
+from perpctl.store.lease import Lease
 from tests.conftest import Cli, tell
 from tests.drills.running import Running, running
 
@@ -85,17 +89,19 @@ def test_a_killed_bot_leaves_no_entry_because_its_socket_takes_them_along(paper:
     assert [order["reduce_only"] for order in left] == [True]
 
 
-def test_a_second_bot_is_refused_before_it_opens_the_journal_of_the_first(paper: dict[str, Any], perpctl: Cli) -> None:
-    with running() as bot:
-        bot.process.send_signal(signal.SIGSTOP)  # else it would miss its journal
-        journal = bot.directory / "journal.db"
-        journal.rename(journal.with_name("aside"))
-        second = perpctl("run", "--risk-level", "conservative")
-        journal.with_name("aside").rename(journal)
-        bot.process.send_signal(signal.SIGCONT)
-        assert second.code == 10, second.err
-        assert f"pid {bot.process.pid}" in second.err
-        assert bot.stop() == 0
+def test_a_second_bot_is_refused_before_the_journal_of_the_first_is_opened(perpctl: Cli) -> None:
+    state = profile.load("paper").state_dir
+    state.mkdir(parents=True, exist_ok=True)
+    (state / "journal.db").write_text("no journal: whoever opens it ends with 11")
+    held = Lease.take(state / "lease", "another")
+    over = threading.Event()
+    renewing = threading.Thread(target=lambda: [held.renew() for _ in iter(lambda: over.wait(0.5), True)])
+    renewing.start()
+    second = perpctl("run", "--risk-level", "conservative")
+    over.set()
+    renewing.join()
+    assert second.code == 10, second.err
+    assert f"pid {os.getpid()}" in second.err
 
 
 def test_a_second_bot_is_refused_and_told_who_holds_the_lease(paper: dict[str, Any], perpctl: Cli) -> None:
