@@ -29,6 +29,7 @@ from perpctl.engine.watch.strangers import (
     ForeignRule,
     Strangers,
     owner_found,
+    told_before,
     watch_strangers,
 )
 from perpctl.exchange import port
@@ -113,6 +114,7 @@ class Core:
             e.EntriesLeft: self._entries_left,
             e.Ticked: self._ticked,
             e.OwnerFound: lambda event: owner_found(self, event),
+            e.ToldBefore: lambda event: told_before(self, event),
             e.Reconciled: self._reconciled,
             e.ReconcileFailed: self._reconcile_failed,
         }

@@ -105,6 +105,14 @@ class OwnerFound:
 
 
 @dataclass(frozen=True, slots=True)
+class ToldBefore:
+    """Our journal has an alert about this stranger already, so many seconds old: an earlier run met it."""
+
+    order_id: str
+    ago_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Reconciled:
     """Agreeing fresh reads of the venue; `fills` are all since the last reconciliation, oldest first.
 
@@ -136,6 +144,7 @@ OwnEvent = (
     | EntriesLeft
     | Ticked
     | OwnerFound
+    | ToldBefore
     | Reconciled
     | ReconcileFailed
 )
@@ -252,9 +261,10 @@ class ReadBackEntries:
 
 @dataclass(frozen=True, slots=True)
 class SeekOwner:
-    """Look into our journal for whose order this is."""
+    """Look into our journal for whose order this is; the `first` time also for how long it has been known."""
 
     order_id: str
+    first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +275,7 @@ class Alert:
     name: str
     text: str
     product_id: str | None = None
+    order_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

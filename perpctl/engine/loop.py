@@ -12,7 +12,7 @@ from perpctl.clock import Clock, to_ms
 from perpctl.engine import events as e
 from perpctl.engine.closing import Ended, Wish, close_down
 from perpctl.engine.core import USER, Core
-from perpctl.engine.reading import books_agree, owner_of, read_money, read_truth, settle_working
+from perpctl.engine.reading import books_agree, owner_of, read_money, read_truth, settle_working, told_at
 from perpctl.engine.sending import HTTP, SOCKET, Lease, Sender
 from perpctl.engine.state.meter import Meter
 from perpctl.engine.state.working import Stage
@@ -180,8 +180,8 @@ class Bot:
                 self.enter_mode(mode, self.gear.name, reason, cause="gate", risk=risk)
             case e.LeaveMode(reason):
                 self._leave_mode(reason)
-            case e.SeekOwner(order_id):
-                self._seek_owner(order_id)
+            case e.SeekOwner(order_id, first):
+                self._seek_owner(order_id, first=first)
             case e.Alert():
                 self._raise_alert(effect)
             case e.StartKill(reason):
@@ -207,7 +207,9 @@ class Bot:
             case e.ReadBackEntries(reason):
                 self.spawn(self._read_back(reason))
 
-    def _seek_owner(self, order_id: str) -> None:
+    def _seek_owner(self, order_id: str, *, first: bool) -> None:
+        if first and (at := told_at(self.gear.projections.journal, order_id)) is not None:
+            self.dispatch(e.ToldBefore(order_id, max(0.0, (self.gear.clock.now() - at).total_seconds())))
         owner = owner_of(self.gear.projections, order_id)
         if owner is not None:
             self.dispatch(e.OwnerFound(order_id, owner))
@@ -216,6 +218,7 @@ class Bot:
         """On the record, with its level; whoever watches the bot is told by the diary, the log and the metrics."""
         self.meter.counts[f"alert.{alert.level}"] += 1
         body = {"level": alert.level, "name": alert.name, "text": alert.text, "product_id": alert.product_id}
+        body |= {} if alert.order_id is None else {"order_id": alert.order_id}
         self.gear.projections.journal.append(Kind.ALERT_RAISED, body, market_ms=self.core.market_ms or None)
 
     @property

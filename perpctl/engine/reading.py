@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from datetime import datetime
 
 from perpctl.clock import Clock
 from perpctl.engine import events as e
 from perpctl.engine.state.day import OVERLAP_MS, RiskDay
 from perpctl.engine.state.working import Working
+from perpctl.engine.watch.strangers import FOREIGN
 from perpctl.errors import PerpctlError
 from perpctl.exchange import port
 from perpctl.exchange.settle import settle
 from perpctl.model.day import Moves, Transfer
 from perpctl.model.position import Account, Position
+from perpctl.store.journal import Journal
 from perpctl.store.projections import Projections, TrackedOrder
 from perpctl.store.records import ADOPTS, Kind
 
@@ -87,6 +90,14 @@ def owner_of(projections: Projections, order_id: str) -> str | None:
     for record in projections.journal.records(kinds=(Kind.OPERATOR_NOTED,)):
         if record.body.get(ADOPTS) == order_id:
             return f"adopted by {record.body['by']}"
+    return None
+
+
+def told_at(journal: Journal, order_id: str) -> datetime | None:
+    """When a run of this profile first raised the alarm about a stranger's order; None: never."""
+    for record in journal.records(kinds=(Kind.ALERT_RAISED,)):
+        if record.body.get("name") == FOREIGN and record.body.get("order_id") == order_id:
+            return record.at
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,11 @@ from typing import Any
 import pytest
 
 from perpctl import profile
+from perpctl.clock import ManualClock, SystemClock
+from perpctl.desk import Desk
+from perpctl.engine.watch.strangers import FOREIGN
+from perpctl.store.journal import JournalReader
+from perpctl.store.records import Kind
 from tests.conftest import Cli, tell
 from tests.drills.running import running
 from tests.drills.test_run import BTC, get_filled
@@ -42,6 +48,21 @@ async def test_an_order_placed_by_a_stranger_is_told_and_its_adoption_reaches_th
         assert bot.http("GET", "/api/status")[1]["foreign_orders"] == 1
         assert bot.http("GET", "/api/mode")[1]["mode"] == "normal"
         assert perpctl("orders", "adopt", "USDC-0", "--yes", "--reason", "x").code == 2
+        with JournalReader.open_read(bot.directory / "journal.db") as journal:
+            told = [one.body for one in journal.records(kinds=(Kind.ALERT_RAISED,)) if one.body["name"] == FOREIGN]
+        assert [one["order_id"] for one in told] == [order.order_id]
+
+
+async def test_a_bot_that_starts_again_gives_nobody_five_more_minutes_to_adopt(paper: dict[str, Any]) -> None:
+    """As an earlier run left it that told of a stranger six minutes ago and is gone."""
+    async with at_the_desk() as desk:
+        order = await entry(desk, size="0.01", name="by-hand")
+    earlier = Desk(profile.load("paper"), ManualClock(SystemClock().now() - timedelta(minutes=6)))
+    earlier.journal().append(Kind.ALERT_RAISED, {"name": FOREIGN, "order_id": order.order_id, "level": 3})
+    await earlier.aclose()
+    with running() as bot:
+        state = bot.until(lambda: (found := bot.http("GET", "/api/mode")[1])["mode"] == "halted" and found)
+        assert order.order_id in state["why"]
 
 
 async def test_with_halt_a_strangers_order_halts_the_bot_and_takes_its_entries(

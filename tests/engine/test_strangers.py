@@ -52,6 +52,22 @@ def test_a_foreign_order_is_told_at_once_and_halts_after_five_minutes_when_nobod
     assert halts(wait(bench, 2))
 
 
+def test_the_five_minutes_begin_when_a_run_first_told_of_it() -> None:
+    bench = Bench()
+    assert only(bench.tell(port.OrderSeen(stranger())), e.SeekOwner).first
+    bench.tell(e.ToldBefore("x-1", ADOPT_S - 10))
+    assert not halts(wait(bench, 9))
+    assert halts(wait(bench, 3))
+
+
+def test_an_earlier_word_that_seems_to_come_from_the_future_gives_no_more_time() -> None:
+    bench = Bench()
+    bench.tell(port.OrderSeen(stranger()))
+    wait(bench, ADOPT_S - 10)
+    bench.tell(e.ToldBefore("x-1", 0.0))
+    assert halts(wait(bench, 12))
+
+
 def test_an_adopted_order_halts_nothing_and_goes_on_counting() -> None:
     bench = Bench()
     bench.tell(port.OrderSeen(stranger()))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ADOPT_S = 300.0  # for as long a human may explain what the journal does not know
 SEEK_S = 1.0
 NAMELESS_S = 2.0  # an order without a label may be ours: its answer may reach our journal after its fill reached us
-BLOCK = "foreign"
+BLOCK = FOREIGN = "foreign"
 
 
 class Foreign(StrEnum):
@@ -105,8 +105,9 @@ def _meet(core: Core, order_id: str, product_id: str, what: str, label: str | No
         core.note("FOREIGN", product_id, f"{what} is not ours: counted")
         return
     core.strangers.met[order_id] = Stranger(order_id, product_id, what, core.now, core.now)
-    core.ask_for(e.Alert(3, "foreign", f"{what} is not ours: counted in every limit; {_then(core)}", product_id))
-    core.ask_for(e.SeekOwner(order_id))
+    text = f"{what} is not ours: counted in every limit; {_then(core)}"
+    core.ask_for(e.Alert(3, FOREIGN, text, product_id, order_id))
+    core.ask_for(e.SeekOwner(order_id, first=True))
     if core.rules.foreign.policy is Foreign.HALT:
         core.blocks[BLOCK] = f"{what} is not ours"
         if label is not None:  # no answer of ours can explain a label that is not of our making
@@ -127,6 +128,13 @@ def watch_strangers(core: Core) -> None:
         if core.now - stranger.sought >= SEEK_S:
             stranger.sought = core.now
             core.ask_for(e.SeekOwner(stranger.order_id))
+
+
+def told_before(core: Core, event: e.ToldBefore) -> None:
+    """The time to adopt it began when a run first told of it: starting again gives nobody five minutes more."""
+    stranger = core.strangers.met.get(event.order_id)
+    if stranger is not None:
+        stranger.since = min(stranger.since, core.now - event.ago_s)
 
 
 def _halt(core: Core, stranger: Stranger) -> None:
