@@ -23,6 +23,7 @@ _FAMILIAR = {"pinned": "= pinned", "not pinned": "NOT PINNED", "differs": "DIFFE
 # Control characters (C0, DEL, C1), and those that reorder or hide what stands beside them.
 _HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u061c\u2028-\u202e\u2060-\u2069\ufeff]")
 _GAP = re.compile(r"(?<=\S)( {3,})(?=\S)")
+WHOLE_ID = 16  # characters of an account's id; longer ones are told by their ends
 LABEL = 12  # what stands before a gap and is no longer than this names what follows
 _NUMBER = re.compile(r"[+-]?[0-9][0-9.,]*(e[+-]?[0-9]+)?", re.IGNORECASE)
 
@@ -95,7 +96,8 @@ def _gap(lines: Sequence[str]) -> list[str]:
 
 
 def _scope_lines(scope: Scope, paper: Paper) -> list[str]:
-    account = scope.account or (f"? (last seen {scope.last_seen_account})" if scope.last_seen_account else "?")
+    seen = scope.last_seen_account
+    account = _short(scope.account) if scope.account else f"? (last seen {_short(seen)})" if seen else "?"
     pinned = _FAMILIAR[scope.pinned] if scope.account else ""
     left = f"{scope.env.upper()}  {scope.venue}  profile {scope.profile}  account {account} {pinned}".rstrip()
     right = _day(scope.at)
@@ -103,6 +105,11 @@ def _scope_lines(scope: Scope, paper: Paper) -> list[str]:
     room = paper.width - len(left) - len(right)
     shown = paper.paint(left, Tone.BAD if scope.env == "live" and scope.pinned != "pinned" else Tone.TITLE)
     return [shown + " " * room + right] if room >= 2 else [shown, right.rjust(paper.width)]
+
+
+def _short(account: str) -> str:
+    """A portfolio's id is told by its ends, as keys are; JSON has it whole."""
+    return account if len(account) <= WHOLE_ID else f"{account[:4]}..{account[-4:]}"
 
 
 def _day(at: datetime) -> str:

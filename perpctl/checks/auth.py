@@ -15,7 +15,7 @@ from perpctl.results import Answer, Block, Json, Line, Next, Tone
 if TYPE_CHECKING:
     from perpctl.desk import Desk
 
-NOT_BY_HAND = "a signed token lives 120 s and is made afresh for each sign-in: there is nothing to renew by hand"
+NOTHING_TO_RENEW = "there is nothing to renew by hand"
 
 
 async def test(desk: Desk) -> Answer:
@@ -76,7 +76,8 @@ class _Asked:
         grant = await (await self._desk.market()).grant()
         if isinstance(grant, Unsupported):
             return passed(grant.reason)
-        return passed(f"token exchanged; it lives {grant.life_s:.0f} s")
+        done = "signed for this request, and taken" if grant.per_request else "exchanged"
+        return passed(f"token {done}; it lives {grant.life_s:.0f} s")
 
     async def account(self) -> Finding:
         await self._desk.exchange()
@@ -117,23 +118,31 @@ async def expiry(desk: Desk) -> Answer:
         "round_trip_ms": status.round_trip_ms,
     }
     if isinstance(grant, Unsupported):
-        view: tuple[Block, ...] = (Line(f"TOKEN   {grant.reason}"), clock, Line(NOT_BY_HAND, Tone.DIM))
+        view: tuple[Block, ...] = (Line(f"TOKEN   {grant.reason}"), clock)
         return Answer("perpctl.auth.expiry/1", await desk.scope(), facts, view)
-    view = (
-        Line(f"KEY     {grant.key}"),
-        Line(f"SIGNED  lives {grant.jwt_life_s:.0f} s; made for each sign-in, used once"),
-        Line(f"ACCESS  lives {grant.life_s:.0f} s over HTTP; renewed by itself after {grant.life_s * 0.6:.0f} s"),
-        Line("SOCKET  is its own credential; signed in again on the same socket after 40 min"),
-        clock,
-        Line(NOT_BY_HAND, Tone.DIM),
-    )
-    facts |= {
-        "key": grant.key,
-        "signed_life_s": f"{grant.jwt_life_s:.0f}",
-        "access_life_s": f"{grant.life_s:.0f}",
-        "renewed_after_s": f"{grant.life_s * 0.6:.0f}",
-    }
+    lines, told = _lives(grant)
+    view = (Line(f"KEY     {grant.key}"), *map(Line, lines), clock, Line(_not_by_hand(grant), Tone.DIM))
+    facts |= {"key": grant.key, "signed_life_s": f"{grant.jwt_life_s:.0f}", **told}
     return Answer("perpctl.auth.expiry/1", await desk.scope(), facts, view)
+
+
+def _lives(grant: Grant) -> tuple[list[str], dict[str, Json]]:
+    """Which tokens there are, and how long each lives."""
+    signed = f"SIGNED  lives {grant.jwt_life_s:.0f} s; made for each"
+    if grant.per_request:
+        return [f"{signed} request and each subscription, used once"], {}
+    renewed = f"{grant.life_s * 0.6:.0f}"
+    lines = [
+        f"{signed} sign-in, used once",
+        f"ACCESS  lives {grant.life_s:.0f} s over HTTP; renewed by itself after {renewed} s",
+        "SOCKET  is its own credential; signed in again on the same socket after 40 min",
+    ]
+    return lines, {"access_life_s": f"{grant.life_s:.0f}", "renewed_after_s": renewed}
+
+
+def _not_by_hand(grant: Grant) -> str:
+    each = "request" if grant.per_request else "sign-in"
+    return f"a signed token lives {grant.jwt_life_s:.0f} s and is made afresh for each {each}: {NOTHING_TO_RENEW}"
 
 
 async def refresh(desk: Desk) -> Answer:
@@ -148,10 +157,11 @@ async def refresh(desk: Desk) -> Answer:
         why.next_commands = (f"perpctl -p {desk.settings.profile} auth test",)
         raise
     if isinstance(grant, Grant):
-        words = f"new token for {grant.key}: lives {grant.life_s:.0f} s; a private call with it answers"
+        lines = [f"new token for {grant.key}: lives {grant.life_s:.0f} s; a private call with it answers"]
+        lines.append(_not_by_hand(grant))
         facts: dict[str, Json] = {"refreshed": True, "life_s": f"{grant.life_s:.0f}", "account": identity.account_id}
     else:
-        words, facts = f"nothing to refresh: {grant.reason}", {"refreshed": False}
+        lines, facts = [f"nothing to refresh: {grant.reason}"], {"refreshed": False}
     test_it = Next((f"perpctl -p {desk.settings.profile} auth test",))
-    view = (Line(words, Tone.GOOD), Line(NOT_BY_HAND, Tone.DIM), test_it)
+    view: tuple[Block, ...] = (Line(lines[0], Tone.GOOD), *(Line(line, Tone.DIM) for line in lines[1:]), test_it)
     return Answer("perpctl.auth.refresh/1", await desk.scope(), facts, view)

@@ -84,6 +84,10 @@ class Closer:
     told: list[str] = field(default_factory=list)  # what each order came to
     unread: str | None = None
 
+    def goes_on_from(self, before: Closer) -> None:
+        """Count what another closer has sent of the same step, and say it too."""
+        self.orders, self.told = before.orders, list(before.told)
+
     async def run(self) -> StepResult:
         """Close until two reads agree, everything left is stuck, or time is up."""
         hand = Hand(self.desk, self.exchange, operator(), "close")

@@ -167,8 +167,10 @@ async def _close_beside_stops(desk: Desk, exchange: Exchange, aims: Mapping[Key,
     first = {key: Aim(abs(aim.start) - steps.get(key[0], abs(aim.start)), aim.start) for key, aim in whole.items()}
     orders, positions = await asyncio.gather(exchange.open_orders(), exchange.positions())
     guards = [one for one in flatten.sort_standing(orders, positions).stops if key_of(one) in whole]
+    rest = Closer(desk, exchange, aims, manner.rungs)
     if guards:
-        tried = await Closer(desk, exchange, {key: aim for key, aim in first.items() if aim.target}, manner.rungs).run()
+        one_step = Closer(desk, exchange, {key: aim for key, aim in first.items() if aim.target}, manner.rungs)
+        tried = await one_step.run()
         if tried.done not in (Done.DONE, Done.NOTHING_TO_DO):
             return tried
         outcomes = await Hand(desk, exchange, operator(), "its position is being closed").cancel(guards)
@@ -176,7 +178,8 @@ async def _close_beside_stops(desk: Desk, exchange: Exchange, aims: Mapping[Key,
         if standing:
             words = f"these stops still stand, and could turn the position around: {', '.join(standing)}"
             return StepResult(Done.PARTIAL, f"{tried.evidence}; {words}", tuple(standing))
-    return await Closer(desk, exchange, aims, manner.rungs).run()
+        rest.goes_on_from(one_step)
+    return await rest.run()
 
 
 def _leftover_stops(desk: Desk, exchange: Exchange, closed: frozenset[Key]) -> Step:

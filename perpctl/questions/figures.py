@@ -11,6 +11,7 @@ from perpctl.clock import from_ms
 from perpctl.model.money import cents, plain
 
 if TYPE_CHECKING:
+    from perpctl.exchange.port import VenueTerms
     from perpctl.model.venue.calendar import VenueCalendar
 
 MISSING = "?"
@@ -89,6 +90,17 @@ def total(amounts: Iterable[Decimal | None]) -> Decimal | None:
             return None
         added += amount
     return added
+
+
+def coin_of(product_id: str) -> str:
+    """The unit of a size by the product's name alone, when no venue can be asked; some names do not tell the coin."""
+    base, in_name, _ = product_id.partition("_")
+    return base if in_name else "coin"
+
+
+def day_turn(terms: VenueTerms) -> str:
+    """What happens at the venue when its day starts."""
+    return "settlement" if terms.continuous_funding else "session roll"
 
 
 def day_start(calendar: VenueCalendar) -> str:

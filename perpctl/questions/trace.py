@@ -25,7 +25,7 @@ async def order(desk: Desk, word: str) -> Answer:
     if not records and not venue:
         view: tuple[Block, ...] = (
             Line(f"NOT KNOWN: neither our journal nor the venue has an order {word!r}", Tone.BAD, mark=True),
-            Line("the venue forgets cancelled orders after about half an hour; our journal never does", Tone.DIM),
+            Line("a venue forgets cancelled orders, some within half an hour; our journal never does", Tone.DIM),
             Next((f"perpctl -p {scope.profile} orders list", f"perpctl -p {scope.profile} fills list")),
         )
         facts: dict[str, Json] = {"order": word, "records": [], "at_venue": []}

@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
+from perpctl.exchange.advanced_trade.budget import SHARES, Share
+from perpctl.exchange.budget import Duty
 from perpctl.host.process import start_detached
+from perpctl.store.snapshot import PAPER_AT
 from tests.commands.stage import Stage
 from tests.conftest import end
 
@@ -34,9 +37,14 @@ def _still_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str
 
 
 @pytest.fixture
-def stage(_still_server: dict[str, Any], home: Path) -> Stage:
-    """The exchange as new; the commands of the profile `paper` find it by themselves."""
-    found = Stage(_still_server)
+def stage(
+    request: pytest.FixtureRequest, _still_server: dict[str, Any], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> Stage:
+    """The exchange as new; the commands find it by themselves. Parametrised with "us", they trade at that venue."""
+    found = Stage(_still_server, getattr(request, "param", "global"))
+    if found.venue != "global":
+        monkeypatch.setenv("PERPCTL_PROFILE", PAPER_AT[found.venue])
+        monkeypatch.setitem(SHARES, Duty.OPERATOR, Share(rate=1, burst=10_000, hourly=10_000))  # nor our own
     found.reset()
     found.found()
     return found

@@ -13,7 +13,7 @@ from perpctl import profile
 from perpctl.clock import ManualClock, to_ms
 from perpctl.desk import Desk
 from tests import trading
-from tests.commands.stage import BTC, ETH, SOL, Stage, StillClock
+from tests.commands.stage import PRODUCTS, Stage, StillClock
 from tests.conftest import START, Cli
 
 RISK_DAY = "2026-11-24"  # 03:12 UTC belongs to the day that began at 08:00 UTC
@@ -24,7 +24,7 @@ def at_the_desk(trade: Callable[[Desk], object]) -> None:
     """Trade at the venue as ourselves, on the stage's clock."""
 
     async def work() -> None:
-        desk = Desk(profile.load("paper"), ManualClock(START))
+        desk = Desk(profile.load(None), ManualClock(START))
         try:
             made = trade(desk)
             if asyncio.iscoroutine(made):
@@ -52,26 +52,27 @@ def probed(stage: Stage, cli: Cli) -> None:
 
 
 async def _two_products(desk: Desk) -> None:
+    eth = PRODUCTS[desk.settings.venue]["ETH"]
     await trading.place(desk, size="0.35")
     await trading.place(desk, size="0.35", side="SELL", trigger_price="82500", reduce_only=True)
-    await trading.place(desk, size="6", side="SELL", product_id=ETH)
-    await trading.place(desk, size="6", trigger_price="2660", reduce_only=True, product_id=ETH)
+    await trading.place(desk, size="6", side="SELL", product_id=eth)
+    await trading.place(desk, size="6", trigger_price="2660", reduce_only=True, product_id=eth)
 
 
 def held(stage: Stage, cli: Cli) -> None:
     """Two products with their stops, the day's baseline taken, the books in step."""
     at_the_desk(_two_products)
     booked(cli)
-    at_the_desk(lambda desk: desk.projections().set_baseline(RISK_DAY, Decimal(100_000), "USDC", to_ms(START)))
+    currency = {"global": "USDC", "us": "USD"}[stage.venue]
+    at_the_desk(lambda desk: desk.projections().set_baseline(RISK_DAY, Decimal(100_000), currency, to_ms(START)))
     stage.tell("/advance", seconds=600)
 
 
 def bare(stage: Stage, cli: Cli) -> None:
-    """As `held`; beside them somebody else's isolated slot without a stop, and an order by hand."""
+    """As `held`; beside them somebody else's position without a stop, in a slot if there are any, and an order."""
     held(stage, cli)
-    slot = {"instrument_name": SOL, "amount": 40, "isolated": True, "allocated_margin": 1200}
-    stage.call("private/buy", type="market", **slot)
-    stage.call("private/sell", type="limit", instrument_name=BTC, amount=0.01, price=88000, label="by-hand")
+    stage.buy_elsewhere()
+    stage.order_by_hand()
 
 
 async def _entries(desk: Desk) -> None:

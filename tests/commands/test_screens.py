@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -19,11 +20,12 @@ from perpctl import profile
 from perpctl.clock import ManualClock
 from tests.commands import scenes
 from tests.commands.stage import Stage, StillClock
-from tests.conftest import START, Cli, Ran
+from tests.conftest import START, VENUES, Cli, Ran
 
 SURE = ("--yes", "--reason", "drill")
 NARROW = {"positions-bare", "positions-unknown", "preflight", "preflight-may-not-start", "orders-list", "status-warn"}
 NARROW |= {"reconcile-differences", "stops-list", "fills-list", "market-status"}
+PLACED = {"global": "USDC-SLMS-198150503752", "us": "d0443dee-4053-4ac8-9c4d-0000042c1d87"}
 Golden = Callable[[str, str], None]
 
 
@@ -37,6 +39,15 @@ class Screen:
     code: int = 0
     sockets: bool = False  # it listens to sockets
     acts: bool = False  # it changes something: `--yes` and a reason are typed too
+    us: int | None = None  # the exit code there, where it is another
+
+    def typed(self, venue: str) -> str:
+        """The line, with the venue's own name of the stop that `stops place` places."""
+        return self.line.format(stop=PLACED[venue])
+
+    def ends(self, venue: str) -> int:
+        """The exit code that belongs to it."""
+        return self.code if self.us is None or venue == "global" else self.us
 
 
 SCREENS = (
@@ -70,7 +81,7 @@ SCREENS = (
     Screen("positions-close", scenes.held, "positions close BTC-PERP", acts=True),
     Screen("positions-close-dry-run", scenes.held, "positions close BTC-PERP --dry-run"),
     Screen("positions-reduce", scenes.held, "positions reduce BTC-PERP --by 50%", acts=True),
-    Screen("positions-close-all", scenes.bare, "positions close-all --market", acts=True),
+    Screen("positions-close-all", scenes.bare, "positions close-all --market", acts=True, us=6),
     Screen("state-save", scenes.held, "state save", acts=True),
     Screen("auth-test", scenes.flat, "auth test"),
     Screen("auth-expiry", scenes.flat, "auth expiry"),
@@ -90,7 +101,7 @@ SCREENS = (
     Screen("resume-dry-run", scenes.halted, "resume --as ops1 --dry-run", sockets=True),
     Screen("resume-dry-run-refused", scenes.halted_bare, "resume --as ops1 --dry-run", 5, sockets=True),
     Screen("orders-list", scenes.working, "orders list"),
-    Screen("orders-trace", scenes.protected, "orders trace USDC-SLMS-198150503752"),
+    Screen("orders-trace", scenes.protected, "orders trace {stop}"),
     Screen("orders-trace-nobodys", scenes.flat, "orders trace nothing-of-ours", 1),
     Screen("fills-list", scenes.bare, "fills list"),
     Screen("status", scenes.held, "status"),
@@ -108,14 +119,44 @@ SCREENS = (
 )  # fmt: skip
 
 
-def drawn(screen: Screen, *form: str) -> Ran:
+def drawn(screen: Screen, venue: str, *form: str) -> Ran:
     """The command as a process would run it, on a clock that stands still or moves by its own waiting alone."""
     out, err = io.StringIO(), io.StringIO()
     clock = StillClock(START) if screen.sockets else ManualClock(START)
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = front_door.main([*screen.line.split(), *(SURE if screen.acts else ()), *form], clock)
+        code = front_door.main([*screen.typed(venue).split(), *(SURE if screen.acts else ()), *form], clock)
     assert "Traceback" not in err.getvalue()
     return Ran(int(code), out.getvalue(), err.getvalue())
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The golden files of one venue. Those of the second are kept only where more differs than the names above."""
+
+    golden: Golden
+    directory: Path
+    stage: Stage
+    update: bool
+
+    def __call__(self, name: str, text: str) -> None:
+        if self.stage.venue == "global":
+            self.golden(name, text)
+            return
+        own, first = f"{self.stage.venue}/{name}", self.directory / name
+        same = first.exists() and self._renamed(text) == first.read_text()
+        if self.update and same:
+            (self.directory / own).unlink(missing_ok=True)
+        if same:
+            assert not (self.directory / own).exists(), f"{own} says what {name} says already"
+        else:
+            self.golden(own, text)
+
+    def _renamed(self, text: str) -> str:
+        """With the names of the first venue, its profile and its account."""
+        account = self.stage.card["us_account"]["id"]
+        for pattern, name in ((account, "1"), (r"paper-us", "paper"), (r"\bus\b", "global")):
+            text = re.sub(pattern, name, text)
+        return text
 
 
 # What differs between two runs of the same thing and says nothing about it. No amount, size, price, age or count.
@@ -141,7 +182,7 @@ def steady(text: str, stage: Stage) -> str:
         card["state_dir"]: "EXCHANGE_DIR",
         str(profile.config_dir()): "CONFIG_DIR",
         str(profile.state_root()): "STATE_DIR",
-        str(profile.load("paper").trading_disabled_file): "TRADING_DISABLED",
+        str(profile.load(None).trading_disabled_file): "TRADING_DISABLED",
         getpass.getuser(): "OPERATOR",
     }
     for place, name in places.items():
@@ -151,46 +192,58 @@ def steady(text: str, stage: Stage) -> str:
     return text
 
 
+@pytest.fixture
+def kept(request: pytest.FixtureRequest, golden: Golden, stage: Stage, update: bool) -> Kept:
+    """The golden files of the stage's venue."""
+    return Kept(golden, request.path.parent / "golden", stage, update)
+
+
+@pytest.mark.parametrize("stage", VENUES, indirect=True)
 @pytest.mark.parametrize("screen", SCREENS, ids=lambda screen: screen.name)
 def test_a_screen_reads_as_before(
-    screen: Screen, stage: Stage, cli: Cli, golden: Golden, monkeypatch: pytest.MonkeyPatch
+    screen: Screen, stage: Stage, cli: Cli, kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As text, as JSON with all that the text shows, and folded into eighty columns."""
     monkeypatch.setenv("INITIAL_RETRY_DELAY", "0.0000001")  # a pause of chance would move the clock by chance
     monkeypatch.setenv("PERPCTL_LOCAL_API_PORT", "1")  # where nothing listens
-    monkeypatch.setattr(sys, "argv", ["perpctl", *screen.line.split()])  # what the journal keeps of a writer
+    monkeypatch.setattr(
+        sys, "argv", ["perpctl", *screen.typed(stage.venue).split()]
+    )  # what the journal keeps of a writer
     screen.scene(stage, cli)
-    ran = drawn(screen)
-    golden(f"{screen.name}.txt", steady(f"$ perpctl {screen.line}\n{ran.out}{ran.err}exit {ran.code}\n", stage))
-    assert ran.code == screen.code
+    ran = drawn(screen, stage.venue)
+    kept(
+        f"{screen.name}.txt",
+        steady(f"$ perpctl {screen.typed(stage.venue)}\n{ran.out}{ran.err}exit {ran.code}\n", stage),
+    )
+    assert ran.code == screen.ends(stage.venue)
     if screen.acts:
         stage.reset()
-        shutil.rmtree(profile.load("paper").state_dir)
+        shutil.rmtree(profile.load(None).state_dir)
         stage.found()
         screen.scene(stage, cli)
-    in_json(screen, stage, golden)
+    in_json(screen, stage, kept)
     if not screen.acts:
         monkeypatch.setenv("COLUMNS", "80")
-        in_eighty_columns(screen, stage, golden)
+        in_eighty_columns(screen, stage, kept)
 
 
-def in_json(screen: Screen, stage: Stage, golden: Golden) -> None:
+def in_json(screen: Screen, stage: Stage, kept: Kept) -> None:
     """The envelope is there, and `error` where the command failed."""
-    ran = drawn(screen, "-o", "json")
+    ran = drawn(screen, stage.venue, "-o", "json")
     found = ran.json
-    golden(f"{screen.name}.json", steady(json.dumps(found, indent=2) + "\n", stage))
-    assert ran.code == screen.code
+    kept(f"{screen.name}.json", steady(json.dumps(found, indent=2) + "\n", stage))
+    assert ran.code == screen.ends(stage.venue)
     assert {"schema", "env", "venue", "profile", "account", "at"} <= found.keys()
-    assert (found["env"], found["venue"], found["profile"]) == ("paper", "global", "paper")
+    assert (found["env"], found["venue"], found["profile"]) == ("paper", stage.venue, profile.load(None).profile)
     assert ("error" in found) is (ran.code > 1)
     if ran.code > 1:
         assert (found["error"]["code"], bool(found["error"]["message"])) == (ran.code, True)
 
 
-def in_eighty_columns(screen: Screen, stage: Stage, golden: Golden) -> None:
+def in_eighty_columns(screen: Screen, stage: Stage, kept: Kept) -> None:
     """But for what is pasted as a whole: a command, a path, an address."""
-    text = steady(drawn(screen).out, stage)
+    text = steady(drawn(screen, stage.venue).out, stage)
     if screen.name in NARROW:
-        golden(f"{screen.name}-80.txt", text)
+        kept(f"{screen.name}-80.txt", text)
     whole = re.compile(r"perpctl |_DIR/|KEY_FILE|127\.0\.0\.1:")
     assert [line for line in text.splitlines() if len(line) > 80 and not whole.search(line)] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -25,6 +26,7 @@ SPEED = "30"  # market seconds a second, so that a short life sees fills
 READY_S = 20.0
 STOP_S = 5.0  # a position may be bare for so long
 # Twenty lives spend what the quoter may send by this hour of the day, and the last would rightly keep still.
+LEDGERS = {"global": "ledger.jsonl", "us": "us/ledger.jsonl"}  # of each instance, below the exchange's directory
 LIMITS = "[profiles.paper.limits]\nmax_orders_day = 100000\n"
 
 
@@ -39,12 +41,12 @@ class Toll:
     trouble: list[str] = field(default_factory=list)
 
 
-def survive(directory: Path, lives: int, seed: int) -> Toll:
+def survive(directory: Path, lives: int, seed: int, venue: str = "global") -> Toll:
     """`lives` bots, each killed at a random moment; then one that is allowed to live, and the audit."""
     chance, toll = random.Random(seed), Toll()
     config = Path(os.environ["PERPCTL_CONFIG_DIR"])
     config.mkdir(parents=True, exist_ok=True)
-    (config / "config.toml").write_text(LIMITS)
+    (config / "config.toml").write_text(f'[profiles.paper]\nvenue = "{venue}"\n{LIMITS}')
     settings = profile.load("paper")
     assert settings.endpoints_file is not None
     exchange = settings.endpoints_file.parent
@@ -55,7 +57,7 @@ def survive(directory: Path, lives: int, seed: int) -> Toll:
         for _ in range(lives):
             _live_and_die(directory, chance, toll)
         _live_and_stop(directory, toll)
-        _audit(exchange, toll)
+        _audit(exchange, venue, toll)
     finally:
         end(int(ready["pid"]))
     return toll
@@ -139,10 +141,15 @@ def _check_stops(toll: Toll) -> None:
     asyncio.run(look())
 
 
-def _audit(exchange: Path, toll: Toll) -> None:
+def _told(trade_id: str, venue: str) -> str:
+    """What the venue's face calls a trade of its ledger."""
+    return trade_id if venue == "global" else hashlib.sha256(trade_id.encode()).hexdigest()
+
+
+def _audit(exchange: Path, venue: str, toll: Toll) -> None:
     """The exchange's ledger against our journal: every fill once, every intent one order, the same positions."""
-    rows = [json.loads(line) for line in (exchange / "ledger.jsonl").read_bytes().splitlines()]
-    fills = {row["trade"]["trade_id"]: row["trade"] for row in rows if "trade" in row}
+    rows = [json.loads(line) for line in (exchange / LEDGERS[venue]).read_bytes().splitlines()]
+    fills = {_told(row["trade"]["trade_id"], venue): row["trade"] for row in rows if "trade" in row}
     labels: dict[str, set[str]] = {}
     for row in rows:
         if "order" in row and row["order"].get("label"):
@@ -175,13 +182,14 @@ def _audit(exchange: Path, toll: Toll) -> None:
 
 
 def main() -> None:
-    """`python -m tests.drills.surviving LIVES [SEED]`: the long form, in a directory of its own."""
+    """`python -m tests.drills.surviving LIVES [SEED] [VENUE]`: the long form, in a directory of its own."""
     import tempfile
 
     with tempfile.TemporaryDirectory() as place:
         os.environ["PERPCTL_STATE_DIR"] = f"{place}/state"
         os.environ["PERPCTL_CONFIG_DIR"] = f"{place}/config"
-        toll = survive(Path(place), int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1)
+        lives, seed, venue = [*sys.argv[1:], *("1", "global")[len(sys.argv) - 2 :]]
+        toll = survive(Path(place), int(lives), int(seed), venue)
     shown = {"lives": toll.lives, "fills": toll.fills, "orders": toll.orders, "acknowledged": len(toll.acknowledged)}
     sys.stdout.write(json.dumps({**shown, "trouble": toll.trouble}, indent=2) + "\n")
     sys.exit(1 if toll.trouble else 0)

@@ -110,6 +110,7 @@ class AdvancedTrade:
         self._lists = Lists(rest, self._listing)
         self._writes = Writes(rest, self._listing, self._lists, self, may_send)
         self._identity: Identity | None = None
+        self._asking = asyncio.Lock()
         self._window: str | None = None
         self._window_at = float("-inf")
         self._swept: tuple[tuple[Happening, ...], tuple[str, ...]] = (), ()
@@ -158,17 +159,18 @@ class AdvancedTrade:
         """
         if not self._rest.has_key:
             return (), ()
-        if self._clock.monotonic() - self._swept_at > SWEEPS_S:
-            roll_ms = self.calendar.next_day_ms(at_ms)
-            try:
-                self._swept = (
-                    await self._rest.read("/cfm/sweeps", {}, lambda row: money.sweeps(row, roll_ms), QUICK),
-                    (),
-                )
-            except (CredentialError, VenueRefused, VenueUnreachable) as why:
-                self._swept = (), (f"pending sweeps are not known: {why.message}",)
-            self._swept_at = self._clock.monotonic()
-        return self._swept
+        async with self._asking:
+            if self._clock.monotonic() - self._swept_at > SWEEPS_S:
+                await self._read_sweeps(self.calendar.next_day_ms(at_ms))
+            return self._swept
+
+    async def _read_sweeps(self, roll_ms: int) -> None:
+        try:
+            found = await self._rest.read("/cfm/sweeps", {}, lambda row: money.sweeps(row, roll_ms), QUICK)
+            self._swept = found, ()
+        except (CredentialError, VenueRefused, VenueUnreachable) as why:
+            self._swept = (), (f"pending sweeps are not known: {why.message}",)
+        self._swept_at = self._clock.monotonic()
 
     async def instruments(self, *, fresh: bool = False) -> tuple[Instrument, ...]:
         return await self._listing.instruments(fresh=fresh)
@@ -232,8 +234,12 @@ class AdvancedTrade:
 
     async def _margin_window(self) -> str | None:
         """The window in force; None when the venue does not tell this account (seen: 403). It has its own times."""
-        if self._clock.monotonic() - self._window_at < WINDOW_S:
+        async with self._asking:  # questions asked side by side need one answer
+            if self._clock.monotonic() - self._window_at >= WINDOW_S:
+                await self._read_window()
             return self._window
+
+    async def _read_window(self) -> None:
         query = {"margin_profile_type": "MARGIN_PROFILE_TYPE_RETAIL_REGULAR"}
         try:
             self._window = await self._rest.read(
@@ -242,7 +248,6 @@ class AdvancedTrade:
         except (CredentialError, VenueRefused, VenueUnreachable):
             self._window = None
         self._window_at = self._clock.monotonic()
-        return self._window
 
     async def positions(self) -> tuple[Position, ...]:
         moment = await self._moment()

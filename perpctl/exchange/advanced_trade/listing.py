@@ -31,6 +31,7 @@ class Listing:
         self._listed_at = float("-inf")
         self._units: dict[str, Contract] = {}
         self._units_at = float("-inf")
+        self._asking_fees = asyncio.Lock()
         self._fees: Fees | None = None
         self._fees_at = float("-inf")
 
@@ -97,15 +98,18 @@ class Listing:
 
     async def _tier(self) -> Fees | None:
         """Our fee tier; None when it cannot be read: a fee that is not known is not shown as zero."""
-        now = self._rest.clock.monotonic()
-        if self._rest.has_key and now - self._fees_at > FEES_S:
-            query = {"product_type": "FUTURE", "product_venue": "FCM"}
-            try:
-                self._fees = await self._rest.read("/transaction_summary", query, wire.fees)
-            except PerpctlError:
-                self._fees = None
-            self._fees_at = now
-        return self._fees
+        async with self._asking_fees:
+            if self._rest.has_key and self._rest.clock.monotonic() - self._fees_at > FEES_S:
+                await self._read_fees()
+            return self._fees
+
+    async def _read_fees(self) -> None:
+        query = {"product_type": "FUTURE", "product_venue": "FCM"}
+        try:
+            self._fees = await self._rest.read("/transaction_summary", query, wire.fees)
+        except PerpctlError:
+            self._fees = None
+        self._fees_at = self._rest.clock.monotonic()
 
     def twin(self, path: str) -> tuple[str, bool]:
         """(path, signed): the public twin when there is no key; it may be a second old."""

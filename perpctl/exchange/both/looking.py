@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from perpctl.errors import CredentialError, UnknownState, UsageError, VenueRefused
+from perpctl.errors import CredentialError, Throttled, UnknownState, UsageError, VenueRefused
 from perpctl.exchange.port import BookSeen, QuoteSeen, Session
 from perpctl.model.venue.ability import Ability, Can, Section
 
@@ -34,13 +34,13 @@ async def look_at(
     """One look, whatever becomes of it."""
     try:
         seen = await look()
+    except (UnknownState, Throttled) as why:  # too many questions: this one was not answered
+        seen = Seen(Can.UNKNOWN, why.message)
     except (VenueRefused, UsageError) as why:
         missing = isinstance(why, VenueRefused) and why.code in NOT_THERE
         seen = Seen(Can.UNKNOWN if missing else Can.NO, why.message)
     except CredentialError as why:
         seen = Seen(Can.NO, why.message)
-    except UnknownState as why:
-        seen = Seen(Can.UNKNOWN, why.message)
     return Ability(key, section, seen.can, seen.evidence, wanted)
 
 

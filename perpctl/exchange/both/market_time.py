@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from perpctl.clock import Clock
@@ -25,6 +26,7 @@ class MarketTime:
         self._at_ms = 0
         self._measured: float | None = None
         self._pace = 1.0
+        self._asking = asyncio.Lock()
 
     async def now_ms(self) -> int:
         """Market time. Raises what asking for it raises."""
@@ -55,7 +57,17 @@ class MarketTime:
         return self._at_ms + int((self._clock.monotonic() - self._measured) * 1000 * self._pace)
 
     async def measure(self) -> int:
-        """Ask now; the answer is taken for the middle of the round trip."""
+        """Ask now, one question at a time; what was measured while this one waited is its answer too.
+
+        The answer is taken for the middle of the round trip.
+        """
+        wanted = self._clock.monotonic()
+        async with self._asking:
+            if self._measured is None or self._measured <= wanted:
+                await self._ask_now()
+            return self._at_ms
+
+    async def _ask_now(self) -> None:
         before = self._clock.monotonic()
         at_ms = await self._ask()
         middle = (before + self._clock.monotonic()) / 2
@@ -63,4 +75,3 @@ class MarketTime:
             pace = (at_ms - self._at_ms) / (middle - self._measured) / 1000
             self._pace = pace if pace > 1 + NORMAL else 1.0
         self._at_ms, self._measured = at_ms, middle
-        return at_ms

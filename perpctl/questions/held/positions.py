@@ -244,7 +244,7 @@ async def _as_the_journal_has_it(desk: Desk) -> Answer:
         Row(
             {
                 "product": one.product_id if one.slot is None else f"{one.product_id} iso {one.slot}",
-                "size": f"{one.size.normalize():+f} {one.product_id.partition('_')[0]}",
+                "size": f"{one.size.normalize():+f} {figures.coin_of(one.product_id)}",
                 "entry": "?" if one.entry_price is None else f"{one.entry_price:,.2f}",
             }
         )

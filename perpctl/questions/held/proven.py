@@ -85,7 +85,7 @@ def _reaches(desk: Desk) -> tuple[list[Reach], int]:
 
 
 def _row(one: Reach, age_s: float | None, currencies: Mapping[str, str]) -> Row:
-    base = one.product_id.partition("_")[0]
+    base = figures.coin_of(one.product_id)
     spread = f"{one.low:+f}" if one.low == one.high else f"{one.low:+f} to {one.high:+f}"
     worst = _worst(one)
     money = f"{figures.money(worst)} {currencies.get(one.product_id, '')}".rstrip()

@@ -31,10 +31,10 @@ def answer(schema: str, scope: Scope, found: Held, desk: Desk) -> Answer:
     if found.holdings:
         view += [Line(""), Line(FUNDING_NOTE if found.terms.continuous_funding else NO_FUNDING_NOTE, Tone.DIM)]
         if found.terms.mark_absent:
-            view.append(Line(f"(3) {found.terms.mark_absent}: {found.terms.valued_by}", Tone.DIM))
-    absent = {
-        one.instrument.mark_absent: one.instrument.valued_by for one in found.holdings if one.instrument.mark_absent
-    }
+            view.append(Line(f"(3) {found.terms.mark_absent}", Tone.DIM))
+    absent = {one.instrument.mark_absent: one.instrument.valued_by for one in found.holdings}
+    for told in (None, found.terms.mark_absent):
+        absent.pop(told, None)
     view += [Line(f"mark n/a: {why}; positions are valued by {by}", Tone.DIM) for why, by in absent.items()]
     if any(one.liquidation is not None for one in found.holdings):
         view.append(Line(LIQUIDATION_NOTE, Tone.DIM))
@@ -187,8 +187,7 @@ def _totals(found: Held) -> list[Block]:
         )
     )
     until = figures.span((found.calendar.next_day_ms(found.at_ms) - found.at_ms) / 1000)
-    what = "settlement" if found.terms.continuous_funding else "session roll"
-    return [*lines, Line(f"NEXT    {what} {figures.day_start(found.calendar)} in {until}")]
+    return [*lines, Line(f"NEXT    {figures.day_turn(found.terms)} {figures.day_start(found.calendar)} in {until}")]
 
 
 def _gross(found: Held) -> Decimal | None:
