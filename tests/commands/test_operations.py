@@ -160,7 +160,7 @@ def test_the_story_of_an_order_runs_from_its_intent_to_its_end(stage: Stage, cli
     for word in (stop["order_id"], stop["label"]):
         story = cli("orders", "trace", word, "-o", "json").json
         kinds = [one["kind"] for one in story["records"]]
-        assert kinds == ["order.intended", "order.confirmed", "cancel.intended", "cancel.confirmed"]
+        assert kinds == ["order.intended", "order.sent", "order.confirmed", "cancel.intended", "cancel.confirmed"]
         assert [(one["order_id"], one["status"]) for one in story["at_venue"]] == [(stop["order_id"], "cancelled")]
 
 
