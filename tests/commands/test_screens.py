@@ -9,17 +9,15 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from perpctl import __main__ as front_door
 from perpctl import profile
-from perpctl.checks import gate
-from perpctl.checks.gates import venue
-from perpctl.clock import Clock, ManualClock
+from perpctl.clock import ManualClock
 from tests.commands import scenes
 from tests.commands.stage import Stage, StillClock
 from tests.conftest import START, VENUES, Cli, Ran
@@ -198,18 +196,6 @@ def steady(text: str, stage: Stage) -> str:
 def kept(request: pytest.FixtureRequest, golden: Golden, stage: Stage, update: bool) -> Kept:
     """The golden files of the stage's venue."""
     return Kept(golden, request.path.parent / "golden", stage, update)
-
-
-@pytest.fixture(autouse=True)
-def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No gate gives up because this machine has much to do: how long one waits is held by its own tests."""
-    run = gate.run
-
-    async def patient(gates: Sequence[gate.Gate], clock: Clock) -> tuple[gate.Outcome, ...]:
-        return await run([replace(one, deadline_s=60.0) for one in gates], clock)
-
-    monkeypatch.setattr(gate, "run", patient)
-    monkeypatch.setattr(venue, "CHANNELS_S", 60.0)
 
 
 @pytest.mark.parametrize("stage", VENUES, indirect=True)
