@@ -23,9 +23,8 @@ from perpctl.store.journal import Journal
 from perpctl.store.projections import Projections
 from perpctl.store.records import Kind, Record, Writer
 
-ROUNDS = 40
-A_ROUND = 25
-GROUP = 100
+ROUNDS = 1000
+GROUP, GROUP_EVERY = 100, 25
 
 WRITER = Writer("trend-2", "run", "bench", os.getpid(), "0.1.0", "paper", "global", "paper")
 EVENT = {"channel": "user", "host": "127.0.0.1", "code": None, "messages": 412, "gap": 0, "text": "x" * 60}
@@ -49,14 +48,11 @@ class Plain:
         os.fdatasync(self._descriptor)
 
 
-def timed(act: Callable[[], object], count: int) -> list[float]:
-    """Microseconds of each of `count` calls."""
-    taken = []
-    for _ in range(count):
-        began = time.perf_counter()
-        act()
-        taken.append((time.perf_counter() - began) * 1e6)
-    return taken
+def timed(act: Callable[[], object]) -> tuple[float, float]:
+    """Microseconds of a call, and of its processor time."""
+    began, processor = time.perf_counter(), time.thread_time()
+    act()
+    return (time.perf_counter() - began) * 1e6, (time.thread_time() - processor) * 1e6
 
 
 def grouped(journal: Journal) -> None:
@@ -65,8 +61,8 @@ def grouped(journal: Journal) -> None:
             journal.append(Kind.OPERATOR_NOTED, EVENT)
 
 
-def measure(directory: Path) -> dict[str, list[float]]:
-    """Interleaved rounds, so that a disk that slows down slows everything down alike."""
+def measure(directory: Path) -> dict[str, list[tuple[float, float]]]:
+    """One of each in turn, so that a disk or machine that slows down slows everything down alike."""
     journal = Journal.open(directory / "journal.db", WRITER, SystemClock())
     intents = Intents(Projections(journal))
     plain, numbers = Plain(directory / "plain.jsonl"), iter(range(10**9))
@@ -76,19 +72,21 @@ def measure(directory: Path) -> dict[str, list[float]]:
         return intents.intend(request, {"verdict": "allowed", "controls": CONTROLS}, GROUNDS)
 
     event, intent = journal.append(Kind.OPERATOR_NOTED, EVENT), intend()
-    taken: dict[str, list[float]] = {}
-    for _ in range(ROUNDS):
-        for name, act, count in (
-            ("event, fdatasync", lambda: plain.append(event), A_ROUND),
-            ("event, journal", lambda: journal.append(Kind.OPERATOR_NOTED, EVENT), A_ROUND),
-            ("intent, fdatasync", lambda: plain.append(intent), A_ROUND),
-            ("intent, journal", intend, A_ROUND),
-            ("100 events, journal", lambda: grouped(journal), 1),
-        ):
-            taken.setdefault(name, []).extend(timed(act, count))
-    began = time.perf_counter()
-    verdict = journal.verify()
-    taken["verify"] = [(time.perf_counter() - began) * 1e6 / verdict.records]
+    taken: dict[str, list[tuple[float, float]]] = {}
+    acts: tuple[tuple[str, Callable[[], object], int], ...] = (
+        ("event, fdatasync", lambda: plain.append(event), 1),
+        ("event, journal", lambda: journal.append(Kind.OPERATOR_NOTED, EVENT), 1),
+        ("intent, fdatasync", lambda: plain.append(intent), 1),
+        ("intent, journal", intend, 1),
+        ("100 events, journal", lambda: grouped(journal), GROUP_EVERY),
+    )
+    for number in range(ROUNDS):
+        for name, act, every in acts:
+            if number % every == 0:
+                taken.setdefault(name, []).append(timed(act))
+    wall, processor = timed(journal.verify)
+    records = journal.head().seq
+    taken["verify"] = [(wall / records, processor / records)]
     journal.close()
     return taken
 
@@ -97,20 +95,25 @@ def main() -> None:
     home = Path(sys.argv[1]) if len(sys.argv) > 1 else Path.cwd()
     with tempfile.TemporaryDirectory(dir=home, prefix="journal-benchmark-") as directory:
         taken = measure(Path(directory))
-    mean = {name: statistics.fmean(values) for name, values in taken.items()}
-    median = {name: statistics.median(values) for name, values in taken.items()}
-    for name, values in taken.items():
+    wall = {name: [one for one, _ in values] for name, values in taken.items()}
+    mean = {name: statistics.fmean(values) for name, values in wall.items()}
+    median = {name: statistics.median(values) for name, values in wall.items()}
+    processor = {name: statistics.median(one for _, one in values) for name, values in taken.items()}
+    for name, values in wall.items():
         p99 = sorted(values)[int(len(values) * 0.99)]
-        print(f"{name:22} mean {mean[name]:9.1f} us   p50 {median[name]:9.1f}   p99 {p99:9.1f}", file=sys.stderr)
-    facts = {
-        "event_ratio": round(mean["event, journal"] / mean["event, fdatasync"], 3),
-        "event_ratio_p50": round(median["event, journal"] / median["event, fdatasync"], 3),
-        "intent_ratio": round(mean["intent, journal"] / mean["intent, fdatasync"], 3),
-        "intent_ratio_p50": round(median["intent, journal"] / median["intent, fdatasync"], 3),
-        "group_row_ratio": round(mean["100 events, journal"] / GROUP / mean["event, fdatasync"], 4),
-        "group_row_ratio_p50": round(median["100 events, journal"] / GROUP / median["event, fdatasync"], 4),
-        "verify_per_s": round(1e6 / mean["verify"]),
-    }
+        spent = f"processor {processor[name]:7.1f}"
+        print(
+            f"{name:22} mean {mean[name]:9.1f} us   p50 {median[name]:9.1f}   p99 {p99:9.1f}   {spent}", file=sys.stderr
+        )
+    facts = {"load": round(os.getloadavg()[0], 1)}
+    for name, one, other, rows in (
+        ("event_ratio", "event, journal", "event, fdatasync", 1),
+        ("intent_ratio", "intent, journal", "intent, fdatasync", 1),
+        ("group_row_ratio", "100 events, journal", "event, fdatasync", GROUP),
+    ):
+        facts[name] = round(mean[one] / rows / mean[other], 4)
+        facts[f"{name}_p50"] = round(median[one] / rows / median[other], 4)
+    facts["verify_per_s"] = round(1e6 / processor["verify"])
     print(json.dumps(facts))
 
 
