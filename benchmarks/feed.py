@@ -10,6 +10,7 @@ checks no sequence on this venue.
 from __future__ import annotations
 
 import json
+import os
 import random
 import statistics
 import subprocess
@@ -25,7 +26,7 @@ from perpctl.exchange.gateway.feed.channels import told
 from perpctl.exchange.gateway.feed.depth import Depth
 
 INSTRUMENT = "BTC_USDC-PERPETUAL"
-LEVELS, ROUNDS = 400, 5
+LEVELS, ROUNDS = 400, 9
 PROGRAMS = {"ccxt.pro": (peers.CCXT, "ccxt_feed.py"), "cryptofeed": (peers.CRYPTOFEED, "cryptofeed_feed.py")}
 GOALS = {"ccxt.pro": 0.25, "cryptofeed": 0.8}
 
@@ -95,14 +96,16 @@ def main(count: int) -> None:
             assert len(touches) == 1, f"the books differ: {found}"
             for name, one in found.items():
                 taken.setdefault(name, []).append(one["us"])
-    us = {name: statistics.median(values) for name, values in taken.items()}
     ratios = {
-        f"perpctl / {name}": {"measured": round(us["perpctl"] / us[name], 3), "goal": goal}
+        f"perpctl / {name}": {
+            "measured": round(statistics.median(a / b for a, b in zip(taken["perpctl"], taken[name], strict=True)), 3),
+            "goal": goal,
+        }
         for name, goal in GOALS.items()
-        if name in us
+        if name in taken
     }
-    shown = {name: round(value, 2) for name, value in us.items()}
-    print(json.dumps({"messages": count, "us_a_message": shown, **ratios}, indent=2))
+    shown = {name: round(statistics.median(values), 2) for name, values in taken.items()}
+    print(json.dumps({"messages": count, "load": os.getloadavg()[0], "us_a_message": shown, **ratios}, indent=2))
 
 
 if __name__ == "__main__":

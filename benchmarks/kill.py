@@ -9,6 +9,8 @@ when the mass cancel leaves, `flat` when each believes that it is flat: kill wan
 from __future__ import annotations
 
 import json
+import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -23,6 +25,7 @@ from tests.drills.delaying import delayed
 from tests.drills.killing import BTC, ETH, SOL, Desk, running_exchange
 
 ORDERS = 100
+PROCESSOR = "processor"
 PLAIN = """
 import json, sys, time
 began = time.monotonic() - (time.time() - float(sys.argv[3]))
@@ -57,30 +60,51 @@ def main(rounds: int) -> None:
             desk.validate(endpoints={"http": http}, endpoints_file=None)
             taken = measured(desk, http, rounds)
     medians = {who: {what: statistics.median(times) for what, times in rows.items()} for who, rows in taken.items()}
-    plain, ours = medians["httpx script"], medians["kill"]
+    plain, ours = taken["httpx script"], taken["kill"]
     report = {
         "rounds": rounds,
-        "ms": {who: {what: round(seconds * 1000) for what, seconds in row.items()} for who, row in medians.items()},
-        "x httpx script": {what: round(ours[what] / plain[what], 2) for what in plain},
-        "all closed, x httpx script's flat": round(ours["all closed"] / plain["flat"], 2),
+        "load": [round(one, 1) for one in os.getloadavg()],
+        "ms": {
+            who: {what: round(seconds * 1000) for what, seconds in row.items() if what != PROCESSOR}
+            for who, row in medians.items()
+        },
+        "ms of processor time": {who: round(row[PROCESSOR] * 1000) for who, row in medians.items()},
+        "x httpx script": {what: spread(ours[what], plain[what]) for what in plain},
+        "all closed, x httpx script's flat": spread(ours["all closed"], plain["flat"]),
     }
     json.dump(report, sys.stdout, indent=2)
     sys.stdout.write("\n")
 
 
+def spread(ours: list[float], plain: list[float]) -> dict[str, float]:
+    """The ratio of each round, whose two runs met the same machine: the middle one, and the middle half."""
+    ratios = sorted(one / other for one, other in zip(ours, plain, strict=True))
+    low, middle, high = (ratios[len(ratios) * quarter // 4] for quarter in (1, 2, 3))
+    return {"median": round(middle, 2), "from": round(low, 2), "to": round(high, 2)}
+
+
 def measured(desk: Desk, http: str, rounds: int) -> dict[str, dict[str, list[float]]]:
-    """One of each in turn; the first round is not counted."""
+    """One of each in turn, every other round the other way round; the first round is not counted."""
     taken: dict[str, dict[str, list[float]]] = {"httpx script": {}, "kill": {}}
+    runs = [("httpx script", plainly), ("kill", killed)]
     for number in range(rounds + 1):
-        for who, run in (("httpx script", plainly), ("kill", killed)):
+        for who, run in runs if number % 2 else runs[::-1]:
             fill_account(desk)
+            before = children_s()
             found = run(desk, http)
+            found[PROCESSOR] = children_s() - before
             assert desk.exchange.is_flat, who
             if number == 0:
                 continue
             for what, seconds in found.items():
                 taken[who].setdefault(what, []).append(seconds)
     return taken
+
+
+def children_s() -> float:
+    """Processor time of every process that was started here and has ended."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
 
 
 def fill_account(desk: Desk) -> None:
@@ -116,4 +140,4 @@ def killed(desk: Desk, http: str) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 9)

@@ -28,9 +28,10 @@ def delayed(port: int, one_way_s: float = ONE_WAY_S) -> Iterator[int]:
             writer.close()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(2 * one_way_s)
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
-        await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
+        with contextlib.suppress(asyncio.CancelledError):  # the end of the line; asyncio prints it otherwise
+            await asyncio.sleep(2 * one_way_s)
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
+            await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
 
     async def start() -> None:
         server = await asyncio.start_server(serve, "127.0.0.1", 0)

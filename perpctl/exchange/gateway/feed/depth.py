@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any
 
 from perpctl.exchange.both.book_side import BookSide
 from perpctl.exchange.gateway import wire
@@ -33,11 +33,13 @@ class Depth:
         """Take a message in. Raises Gap, and Malformed for what cannot be read."""
         if row.get("type") == "snapshot":
             self._bids, self._asks = BookSide(), BookSide()
-        elif self._change_id is None or row.get("prev_change_id") != self._change_id:
-            known, self._change_id = self._change_id, None
+        elif (known := self._change_id) is None or row.get("prev_change_id") != known:
+            self._change_id = None
             raise Gap(f"change {row.get('change_id')} follows {row.get('prev_change_id')}, we know {known}")
-        _change(self._bids, _rows(row, "bids"))
-        _change(self._asks, _rows(row, "asks"))
+        if bids := _rows(row, "bids"):
+            _change(self._bids, bids)
+        if asks := _rows(row, "asks"):
+            _change(self._asks, asks)
         self._change_id = wire.whole(row, "change_id")
         self._product_id = wire.text(row, "instrument_name")
         self._at_ms = wire.whole(row, "timestamp")
@@ -64,17 +66,17 @@ def _rows(row: wire.Row, side: str) -> Sequence[Any]:
 
 
 def _exact(value: Any) -> Decimal:
-    """A price or an amount. Numbers come exact from the decoder already; this is the hot path of the feed."""
-    if type(value) is not Decimal:
-        value = Decimal(value) if type(value) is int else parse_decimal(value)
-    if not ZERO <= value < LIMIT:
-        raise ValueError(f"out of range: {value}")
-    return cast(Decimal, value)
+    """A price or an amount that did not come as a fraction, which the decoder makes exact already."""
+    return Decimal(value) if type(value) is int else parse_decimal(value)
 
 
 def _change(side: BookSide, rows: Sequence[Any]) -> None:
     try:
         for action, price, amount in rows:
-            side.put(_exact(price), ZERO if action == "delete" else _exact(amount))
+            at = price if type(price) is Decimal else _exact(price)
+            there = ZERO if action == "delete" else amount if type(amount) is Decimal else _exact(amount)
+            if not (ZERO <= at < LIMIT and ZERO <= there < LIMIT):
+                raise ValueError(f"out of range: {at}, {there}")
+            side.put(at, there)
     except (ValueError, TypeError) as why:
         raise wire.Malformed(f"a level of the book cannot be read: {why}") from None
