@@ -307,22 +307,20 @@ class Exchange:
 
     def account(self, account_id: int) -> AccountView:
         """Money and margin at the current mark prices. Raises Rejected (13007)."""
-        return account_view(
-            self._venue.account(account_id), self._venue.markets, self._venue.orders, self.rules.currency
-        )
+        return account_view(self._venue.account(account_id), self._venue.markets, self.rules.currency)
 
     def requirements(self, account_id: int, by_day: bool) -> Requirements:
         """What the account binds at the day's or the night's rates, whichever are on."""
-        return requirements(self._venue.account(account_id), self._venue.markets, self._venue.orders, by_day)
+        return requirements(self._venue.account(account_id), self._venue.markets, by_day)
 
     def position(self, account_id: int, product: str) -> Position:
         """A position, of size 0 when there is none."""
-        return position_view(self._venue.account(account_id), self._venue.market(product), self._venue.orders)
+        return position_view(self._venue.account(account_id), self._venue.market(product))
 
     def positions(self, account_id: int, *, include_isolated: bool = False) -> list[Position]:
         """Positions that are or were held (size may be 0), by product name."""
         return [
-            position_view(account, self._venue.markets[name], self._venue.orders)
+            position_view(account, self._venue.markets[name])
             for account in self._with_slots(account_id, include_isolated)
             for name in sorted(account.holdings)
         ]
@@ -390,7 +388,7 @@ class Exchange:
         """What an order would take. Raises Rejected for an unknown product or a wrong amount."""
         market, account = self._venue.market(product), self._venue.account(account_id)
         check_amount(market, amount)
-        listed, buy, sell = market.product, *order_margins(account, market, self._venue.orders, amount)
+        listed, buy, sell = market.product, *order_margins(account, market, amount)
         return Margins(
             buy=buy,
             sell=sell,

@@ -5,7 +5,7 @@ the second, the totals the first; that both lead to one equity is the identity t
 """
 
 from decimal import Decimal
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -14,7 +14,6 @@ from perpctl.paper.floor.market import Market
 from perpctl.paper.types import (
     AccountView,
     LedgerRow,
-    Order,
     Position,
     Product,
     Requirements,
@@ -96,10 +95,6 @@ class Standing(NamedTuple):
     session_upl: Decimal
     session_funding: Decimal
     total_pl: Decimal
-
-
-OpenAmounts: TypeAlias = tuple[Decimal, Decimal]  # buys and sells that rest and may grow the position, in base coin
-NOTHING: OpenAmounts = (ZERO, ZERO)
 
 
 def accrued(holding: Holding, market: Market) -> Decimal:
@@ -204,9 +199,20 @@ def maintenance_margin(account: Account, market: Market, size: Decimal, by_day: 
     return amount * market.mark * (product.maintenance_rate + product.rate_per_coin * amount)
 
 
-def bound(account: Account, market: Market, resting: OpenAmounts, by_day: bool | None = None) -> Decimal:
+def resting_in(account: Account, market: Market) -> tuple[Decimal, Decimal]:
+    """Buys and sells that rest and may make the position larger, in base coin.
+
+    Reduce-only orders and untriggered ones bind nothing.
+    """
+    book = market.book
+    return book.bids.growing(account.account_id), book.asks.growing(account.account_id)
+
+
+def bound(account: Account, market: Market, by_day: bool | None = None) -> Decimal:
     """Initial margin with the dearer side of the resting orders filled."""
-    size, (buys, sells) = account.size(market.product.name), resting
+    size, (buys, sells) = account.size(market.product.name), resting_in(account, market)
+    if not buys and not sells and market.product.name not in account.holdings:
+        return ZERO
     return _dearest(account, market, size - sells, size + buys, by_day)
 
 
@@ -255,32 +261,15 @@ def standing(account: Account, markets: dict[str, Market]) -> Standing:
     return Standing(account.balance + rpl + upl, initial, maintenance, rpl, upl, funding, total)
 
 
-def open_amounts(account: Account, orders: dict[str, Order]) -> dict[str, OpenAmounts]:
-    """Resting amounts by product; reduce-only orders and untriggered ones bind nothing."""
-    found: dict[str, OpenAmounts] = {}
-    for order_id in account.live:
-        order = orders[order_id]
-        if order.state == "open" and not order.reduce_only:
-            buys, sells = found.get(order.product, NOTHING)
-            left = order.amount - order.filled
-            found[order.product] = (buys + left, sells) if order.direction == "buy" else (buys, sells + left)
-    return found
-
-
-def projected_initial(
-    account: Account, markets: dict[str, Market], resting: dict[str, OpenAmounts], by_day: bool | None = None
-) -> Decimal:
+def projected_initial(account: Account, markets: dict[str, Market], by_day: bool | None = None) -> Decimal:
     """Initial margin with the dearer side of the resting orders filled, product by product."""
-    names = account.holdings.keys() | resting.keys()
-    return sum((bound(account, markets[name], resting.get(name, NOTHING), by_day) for name in names), ZERO)
+    return sum((bound(account, market, by_day) for market in markets.values()), ZERO)
 
 
-def shortfall(
-    account: Account, markets: dict[str, Market], orders: dict[str, Order], signed: Decimal, product: Product
-) -> Decimal:
+def shortfall(account: Account, markets: dict[str, Market], signed: Decimal, product: Product) -> Decimal:
     """What is missing of the margin that `signed` more of a product would need; zero when it needs none."""
-    market, resting = markets[product.name], open_amounts(account, orders)
-    size, (buys, sells) = account.size(product.name), resting.pop(product.name, NOTHING)
+    market = markets[product.name]
+    size, (buys, sells) = account.size(product.name), resting_in(account, market)
     low, high = size - sells, size + buys  # between these the position is, whatever of the resting orders fills
     new_low, new_high = (low, high + signed) if signed > 0 else (low + signed, high)
     if new_high <= 0 if signed > 0 else new_low >= 0:
@@ -289,28 +278,26 @@ def shortfall(
     only_grows = low >= 0 if signed > 0 else high <= 0
     if not only_grows and after <= _dearest(account, market, low, high):
         return ZERO
-    for name in account.holdings.keys() | resting.keys():
-        if name != product.name:
-            after += bound(account, markets[name], resting.get(name, NOTHING))
+    for other in markets.values():
+        if other is not market:
+            after += bound(account, other)
     fee = fee_of(product, product.taker_fee).of(abs(signed), market.mark)
     return max(ZERO, after + fee - equity(account, markets))
 
 
-def requirements(account: Account, markets: dict[str, Market], orders: dict[str, Order], by_day: bool) -> Requirements:
+def requirements(account: Account, markets: dict[str, Market], by_day: bool) -> Requirements:
     """What the account binds at the rates of one window."""
     held = [(markets[name], holding.size) for name, holding in account.holdings.items()]
     initial = sum((initial_margin(account, market, size, by_day) for market, size in held), ZERO)
     maintenance = sum((maintenance_margin(account, market, size, by_day) for market, size in held), ZERO)
-    projected = projected_initial(account, markets, open_amounts(account, orders), by_day)
+    projected = projected_initial(account, markets, by_day)
     return Requirements(initial, maintenance, projected)
 
 
-def order_margins(
-    account: Account, market: Market, orders: dict[str, Order], amount: Decimal
-) -> tuple[Decimal, Decimal]:
+def order_margins(account: Account, market: Market, amount: Decimal) -> tuple[Decimal, Decimal]:
     """How much more initial margin buying and selling that amount would bind."""
     size = account.size(market.product.name)
-    buys, sells = open_amounts(account, orders).get(market.product.name, NOTHING)
+    buys, sells = resting_in(account, market)
 
     def worse(*reachable: Decimal) -> Decimal:
         return max(initial_margin(account, market, one) for one in reachable)
@@ -320,10 +307,10 @@ def order_margins(
     return max(ZERO, bought - now), max(ZERO, sold - now)
 
 
-def account_view(account: Account, markets: dict[str, Market], orders: dict[str, Order], currency: str) -> AccountView:
+def account_view(account: Account, markets: dict[str, Market], currency: str) -> AccountView:
     """The account as shown."""
     now = standing(account, markets)
-    projected = projected_initial(account, markets, open_amounts(account, orders))
+    projected = projected_initial(account, markets)
     deltas: dict[str, Decimal] = {}
     for name, held in account.holdings.items():
         index = markets[name].product.price_index
@@ -356,12 +343,11 @@ def account_view(account: Account, markets: dict[str, Market], orders: dict[str,
     )
 
 
-def position_view(account: Account, market: Market, orders: dict[str, Order]) -> Position:
+def position_view(account: Account, market: Market) -> Position:
     """A position as shown, of size 0 when there is none."""
     product, held = market.product, account.holdings.get(market.product.name, Holding(paid_mark=market.paid))
     leverage = account.leverage.get(product.name)
     initial = initial_margin(account, market, held.size)
-    resting = open_amounts(account, orders).get(product.name, NOTHING)
     funding = held.session_funding + accrued(held, market)
     return Position(
         account_id=account.account_id,
@@ -373,7 +359,7 @@ def position_view(account: Account, market: Market, orders: dict[str, Order]) ->
         settlement_price=market.settlement_price,
         initial_margin=initial,
         maintenance_margin=maintenance_margin(account, market, held.size),
-        open_orders_margin=bound(account, market, resting) - initial,
+        open_orders_margin=bound(account, market) - initial,
         floating_profit_loss=held.size * market.mark - held.session_cost,
         realized_profit_loss=held.session_realised + funding,
         total_profit_loss=held.size * market.mark - held.cost,

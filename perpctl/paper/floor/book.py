@@ -6,7 +6,7 @@ from itertools import takewhile
 
 from msgspec import Struct, field
 
-from perpctl.paper.types import BookView, Level, Tick
+from perpctl.paper.types import BookView, Level, Order, Tick
 
 ZERO = Decimal(0)
 LEVEL_NOTIONAL = 50_000  # quote currency; a level of the outside ladder holds up to this, deeper ones more
@@ -21,6 +21,7 @@ class Resting(Struct):
     price: Decimal
     remaining: Decimal
     ahead: Decimal
+    grows: bool = True  # not reduce-only: its fill may make the position larger, so that it binds margin
 
 
 class Offer(Struct, frozen=True):
@@ -50,6 +51,14 @@ class Side(Struct):
     def is_better(self, price: Decimal, other: Decimal) -> bool:
         """Whether a maker at `price` is hit before one at `other`."""
         return price > other if self.sign > 0 else price < other
+
+    def growing(self, account_id: int) -> Decimal:
+        """How much of an account's rests here and may make its position larger."""
+        total = ZERO
+        for own in self.resting:
+            if own.account_id == account_id and own.grows:
+                total += own.remaining
+        return total
 
 
 class Book(Struct):
@@ -134,10 +143,11 @@ class Book(Struct):
         outside = side.top[1] if side.top and side.top[0] == price else ZERO
         return price, outside + sum((own.remaining for own in side.resting if own.price == price), ZERO)
 
-    def rest(self, sign: int, order_id: str, account_id: int, price: Decimal, amount: Decimal) -> None:
+    def rest(self, order: Order) -> None:
         """Queue an order behind everything at its price."""
-        side = self.bids if sign > 0 else self.asks
-        own = Resting(order_id, account_id, price, amount, self._queue_ahead(side, price))
+        side, price = self.bids if order.sign > 0 else self.asks, order.price or ZERO
+        ahead = self._queue_ahead(side, price)
+        own = Resting(order.order_id, order.account_id, price, order.remaining, ahead, not order.reduce_only)
         insort(side.resting, own, key=lambda there: -side.sign * there.price)
         self.change_id += 1
 

@@ -93,7 +93,7 @@ def sweep(venue: Venue, account: Account) -> None:
     """At a session's end: what was asked back goes to the wallet, as far as it is free at the dearer rates."""
     if account.sweep is None:
         return
-    bound = requirements(account, venue.markets, venue.orders, by_day=False).projected
+    bound = requirements(account, venue.markets, by_day=False).projected
     free = min(account.balance, equity(account, venue.markets) - bound).quantize(CENT, rounding="ROUND_FLOOR")
     asked = free if account.sweep.amount is None else min(account.sweep.amount, free)
     account.sweep = None

@@ -121,7 +121,7 @@ def execute(venue: Venue, order: Order) -> tuple[Order, list[Trade]]:
         order = _slid_inside(market, order)
     if not order.reduce_only and not order.is_liquidation:
         signed = order.sign * order.remaining
-        cover(venue, account, shortfall(account, venue.markets, venue.orders, signed, market.product))
+        cover(venue, account, shortfall(account, venue.markets, signed, market.product))
     price = order.price or ZERO
     trades: list[Trade] = []
     if (
@@ -160,7 +160,7 @@ def _rest_or_end(venue: Venue, market: Market, order: Order) -> Order:
         return venue.close(order, "filled")
     if order.time_in_force in AT_ONCE or order.original_order_type == "market":
         return venue.close(order, "cancelled")
-    market.book.rest(order.sign, order.order_id, order.account_id, order.price or ZERO, order.remaining)
+    market.book.rest(order)
     if order.is_bracket and not order.triggered and order.order_id not in market.triggers:
         market.triggers.append(order.order_id)
     order = venue.open(order)

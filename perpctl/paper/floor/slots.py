@@ -54,7 +54,7 @@ def slot_for_order(venue: Venue, account: Account, new: NewOrder) -> Account:
 
 
 def _available(venue: Venue, account: Account) -> Decimal:
-    view = account_view(account, venue.markets, venue.orders, venue.rules.currency)
+    view = account_view(account, venue.markets, venue.rules.currency)
     return min(view.balance, view.available_funds)
 
 

@@ -73,11 +73,13 @@ def test_what_an_order_lacks_is_what_everything_counted_afresh_says(
         for number, (mine, size, reducing) in enumerate(resting)
     ]
     orders = {order.order_id: order for order in rows}
-    account.live = list(orders)
+    for order in rows:
+        markets[order.product].book.rest(order)
+        markets[order.product].book.rest(replace(order, order_id=f"{order.order_id}-theirs", account_id=8))
     new = waiting(99, product, asked * product.min_amount, reduce_only=False)
 
     before = reckoned(account, markets, orders)
     after = reckoned(account, markets, {**orders, "new": new})
     fee = fee_of(product, product.taker_fee).of(new.amount, markets[product.name].mark)
     expected = max(D(0), after + fee - equity(account, markets)) if after > before else D(0)
-    assert shortfall(account, markets, orders, new.sign * new.amount, product) == expected
+    assert shortfall(account, markets, new.sign * new.amount, product) == expected
