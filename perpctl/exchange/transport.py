@@ -93,7 +93,7 @@ class Network:
 async def _connect(url: str, tls: ssl.SSLContext | None, deadline_s: float) -> Wire:
     """A WebSocket without proxies, redirects, compression or protocol pings (the venue does not count those)."""
     from websockets.asyncio.client import connect
-    from websockets.exceptions import WebSocketException
+    from websockets.exceptions import ConnectionClosed, WebSocketException
 
     class Direct(connect):
         def process_redirect(self, exc: Exception) -> Exception | str:
@@ -116,7 +116,7 @@ async def _connect(url: str, tls: ssl.SSLContext | None, deadline_s: float) -> W
     except (OSError, WebSocketException) as why:
         raise NotSent(f"no connection: {str(why) or type(why).__name__}") from why
     _notice_half_open(connection.transport.get_extra_info("socket"))
-    return _Socket(connection)
+    return _Socket(connection, (ConnectionClosed, OSError))
 
 
 def _notice_half_open(line: socket.socket | None) -> None:
@@ -127,23 +127,20 @@ def _notice_half_open(line: socket.socket | None) -> None:
 
 
 class _Socket:
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: ClientConnection, ends: tuple[type[Exception], ...]) -> None:
         self._connection = connection
+        self._ends = ends  # what it raises when it is over
 
     async def send(self, frame: bytes) -> None:
-        from websockets.exceptions import ConnectionClosed
-
         try:
             await self._connection.send(frame, text=True)
-        except (ConnectionClosed, OSError) as why:
+        except self._ends as why:
             raise WireClosed(str(why)) from why
 
     async def receive(self) -> bytes | str:
-        from websockets.exceptions import ConnectionClosed
-
         try:
             return await self._connection.recv(decode=False)
-        except (ConnectionClosed, OSError) as why:
+        except self._ends as why:
             raise WireClosed(str(why)) from why
 
     async def close(self) -> None:

@@ -33,6 +33,7 @@ class Depth:
         """Take a message in. Raises Gap, and Malformed for what cannot be read."""
         if row.get("type") == "snapshot":
             self._bids, self._asks = BookSide(), BookSide()
+            self._product_id = wire.text(row, "instrument_name")
         elif (known := self._change_id) is None or row.get("prev_change_id") != known:
             self._change_id = None
             raise Gap(f"change {row.get('change_id')} follows {row.get('prev_change_id')}, we know {known}")
@@ -41,7 +42,6 @@ class Depth:
         if asks := _rows(row, "asks"):
             _change(self._asks, asks)
         self._change_id = wire.whole(row, "change_id")
-        self._product_id = wire.text(row, "instrument_name")
         self._at_ms = wire.whole(row, "timestamp")
 
     def book(self, seen: float) -> Book:
