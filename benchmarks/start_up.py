@@ -2,7 +2,8 @@
 
 Run it as `python benchmarks/start_up.py [ROUNDS]`. Each command runs against a paper exchange on loopback, through a
 proxy here that notes when bytes pass: `kill` is measured to its first byte to the exchange and then ended, `positions`
-to its end, less the time in which it waited for answers. The SDK lives in an environment made from the package index.
+to its end, less the time in which it waited for answers. perpctl and the SDK are installed alike, each in an
+environment of its own (`peers.py`).
 """
 
 from __future__ import annotations
@@ -20,13 +21,11 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import peers
 
 from perpctl import profile
 
-PERPCTL = [str(Path(sys.executable).with_name("perpctl"))]
 PATIENCE_S = 30.0
 BARE, SDK_IMPORT = "bare interpreter", "SDK import"
 GOALS = {
@@ -36,6 +35,9 @@ GOALS = {
     "kill --force, to its first byte": (BARE, 6.0),
     "positions, less its waiting": (SDK_IMPORT, 1.2),
     "positions": (SDK_IMPORT, 1.2),
+    "status, less its waiting": (SDK_IMPORT, 1.2),
+    "orders, less its waiting": (SDK_IMPORT, 1.2),
+    "health, less its waiting": (SDK_IMPORT, 1.2),
 }
 
 
@@ -93,10 +95,10 @@ class Proxy:
 
 
 @contextlib.contextmanager
-def exchange(place: str) -> Iterator[Proxy]:
+def exchange(perpctl: str, place: str) -> Iterator[Proxy]:
     """A paper exchange that perpctl reaches through the proxy."""
     os.environ |= {"PERPCTL_STATE_DIR": f"{place}/state", "PERPCTL_CONFIG_DIR": f"{place}/config"}
-    subprocess.run([*PERPCTL, "positions"], check=True, stdout=subprocess.DEVNULL)  # starts it
+    subprocess.run([perpctl, "positions"], check=True, stdout=subprocess.DEVNULL)  # starts it
     card = profile.load("paper").endpoints_file
     assert card is not None
     told = json.loads(card.read_text())
@@ -109,7 +111,11 @@ def exchange(place: str) -> Iterator[Proxy]:
         try:
             yield proxy
         finally:
-            os.kill(told["pid"], 15)
+            with contextlib.suppress(ProcessLookupError):  # it has ended, and writes nothing any more
+                os.kill(told["pid"], 15)
+                while True:
+                    time.sleep(0.05)
+                    os.kill(told["pid"], 0)
 
 
 def taken(name: str, command: list[str], proxy: Proxy) -> tuple[float, float]:
@@ -120,7 +126,7 @@ def taken(name: str, command: list[str], proxy: Proxy) -> tuple[float, float]:
     if "first byte" in name:
         while proxy.first_byte is None and time.perf_counter() - began < PATIENCE_S:
             time.sleep(0.0005)
-        process.kill()
+        os.kill(process.pid, 9)  # Popen.kill would collect one that has ended, and its times with it
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if "first byte" in name:
@@ -131,14 +137,15 @@ def taken(name: str, command: list[str], proxy: Proxy) -> tuple[float, float]:
 
 
 def main(rounds: int) -> None:
-    commands = {BARE: [sys.executable, "-c", "pass"]}
-    commands |= {name: [*PERPCTL, *name.split(",")[0].split()] for name in GOALS}
+    perpctl = peers.perpctl()
+    commands = {BARE: [str(perpctl.with_name("python")), "-c", "pass"]}
+    commands |= {name: [str(perpctl), *name.split(",")[0].split()] for name in GOALS}
     for requirement in (peers.SDK, peers.OLD_SDK):
         if (python := peers.python(requirement)) is not None:
             name = SDK_IMPORT if requirement == peers.SDK else "older SDK import"
             commands[name] = [str(python), "-c", "from coinbase.rest import RESTClient"]
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
-    with tempfile.TemporaryDirectory() as place, exchange(place) as proxy:
+    with tempfile.TemporaryDirectory() as place, exchange(str(perpctl), place) as proxy:
         for _ in range(rounds + 1):
             for name, command in commands.items():
                 times[name].append(taken(name, command, proxy))
