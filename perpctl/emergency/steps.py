@@ -248,7 +248,9 @@ class Pursuit:
     def _look(self, venue: Venue) -> Standing:
         """Fresh listings of orders and positions. Raises when either did not come: an error is never an empty list."""
         sent = self.world.monotonic()
+        asked_ms = venue.market_ms()
         listing = venue.listing(quick=self._looks == 0)
+        self.closer.see(venue, listing, asked_ms)
         self._looks += 1
         self.contracts = listing.contracts
         self.whole, held = listing.positions, [*listing.positions]
@@ -258,7 +260,8 @@ class Pursuit:
         self.spot_orders = listing.spot_orders
         self.closer.settle_unknown(venue)
         current = self.closer.shows_last_act(venue)
-        self._evidence.note_look(venue, sent, standing, complete=listing.complete, current=current)
+        flat = current and self.closer.adds_up(venue)
+        self._evidence.note_look(venue, sent, standing, complete=listing.complete, current=flat)
         ended = self.canceller.all_known_ended(venue, standing.entries + standing.stops + standing.orphans)
         if self.fence is not None and sent > self.fence.settled_at:
             known = current and ended and listing.complete

@@ -137,12 +137,12 @@ class Kill:
 
 
 def new_kill(trader: Trader, directory: Path, **wished: Any) -> Kill:
-    """A kill that has been typed just now; `pin`, `key`, `market`, `max_slippage`, `timing` and `world` differ."""
+    """A kill that has been typed just now, with a pin, key, timing, world, line ... as `wished`."""
     key_file = directory / "key.json"
     key_file.write_text(json.dumps(wished.get("key", trader.key)))
     key_file.chmod(0o600)
     world = wished.get("world") or VirtualWorld(trader)
-    line = FaceLine(trader, world)
+    line = wished.get("line") or FaceLine(trader, world)
     target = Target(
         profile="desk-us",
         env="live",

@@ -1,57 +1,73 @@
 """This file closes where no order can be made reduce-only: what is sent is capped, and has an identity that repeats.
 
-One contract goes first: it proves that closing works, and a position that is read smaller by just that much proves
-that reads are as new as our own fills. Then the product's stop is cancelled and read ended, and the rest is closed, at
-market and never more than stands near the touch. Whatever goes wrong, the stop is put back.
+Two things keep a close from turning the position. Its size is what the position can be at least, by reads that may be
+old and fills that are not (`model.whereabouts`), less what rests on the same side. Its identity is made of the close
+before it: whoever does not know the newest close yet gets that one back instead of a second one.
+
+One contract goes first and proves that closing works. Then the product's stop is cancelled and read ended, and the
+rest is closed, at market and never more than stands near the touch. Whatever goes wrong, the stop is put back.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
 
 from perpctl.emergency.closing.closer import Closer, Round, Wish, near_liquidation
 from perpctl.emergency.pending import Record
-from perpctl.emergency.venue.port import SHUT, Book, CappedVenue, Execution, Meaning, Said, market_of
+from perpctl.emergency.venue.port import SHUT, Book, CappedVenue, Execution, Listing, Meaning, Said, market_of
 from perpctl.emergency.venue.wire import NoAnswer
 from perpctl.emergency.world import World
 from perpctl.errors import PerpctlError
 from perpctl.model import identity
-from perpctl.model.flatten import Climb, Close, Key, Standing, is_exhausted, key_of, next_closes
+from perpctl.model.fill import Fill
+from perpctl.model.flatten import Climb, Close, Standing, is_exhausted, key_of, next_closes
 from perpctl.model.money import ZERO, floor_to, plain
 from perpctl.model.order import Order, Side
 from perpctl.model.position import Position
+from perpctl.model.whereabouts import Move, Whereabouts
 
 _NO_KEY = bytes(32)  # an identity that every host makes alike; the kill mark is read without any key
 _STOP_GONE_S = (0.0, 0.05, 0.05, 0.1, 0.1, 0.2, 0.2, 0.4)
+CLOCKS_APART_S = 5.0  # ours and the venue's, before its clock was measured
 NEVER_CAME_S = 65.0  # by then an order that is not listed never arrived
 ALL_AT_MARKET: tuple[Decimal | None, ...] = (None,)
 
 
 @dataclass(slots=True)
 class Run:
-    """The closing of one product, in base coin. `start` is what was read when nothing of it was closed."""
+    """The closing of one product, in base coin."""
 
-    side: Side
+    held: Whereabouts
     step: Decimal  # one contract
-    start: Decimal
-    last_fill: str  # of an order that is no kill's
-    number: int  # of the next close after that fill
-    read_ms: int  # the venue's clock when `start` was read
-    filled: Decimal = ZERO
-    filled_at: float = float("-inf")  # monotonic
-    agreed: bool = False  # a position was read that is smaller by just what we closed
+    closes: dict[str, Order]  # of any kill, by id; each came after the one before it had ended
+    proved: bool = False  # a close was filled
     stops_first: bool = False  # a resting order holds the position: nothing closes before it is gone
-    counted: set[str] = field(default_factory=set)
     dropped: list[Order] = field(default_factory=list)  # stops that we cancelled and that protect no more
     climb: Climb = field(default_factory=Climb)
 
     @property
+    def side(self) -> Side:
+        return Side.SELL if self.held.most > 0 else Side.BUY
+
+    @property
     def left(self) -> Decimal:
-        return max(self.start - self.filled, ZERO)
+        return abs(self.held.most)
+
+    @property
+    def last_close(self) -> Order | None:
+        return max(self.closes.values(), key=lambda one: (one.created_ms, one.order_id), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """Signed positions by product, as read by a request that was sent at `asked_ms`, the venue's clock."""
+
+    sizes: Mapping[str, Decimal]
+    asked_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +96,53 @@ class CappedCloser(Closer[CappedVenue]):
 
     def __init__(self, record: Record, wish: Wish, after: Callable[[], float], world: World) -> None:
         super().__init__(record, wish, after, world)
-        self._runs: dict[Key, Run] = {}
-        self._waits: dict[Key, str] = {}
+        self._runs: dict[str, Run] = {}  # by product: there are no slots here
+        self._read: Sight | None = None
+        self._looks = 0
+        self._since_ms = 0
+        self._waits: dict[str, str] = {}
         self._flights: dict[str, Flight] = {}
+        self._moved: set[str] = set()  # products of which this round closed something
         self._unfilled: dict[str, Close] = {}  # closes whose fills the venue does not show in full yet
+
+    # -- what is so
+
+    def see(self, venue: CappedVenue, listing: Listing, asked_ms: int) -> None:
+        """Keep what a look showed; what it means is learned when it is needed."""
+        self._looks += 1
+        self._since_ms = self._since_ms or asked_ms - _lag_ms(venue)
+        self._read = Sight({one.product_id: one.size for one in listing.positions}, asked_ms)
+
+    def _learn(self, venue: CappedVenue) -> None:
+        """What each position can be, from the last look and from all that was filled since before the first."""
+        read, self._read = self._read, None
+        if read is None:
+            return
+        lately = venue.lately(self._since_ms)
+        told_ms = venue.market_ms()
+        for name in sorted({*read.sizes, *self._runs, *(fill.product_id for fill in lately.fills)}):
+            if name not in self._runs:
+                before = venue.last_close(name)
+                known = {} if before is None else {before.order_id: before}
+                self._runs[name] = Run(Whereabouts(_lag_ms(venue)), venue.product(name).size_step, known)
+            run = self._runs[name]
+            run.closes |= {close.order_id: close for close in lately.closes if close.product_id == name}
+            moves = [_move(fill) for fill in lately.fills if fill.product_id == name]
+            run.held.see(read.sizes.get(name, ZERO), read.asked_ms, moves, told_ms)
+            if (why := self._not_told(run, lately.fills)) is not None:
+                self._waits[name] = f"{name}: {why}"
+            else:
+                self._waits.pop(name, None)
+
+    def _not_told(self, run: Run, fills: Sequence[Fill]) -> str | None:
+        """Why this product cannot be counted with yet: a close on its way, or fills that are not shown in full."""
+        for close in run.closes.values():
+            if not close.status.is_terminal:
+                return f"close {close.order_id} is on its way"
+            told = sum((fill.size for fill in fills if fill.order_id == close.order_id), ZERO)
+            if close.created_ms >= self._since_ms and told < close.filled:
+                return f"fills of close {close.order_id} are not shown in full"
+        return None
 
     # -- a round
 
@@ -91,40 +150,41 @@ class CappedCloser(Closer[CappedVenue]):
         """One round: what may be sent of each position, then the closes, all at once, one a product."""
         self.meet(standing.positions)
         self.locked = self.shut = False
-        self._waits.clear()
+        self._learn(venue)
         rungs = ALL_AT_MARKET if near_liquidation(venue, standing.positions) else self.rungs
-        seen = self._world.at_once([partial(self._allowed, venue, position) for position in standing.positions])
+        allowed = {one.product_id: self._allowed(one, standing) for one in standing.positions}
         ready = [
-            replace(position, size=allowed.copy_sign(position.size))
-            for position, allowed in zip(standing.positions, seen, strict=True)
-            if isinstance(allowed, Decimal) and not is_exhausted(self._run(position).climb, rungs)
+            replace(position, size=allowed[position.product_id].copy_sign(position.size))
+            for position in standing.positions
+            if allowed[position.product_id] > 0 and not is_exhausted(self._run(position).climb, rungs)
         ]
-        before = {key: run.filled for key, run in self._runs.items()}
-        tasks = self._tasks(venue, ready, standing, rungs)
-        outcomes = self._world.at_once([partial(self._carry_out, venue, task) for task in tasks])
-        moved = {key for key, run in self._runs.items() if run.filled > before[key]}
-        self._put_back(venue, standing, [key for key in self._runs if key not in moved])
-        for outcome in [*seen, *outcomes]:
+        self._moved.clear()
+        outcomes = self._world.at_once(
+            [partial(self._carry_out, venue, task) for task in self._tasks(venue, ready, standing, rungs)]
+        )
+        self._put_back(venue, [name for name in self._runs if name not in self._moved])
+        for outcome in outcomes:
             if isinstance(outcome, Exception):
                 raise outcome
         ended = sum(1 for position in standing.positions if is_exhausted(self._run(position).climb, rungs))
         sent = sum(1 for outcome in outcomes if outcome is True)
-        return Round(sent, bool(moved), tuple(sorted(set(self._waits.values()))), ended)
+        waits = {self._waits[name] for name in allowed if name in self._waits}
+        return Round(sent, bool(self._moved), tuple(sorted(waits)), ended)
 
     def stand_by(self, venue: CappedVenue, standing: Standing) -> None:
         """No close goes now: what we cancelled of their protection is put back."""
-        self._put_back(venue, standing, list(self._runs))
+        self._put_back(venue, list(self._runs))
 
     def _tasks(
         self, venue: CappedVenue, ready: Sequence[Position], standing: Standing, rungs: tuple[Decimal | None, ...]
     ) -> list[Task]:
         """Shares of opposite positions in one underlying are alike; of the rest all, most margin first."""
         markets = {one.product_id: market_of(one.product_id, venue.product(one.product_id), None) for one in ready}
-        start = {key: run.start for key, run in self._runs.items()}
+        start = {key: closed.size for key, closed in self.closed.items()}
         sizes = {key_of(position): position for position in ready}
         tasks = []
         for close in next_closes(ready, markets, {}, ALL_AT_MARKET, start):
-            position, run = sizes[key_of(close)], self._runs[key_of(close)]
+            position, run = sizes[key_of(close)], self._runs[close.product_id]
             stops = tuple(stop for stop in standing.stops if key_of(stop) == key_of(position))
             tasks.append(Task(run, position, close.size or abs(position.size), stops, rungs))
         return tasks
@@ -132,69 +192,43 @@ class CappedCloser(Closer[CappedVenue]):
     # -- how much
 
     def _run(self, position: Position) -> Run:
-        return self._runs[key_of(position)]
+        return self._runs[position.product_id]
 
-    def _allowed(self, venue: CappedVenue, position: Position) -> Decimal | None:
-        """How much may be closed now; None: nothing before reads have caught up with what we know."""
-        key, held = key_of(position), abs(position.size)
-        run = self._runs.get(key)
-        if run is None or run.side is not _closing_side(position) or self._is_old(venue, run):
-            agreed = run is not None and self._is_old(venue, run)
-            run = self._runs[key] = self._begin(venue, position, run, agreed=agreed)
-        if run.filled == 0:
-            run.start = held
-        if run.agreed or run.filled == 0:
-            allowed = min(held, run.left)
-        elif held == run.left:
-            run.agreed, allowed = True, held
-        else:
-            # Older than our own fills, or somebody else changed it: both look alike until a read must be new.
-            self._waits[key] = f"{position.product_id}: the position read does not show our own fills yet"
-            return None
+    def _allowed(self, position: Position, standing: Standing) -> Decimal:
+        """How much may be closed now: what surely stands, less what may be filled on the same side meanwhile."""
+        name, run = position.product_id, self._run(position)
+        if name in self._waits:
+            return ZERO
+        if run.held.most * position.size <= 0:
+            self._waits[name] = f"{name}: the position read may be older than the latest fills"
+            return ZERO
+        resting = [one for one in standing.entries if one.product_id == name and one.side is run.side]
+        allowed = min(abs(position.size), run.left) - sum((one.remaining for one in resting), ZERO)
         if allowed < run.step:
-            self._waits[key] = f"{position.product_id}: all of it is closed by our count; the position read is older"
-            return None
+            self._waits[name] = f"{name}: a resting order may close it at any moment, and is not gone yet"
+            return ZERO
         return allowed
-
-    def _is_old(self, venue: CappedVenue, run: Run) -> bool:
-        """Whether every read is newer by now than what this run has done: it counts anew from what is read."""
-        return run.filled > 0 and self._world.monotonic() - run.filled_at > venue.terms.reads_lag_s
-
-    def _begin(self, venue: CappedVenue, position: Position, before: Run | None, *, agreed: bool) -> Run:
-        so_far = venue.closes_so_far(position.product_id)
-        return Run(
-            side=_closing_side(position),
-            step=venue.product(position.product_id).size_step,
-            start=abs(position.size),
-            last_fill=so_far.last_fill,
-            number=sum(1 for close in so_far.closes if close.status.is_terminal),
-            read_ms=venue.market_ms(),
-            counted={close.order_id for close in so_far.closes if close.status.is_terminal},
-            dropped=[] if before is None else before.dropped,
-            climb=Climb() if before is None else before.climb,
-            agreed=agreed,
-        )
 
     # -- one close
 
     def _carry_out(self, venue: CappedVenue, task: Task) -> bool:
         """Close something of one position; whether a close was sent. Raises NoAnswer when its outcome is unknown."""
-        run, key = task.run, key_of(task.position)
-        closed = self.closed[key]
-        book = self._book(venue, task.position.product_id)
+        run, name = task.run, task.position.product_id
+        closed = self.closed[key_of(task.position)]
+        book = self._book(venue, name)
         if book is not None and closed.arrival is None:
             closed.arrival = book.ticker.mid
         if book is not None and book.ticker.state in SHUT:
             self.shut = book.ticker.state == "halted" or self.shut
-            self._waits[key] = f"book not open: {task.position.product_id}"
+            self._waits[name] = f"book not open: {name}"
             return False
-        first = not run.agreed and not run.stops_first and task.size > run.step and task.rungs is not ALL_AT_MARKET
+        first = not run.proved and not run.stops_first and task.size > run.step and task.rungs is not ALL_AT_MARKET
         size = run.step if first else self._within(run, task, book)
         if size < run.step:
             return False
         if not first and not self._drop_stops(venue, run, task.stops):
             return False
-        self._close(venue, run, Close(task.position.product_id, task.position.slot, run.side, size, None), first=first)
+        self._close(venue, run, Close(name, task.position.slot, run.side, size, None), first=first)
         return True
 
     def _book(self, venue: CappedVenue, product_id: str) -> Book | None:
@@ -238,16 +272,13 @@ class CappedCloser(Closer[CappedVenue]):
         run, close = flight.run, flight.close
         self.unsettled.pop(label, None)
         self._flights.pop(label, None)
-        run.number += 1
-        if order.order_id in run.counted or order.updated_ms < run.read_ms - _ms(venue.terms.reads_lag_s):
-            return  # another kill's, and in the position that this run began with
+        run.closes[order.order_id] = order
+        if order.created_ms < self._since_ms:
+            return  # of an earlier kill, and in every read of this one: the next identity follows from it
         self._note_fills(close, label, order, executions)
-        run.counted.add(order.order_id)
         if order.filled > 0:
-            run.filled_at = self._world.monotonic()
-            run.filled += order.filled
-        if order.side is not run.side:
-            run.filled = run.start  # the position stood on the other side: nothing more until reads are new
+            run.proved = True
+            self._moved.add(close.product_id)
         if not flight.first:
             run.climb = run.climb.after(order.filled)
 
@@ -281,13 +312,13 @@ class CappedCloser(Closer[CappedVenue]):
             self.note_refusal(f"close {close.product_id}", why)
 
     def _identity(self, venue: CappedVenue, run: Run, product_id: str) -> str:
-        """Made of what every closer sees alike: two of them, or one after an old read, make one order.
+        """Made of account, product and the close before this one, as every closer sees them.
 
-        Account, product, side, the last fill of somebody else, and how many closes have ended since. Contracts are
-        not in it: two that count differently must not make two orders.
+        Two closers, or one after an old read, make one order: who lacks the newest close makes its identity again.
+        Neither size nor side is in it, for those who count differently must not make two orders.
         """
         account = venue.owner.account_id if venue.owner else ""
-        return _mark(account, product_id, run.side.value, run.last_fill, str(run.number))
+        return _mark(account, product_id, "close after", run.last_close.order_id if run.last_close else "none")
 
     # -- stops
 
@@ -308,23 +339,22 @@ class CappedCloser(Closer[CappedVenue]):
                 return True
         return False
 
-    def _put_back(self, venue: CappedVenue, standing: Standing, keys: Sequence[Key]) -> None:
+    def _put_back(self, venue: CappedVenue, names: Sequence[str]) -> None:
         """Protect again what we laid bare and did not close; best effort, and said when the venue refuses."""
-        held = {key_of(position): abs(position.size) for position in standing.positions}
-        for key in keys:
-            run = self._runs[key]
-            left = min(run.left, held.get(key, ZERO))
+        for name in names:
+            run = self._runs[name]
+            left = run.left
             while run.dropped and left >= run.step:
                 stop = run.dropped.pop()
                 size = min(stop.remaining, left)
                 left -= size
                 account = venue.owner.account_id if venue.owner else ""
-                label = _mark(account, key[0], "stop", stop.order_id, plain(size))
+                label = _mark(account, name, "stop", stop.order_id, plain(size))
                 try:
                     venue.put_stop(stop, size, label)
-                    self._record.write("stop_put_back", product=key[0], size=size, label=label, instead=stop.order_id)
+                    self._record.write("stop_put_back", product=name, size=size, label=label, instead=stop.order_id)
                 except Said as why:
-                    self.note_refusal(f"stop of {key[0]} put back", why)
+                    self.note_refusal(f"stop of {name} put back", why)
                 except (NoAnswer, PerpctlError):
                     run.dropped.append(stop)  # the same identity again, next time: it makes no second one
                     break
@@ -332,20 +362,19 @@ class CappedCloser(Closer[CappedVenue]):
     # -- proof
 
     def shows_last_act(self, venue: CappedVenue) -> bool:
-        """Whether reads hold what we did: our last order by its id, and fills that add up to what was held.
-
-        What somebody else closed (a stop that was hit, another kill) adds up to nothing here; then only time proves.
-        """
+        """Whether reads hold our last close, and all of its fills."""
         last = self.last_order
         if last is None:
             return True
         seen = venue.states([last]).get(last.order_id)
-        if self._unfilled or seen is None or not seen.status.is_terminal or seen.filled < last.filled:
+        return not self._unfilled and seen is not None and seen.status.is_terminal and seen.filled >= last.filled
+
+    def adds_up(self, venue: CappedVenue) -> bool:
+        """Whether the fills leave every position at zero, and at nothing else; not asked of a first look."""
+        if self._looks == 1:
             return False
-        now = self._world.monotonic()
-        return all(
-            run.filled == run.start or now - run.filled_at > venue.terms.reads_lag_s for run in self._runs.values()
-        )
+        self._learn(venue)
+        return self._wish.scope != "account" or all(run.held.is_zero for run in self._runs.values())
 
 
 def standing_within(book: Book, side: Side, fraction: Decimal) -> Decimal:
@@ -357,15 +386,15 @@ def standing_within(book: Book, side: Side, fraction: Decimal) -> Decimal:
     return sum((size for price, size in levels if (bound - price) * side.sign >= 0), ZERO)
 
 
-def _closing_side(position: Position) -> Side:
-    return Side.SELL if position.size > 0 else Side.BUY
+def _move(fill: Fill) -> Move:
+    return Move(fill.trade_id, fill.at_ms, fill.side.sign * fill.size)
+
+
+def _lag_ms(venue: CappedVenue) -> int:
+    return int((venue.terms.reads_lag_s + CLOCKS_APART_S) * 1_000)
 
 
 def _mark(*words: str) -> str:
     """An identity with the kill mark, made of words."""
     digest = hashlib.sha256("\n".join(words).encode()).digest()
     return identity.make(_NO_KEY, identity.KILL_EPOCH, int.from_bytes(digest[:8]))
-
-
-def _ms(seconds: float) -> int:
-    return int(seconds * 1_000)

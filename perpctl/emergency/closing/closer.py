@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Generic, TypeVar
 
 from perpctl.emergency.pending import Record
-from perpctl.emergency.venue.port import Execution, Said, Venue
+from perpctl.emergency.venue.port import Execution, Listing, Said, Venue
 from perpctl.emergency.venue.terms import Rungs
 from perpctl.emergency.world import World
 from perpctl.model.flatten import LADDER, Close, Key, Standing, key_of
@@ -74,6 +74,9 @@ class Closer(ABC, Generic[V]):
         self._after = after
         self._world = world
 
+    def see(self, venue: V, listing: Listing, asked_ms: int) -> None:
+        """Take what a look showed, asked for at this moment of the venue's clock."""
+
     @abstractmethod
     def close_some(self, venue: V, standing: Standing) -> Round:
         """One round of closes. Raises NoAnswer or Said when an outcome is unknown or the venue throttles."""
@@ -89,6 +92,10 @@ class Closer(ABC, Generic[V]):
     @abstractmethod
     def shows_last_act(self, venue: V) -> bool:
         """Whether the venue's reads hold what we did last; without an act there is nothing to compare."""
+
+    def adds_up(self, venue: V) -> bool:
+        """Whether nothing but zero can be held where a read shows no position; where reads are fresh, it is so."""
+        return True
 
     def meet(self, positions: Sequence[Position]) -> None:
         """Remember each position as it was first seen."""

@@ -145,11 +145,14 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
-class ClosesSoFar:
-    """The closes of any kill, from this host or another, after the last fill of an order that is no kill's."""
+class Lately:
+    """What happened to futures since some moment: closes of any kill, from this host or another, and every fill.
 
-    last_fill: str  # its id; "" when there is none
+    The fills were asked for after the closes. Sizes in base coin.
+    """
+
     closes: tuple[Order, ...]
+    fills: tuple[Fill, ...]
 
 
 class Venue(Protocol):
@@ -224,8 +227,11 @@ class Venue(Protocol):
 class CappedVenue(Venue, Protocol):
     """One without reduce-only: closes are capped by whoever sends them; one identity makes one order."""
 
-    def closes_so_far(self, product_id: str) -> ClosesSoFar:
-        """What kills have closed of a product since somebody else last traded it."""
+    def lately(self, since_ms: int) -> Lately:
+        """Closes of kills and all fills since this moment of the venue's clock."""
+
+    def last_close(self, product_id: str) -> Order | None:
+        """The newest close of a product by any kill; None: not among its newest orders."""
 
     def put_stop(self, stop: Order, size: Decimal, label: str) -> None:
         """A protective stop like one that was cancelled, of this size."""

@@ -16,9 +16,9 @@ from perpctl.emergency.venue.advanced_trade.rest import Rest, most_ids
 from perpctl.emergency.venue.document import Row, row_of, rows_of
 from perpctl.emergency.venue.port import (
     Book,
-    ClosesSoFar,
     Execution,
     LabelledFill,
+    Lately,
     Listing,
     Meaning,
     Owner,
@@ -78,6 +78,7 @@ class AdvancedTrade:
         self._scope: str | None = None
         self._offset_ms = 0  # the venue's clock less ours
         self._products: dict[str, Product] = {}
+        self._spot: set[str] = set()
         self._most_ids = MOST_IDS
         self._protection = Protection()
 
@@ -238,16 +239,29 @@ class AdvancedTrade:
             LabelledFill(fill.trade_id, 0, fill.side.sign * fill.size, names.get(fill.order_id)) for fill in read
         )
 
-    def closes_so_far(self, product_id: str) -> ClosesSoFar:
-        found = [row_of(row, self._order) for row in self._lists.newest(product_id)]
-        closes = [one for one in found if identity.is_kill(one.identity) and one.type is OrderType.MARKET]
-        ours = {one.order_id for one in closes}
-        foreign = [row for row in self._lists.newest_fills(product_id) if str(row["order_id"]) not in ours]
-        last = max(foreign, key=lambda row: (rows.moment_of(row), str(row["entry_id"])), default=None)
-        since = 0 if last is None else rows.moment_of(last)
-        return ClosesSoFar(
-            "" if last is None else str(last["entry_id"]), tuple(one for one in closes if one.created_ms >= since)
-        )
+    def lately(self, since_ms: int) -> Lately:
+        orders = self._lists.since(since_ms)
+        self._learn_products([str(row["product_id"]) for row in orders])
+        closes = tuple(order for order in (row_of(row, self._order) for row in orders) if _closes(order))
+        fills = [row for row in self._lists.fills_since(since_ms) if self._is_future(str(row["product_id"]))]
+        read = [
+            row_of(row, lambda it: rows.read_execution(it, self.product(str(it["product_id"])), None)) for row in fills
+        ]
+        return Lately(closes, tuple(one.fill for one in read))
+
+    def last_close(self, product_id: str) -> Order | None:
+        found = (row_of(row, self._order) for row in self._lists.newest(product_id))
+        return max(filter(_closes, found), key=lambda one: (one.created_ms, one.order_id), default=None)
+
+    def _is_future(self, product_id: str) -> bool:
+        """Fills do not say it of themselves."""
+        if product_id not in self._products and product_id not in self._spot:
+            row = self._rest.get(f"products/{product_id}")
+            if row.get("product_type") == "FUTURE":
+                self._products[product_id] = row_of(row, rows.read_product)
+            else:
+                self._spot.add(product_id)
+        return product_id in self._products
 
     def find_close(self, close: Close, label: str) -> tuple[Order, tuple[Execution, ...]] | None:
         mine = [row for row in self._lists.newest(close.product_id) if row.get("client_order_id") == label]
@@ -350,6 +364,11 @@ class AdvancedTrade:
         product = self.product(order.product_id)
         found = self._lists.fills((("order_ids", order.order_id),))
         return tuple(row_of(row, lambda it: rows.read_execution(it, product, order.identity)) for row in found)
+
+
+def _closes(order: Order) -> bool:
+    """Whether it is a kill's close, and no stop that one put back."""
+    return identity.is_kill(order.identity) and order.type is OrderType.MARKET
 
 
 def _cancelled(row: Row) -> tuple[str, Said | None]:

@@ -76,9 +76,14 @@ class Lists:
         query = [("product_ids", product_id), ("order_placement_source", SOURCES[0]), ("limit", PAGE_ROWS)]
         return self._page("batch", "orders", query)[0]
 
-    def newest_fills(self, product_id: str) -> tuple[Row, ...]:
-        """The newest page of a product's fills."""
-        return self._page("fills", "fills", [("product_ids", product_id), ("limit", PAGE_ROWS)])[0]
+    def since(self, since_ms: int) -> tuple[Row, ...]:
+        """Every order of futures made since then."""
+        found = self._all([("start_date", stamp(since_ms))])
+        return tuple(row for row in found.values() if row_of(row, rows.is_future))
+
+    def fills_since(self, since_ms: int) -> tuple[Row, ...]:
+        """Every fill since then."""
+        return self.fills([("start_sequence_timestamp", stamp(since_ms))])
 
     def fills(self, query: Query) -> tuple[Row, ...]:
         """Every fill that the query finds, each once by its `entry_id`."""
