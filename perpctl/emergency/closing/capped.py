@@ -1,7 +1,7 @@
 """This file closes where no order can be made reduce-only: what is sent is capped, and has an identity that repeats.
 
 Two things keep a close from turning the position. Its size is what the position can be at least, by reads that may be
-old and fills that are not (`model.whereabouts`), less what rests on the same side. Its identity is made of the close
+old and fills that are not (`model.books.whereabouts`), less what rests on the same side. Its identity is made of the close
 before it: whoever does not know the newest close yet gets that one back instead of a second one.
 
 One contract goes first and proves that closing works. Then the product's stop is cancelled and read ended, and the
@@ -23,12 +23,12 @@ from perpctl.emergency.venue.wire import NoAnswer
 from perpctl.emergency.world import World
 from perpctl.errors import PerpctlError
 from perpctl.model import identity
+from perpctl.model.books.whereabouts import Move, Whereabouts
 from perpctl.model.fill import Fill
 from perpctl.model.flatten import Climb, Close, Standing, is_exhausted, key_of, next_closes
 from perpctl.model.money import ZERO, floor_to, plain
 from perpctl.model.order import Order, Side
 from perpctl.model.position import Position
-from perpctl.model.whereabouts import Move, Whereabouts
 
 _NO_KEY = bytes(32)  # an identity that every host makes alike; the kill mark is read without any key
 _STOP_GONE_S = (0.0, 0.05, 0.05, 0.1, 0.1, 0.2, 0.2, 0.4)
@@ -226,8 +226,10 @@ class CappedCloser(Closer[CappedVenue]):
         size = run.step if first else self._within(run, task, book)
         if size < run.step:
             return False
-        if not first and not self._drop_stops(venue, run, task.stops):
-            return False
+        if not first:
+            taken = self._drop_stops(venue, run, task.stops)
+            if taken is None or (size := size - taken) < run.step:
+                return False
         self._close(venue, run, Close(name, task.position.slot, run.side, size, None), first=first)
         return True
 
@@ -322,10 +324,10 @@ class CappedCloser(Closer[CappedVenue]):
 
     # -- stops
 
-    def _drop_stops(self, venue: CappedVenue, run: Run, stops: Sequence[Order]) -> bool:
-        """Cancel what protects this position; whether all of it is read ended."""
+    def _drop_stops(self, venue: CappedVenue, run: Run, stops: Sequence[Order]) -> Decimal | None:
+        """Cancel what protects this position, and say what of it was filled meanwhile; None: not all is read ended."""
         if not stops:
-            return True
+            return ZERO
         for answer in venue.cancel(stops):
             if isinstance(answer, Exception) and not (isinstance(answer, Said) and answer.meaning is Meaning.GONE):
                 raise answer
@@ -336,8 +338,8 @@ class CappedCloser(Closer[CappedVenue]):
                 self.stops_dropped += len(stops)
                 run.dropped += [stop for stop in stops if states[stop.order_id].filled == stop.filled]
                 self._record.write("stops_dropped", product=stops[0].product_id, orders=[one.order_id for one in stops])
-                return True
-        return False
+                return sum((states[stop.order_id].filled - stop.filled for stop in stops), ZERO)
+        return None
 
     def _put_back(self, venue: CappedVenue, names: Sequence[str]) -> None:
         """Protect again what we laid bare and did not close; best effort, and said when the venue refuses."""

@@ -7,7 +7,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perpctl.model.whereabouts import Move, Whereabouts
+from perpctl.model.books.whereabouts import Move, Whereabouts
 
 LAG_MS = 60_000
 D = Decimal
