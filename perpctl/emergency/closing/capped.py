@@ -1,8 +1,8 @@
 """This file closes where no order can be made reduce-only: what is sent is capped, and has an identity that repeats.
 
 Two things keep a close from turning the position. Its size is what the position can be at least, by reads that may be
-old and fills that are not (`model.books.whereabouts`), less what rests on the same side. Its identity is made of the close
-before it: whoever does not know the newest close yet gets that one back instead of a second one.
+old and fills that are not (`model.books.whereabouts`), less what rests on the same side. Its identity is made of the
+close before it: whoever does not know the newest close yet gets that one back instead of a second one.
 
 One contract goes first and proves that closing works. Then the product's stop is cancelled and read ended, and the
 rest is closed, at market and never more than stands near the touch. Whatever goes wrong, the stop is put back.
