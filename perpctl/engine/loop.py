@@ -307,12 +307,18 @@ class Bot:
                 if not entries and not coming and not self._entries_in_flight():
                     stops = tuple(order for order in listed if self._protects(order))
                     return ReadBack(True, gone, stops)
-                for order in entries:
-                    await self.sender.cancel(order, "read back and still there", HTTP)
+                await self._cancel_again(entries, ends)
             if clock.monotonic() > ends:
                 left = () if listed is None else tuple(entries)
                 return ReadBack(False, gone, left=left, in_flight=self._entries_in_flight())
             await clock.sleep(0.1)
+
+    async def _cancel_again(self, entries: list[Order], ends: float) -> None:
+        """All at once; whoever waits for the reading back does not wait for a venue that does not answer."""
+        assert self._group is not None
+        sent = [self._group.create_task(self.sender.cancel(one, "read back and still there", HTTP)) for one in entries]
+        if sent:
+            await asyncio.wait(sent, timeout=max(0.0, ends - self.gear.clock.monotonic()))
 
     def _entries_in_flight(self) -> int:
         return sum(1 for one in self.core.orders.entries() if one.stage in _IN_FLIGHT)

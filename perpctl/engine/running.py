@@ -27,7 +27,7 @@ from perpctl.engine.screen.diary import Diary, to_log
 from perpctl.engine.screen.summary import summary
 from perpctl.engine.screen.terminal import LiveView, Pipe, is_live
 from perpctl.engine.screen.view import Frame
-from perpctl.engine.sending import may_send
+from perpctl.engine.sending import Permit
 from perpctl.engine.strategy import algorithm_id, choose
 from perpctl.engine.watch.strangers import Foreign, ForeignRule
 from perpctl.errors import RefusedBySafety, UsageError
@@ -83,12 +83,14 @@ async def run(desk: Desk, options: Options) -> int:
     with _lease(desk.settings.state_dir, name, desk.journal()) as lease:
         desk.listen(desk.settings.state_dir / "run.log" if is_live() else None)  # the live view has the screen
         async with OwnExchange(desk, options.feed_words) as exchange_of_ours:
-            gear = await _gear(desk, options, lease, name)
+            permit = Permit(desk.latch(), lease)
+            gear = await _gear(desk, options, permit, name)
             _introduce(desk, lease, name, limits, options)
             try:
                 remember_kills(desk.projections(), desk.settings.state_dir)
                 rules = await _rules(desk, gear, limits)
                 bot = await open_bot(gear, Setup(rules, strategy, desk.identity_key()))
+                permit.still_holds = bot.sender.still_holds
                 frame = await _frame(desk, options, limits)
                 ended = await _keep_running(desk, bot, frame, options)
             finally:
@@ -163,12 +165,11 @@ def _lease(directory: Path, holder: str, journal: Journal) -> Iterator[Held]:
         lease.release()
 
 
-async def _gear(desk: Desk, options: Options, lease: Held, name: str) -> Gear:
-    latch = desk.latch()
-    exchange = await desk.open_exchange(partial(may_send, latch, lease))
+async def _gear(desk: Desk, options: Options, permit: Permit, name: str) -> Gear:
+    exchange = await desk.open_exchange(permit)
     symbols = options.symbols or desk.settings.symbols
     kill = partial(_start_kill, desk.settings)
-    return Gear(exchange, desk.projections(), latch, lease, desk.clock, symbols, name, kill)
+    return Gear(exchange, desk.projections(), permit.latch, permit.lease, desk.clock, symbols, name, kill)
 
 
 async def _rules(desk: Desk, gear: Gear, limits: Limits) -> Rules:

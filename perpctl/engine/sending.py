@@ -16,7 +16,7 @@ from perpctl.errors import PerpctlError
 from perpctl.exchange import port
 from perpctl.model.mode import Mode
 from perpctl.model.order import Order, OrderRequest, TimeInForce
-from perpctl.risk.gate import decide
+from perpctl.risk.gate import decide, still_holds
 from perpctl.risk.verdict import Decision
 from perpctl.store.intents import Attempt, Facts, Intents
 from perpctl.store.latch import Latch
@@ -39,12 +39,19 @@ class Lease(Protocol):
     def release(self) -> None: ...
 
 
-def may_send(latch: Latch, lease: Lease, request: OrderRequest) -> str | None:
-    """Asked by the client right before the bytes of an entry leave: a reason to hold it back, or None."""
-    state = latch.read()
-    if state.mode.value != Mode.NORMAL.value:
-        return f"the latch says {state.mode.value}: {state.why}"
-    return None if lease.left_ms() > 0 else "the lease is lost"
+@dataclass(slots=True)
+class Permit:
+    """Asked by the client right before the bytes of an entry leave, each time: a reason to hold it back, or None."""
+
+    latch: Latch
+    lease: Lease
+    still_holds: Callable[[OrderRequest], str | None] = lambda request: None  # a bot's own word, once there is one
+
+    def __call__(self, request: OrderRequest) -> str | None:
+        state = self.latch.read()
+        if state.mode.value != Mode.NORMAL.value:
+            return f"the latch says {state.mode.value}: {state.why}"
+        return self.still_holds(request) if self.lease.left_ms() > 0 else "the lease is lost"
 
 
 @dataclass(slots=True)
@@ -61,6 +68,13 @@ class Sender:
     tell: Told
     session: port.Session | None = None
     fenced: str | None = None  # the kill after whose word nothing leaves any more
+
+    def still_holds(self, request: OrderRequest) -> str | None:
+        """Why an entry that was decided on must not leave any more, perhaps for the second time."""
+        if self.fenced is not None:
+            return f"fenced by kill {self.fenced}"
+        view = look(self.core, request, self.permission(), self.meter, self.clock.monotonic())
+        return still_holds(request, view, self.core.rules.limits)
 
     def permission(self) -> Permission:
         """Latch and lease, read from their files now."""

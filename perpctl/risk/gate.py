@@ -101,6 +101,18 @@ def decide(request: OrderRequest, view: GateInput, limits: Limits) -> Decision:
     return Decision(first is None, first, tuple(controls), case.reduces)
 
 
+def still_holds(request: OrderRequest, view: GateInput, limits: Limits) -> str | None:
+    """Asked of an entry that was decided on, right before its bytes leave, the first time or again: why it may not.
+
+    Its price must lie inside the collar of a price that is fresh now.
+    """
+    case = _case(request, view, limits)
+    for check in (pricing.fresh_price, pricing.collar):
+        if (bad := check(case)[2]) is not None:
+            return bad.meaning
+    return None
+
+
 def _case(request: OrderRequest, view: GateInput, limits: Limits) -> Case:
     key = (request.product_id, request.slot)
     quote = view.quote if view.quote is not None and view.quote.product_id == request.product_id else None

@@ -82,7 +82,7 @@ WRITES = ("private/buy", "private/cancel", "private/cancel_all_by_currency")  # 
 # method that stays silent, how it is asked, deadline of one attempt, repeats, longest first pause
 TABLE: dict[str, tuple[str, Ask, float, int, float]] = {
     "create order": ("private/buy", lambda g: g.place(request()), 5, 0, 0),
-    "cancel": ("private/cancel", _cancel, 3, 0, 0),
+    "cancel": ("private/cancel", _cancel, 3, 5, 0.25),
     "mass cancel": ("private/cancel_all_by_currency", lambda g: g.cancel_entries(), 3, 0, 0),
     "single read": ("public/ticker", lambda g: g.quote("BTC_USDC-PERPETUAL"), 5, 3, 0.2),
     "positions": ("private/get_positions", lambda g: g.positions(), 5, 3, 0.2),

@@ -201,12 +201,39 @@ async def test_a_key_without_access_is_said_before_anything_goes_out(gateway: Ga
     assert not route.called
 
 
-async def test_a_cancel_without_an_answer_is_unknown_and_went_once(gateway: Gateway, host: Any) -> None:
+async def test_a_cancel_without_an_answer_goes_six_times_and_is_unknown_then(gateway: Gateway, host: Any) -> None:
     route = host.post("/private/cancel").mock(side_effect=raising(httpx.ReadTimeout))
     row = order_row()
     host.post("/private/get_open_orders").mock(side_effect=lambda sent: answer(sent, [row]))
     outcomes = await gateway.cancel(await gateway.open_orders())
     assert [type(outcome) for outcome in outcomes] == [Unknown]
+    assert route.call_count == 6
+
+
+async def test_a_cancel_whose_answer_was_lost_learns_from_the_repeat_how_it_ended(gateway: Gateway, host: Any) -> None:
+    gone = order_row(order_state="cancelled")
+    lost, over = raising(httpx.ReadTimeout), refusing(11044)
+    route = host.post("/private/cancel")
+
+    def lost_then_over(sent: httpx.Request) -> httpx.Response:
+        answered: httpx.Response = lost(sent) if route.call_count == 0 else over(sent)
+        return answered
+
+    route.mock(side_effect=lost_then_over)
+    host.post("/private/get_open_orders").mock(side_effect=lambda sent: answer(sent, [order_row()]))
+    host.post("/private/get_order_state").mock(side_effect=lambda sent: answer(sent, gone))
+    (outcome,) = await gateway.cancel(await gateway.open_orders())
+    assert isinstance(outcome, Confirmed)
+    assert outcome.order.status.value == "cancelled"
+
+
+async def test_a_throttled_cancel_is_not_repeated_because_that_would_cost_the_session(
+    gateway: Gateway, host: Any
+) -> None:
+    route = host.post("/private/cancel").mock(side_effect=refusing(10028))
+    host.post("/private/get_open_orders").mock(side_effect=lambda sent: answer(sent, [order_row()]))
+    (outcome,) = await gateway.cancel(await gateway.open_orders())
+    assert isinstance(outcome, Refused)
     assert route.call_count == 1
 
 

@@ -21,7 +21,7 @@ from perpctl.engine.closing import Ended
 from perpctl.engine.core import Rules
 from perpctl.engine.loop import Bot, Gear
 from perpctl.engine.opening import Setup, open_bot
-from perpctl.engine.sending import may_send
+from perpctl.engine.sending import Permit
 from perpctl.engine.simulation.clock import VirtualClock, VirtualLoop, run_virtually
 from perpctl.engine.simulation.memory import Feed, SoleHolder, Stage, set_up
 from perpctl.engine.strategy import Strategy, algorithm_id
@@ -175,7 +175,7 @@ def _gear(script: Script, feed: Feed, clock: VirtualClock, directory: Path, key:
     latch.write(LatchState(Mode.NORMAL, NAME, "a new simulation", to_ms(clock.now()), "human"))
     writer = Writer(NAME, "run", NAME, 0, __version__, "paper", "global", NAME, bot_id=algorithm_id(script.strategy()))
     with Journal.open(directory / "journal.db", writer, clock, durable=False) as journal:
-        stage = set_up(feed, clock, directory, partial(may_send, latch, lease), seed=script.seed)
+        stage = set_up(feed, clock, directory, Permit(latch, lease), seed=script.seed)
         projections = Projections(journal, lambda label: label is not None and identity.is_ours(key, label))
         yield stage, Gear(stage.client, projections, latch, lease, clock, script.symbols, NAME)
 

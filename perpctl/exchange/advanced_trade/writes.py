@@ -17,6 +17,7 @@ from perpctl.exchange.advanced_trade.orders import Draft, Unsendable
 from perpctl.exchange.advanced_trade.rest import Gate, Rest, Write, working_for
 from perpctl.exchange.advanced_trade.wire.products import Contract
 from perpctl.exchange.both.document import Row, row_of, rows_of, text
+from perpctl.exchange.both.persisting import persist
 from perpctl.exchange.budget import Duty
 from perpctl.exchange.http import NoAnswer, NotSent
 from perpctl.exchange.port import Confirmed, MaySend, Outcome, Refused, Unknown, Unsupported
@@ -225,10 +226,9 @@ class Writes:
 
     async def _cancel_batch(self, order_ids: Sequence[str]) -> dict[str, str | Refused | Unknown]:
         """By id: the venue's reason ("" when it accepted), or what happened to the whole request."""
+        write = Write("/orders/batch_cancel", {"order_ids": list(order_ids)}, CANCEL_S, Duty.EXIT)
         try:
-            answer = await self._rest.act(
-                Write("/orders/batch_cancel", {"order_ids": list(order_ids)}, CANCEL_S, Duty.EXIT)
-            )
+            answer = await persist(lambda: self._rest.act(write), _may_pass, self._rest.clock)
             rows = rows_of(answer.get("results"), "results")
             found = {text(row, "order_id"): "" if row.get("success") is True else _reason(row) for row in rows}
             return {one: found.get(one, Unknown("the answer does not speak of this order")) for one in order_ids}
@@ -311,6 +311,11 @@ class Writes:
             if not found[0].status.is_terminal:
                 raise InFlight(f"a close of {position.product_id} from this state works already: {found[0].order_id}")
         raise InFlight(f"{CLOSE_ROUNDS} closes of {position.product_id} ended without changing it")
+
+
+def _may_pass(why: BaseException) -> bool:
+    """Whether the venue may answer otherwise in a moment."""
+    return isinstance(why, HttpFailure) and why.kind in (Kind.UNCERTAIN, Kind.THROTTLED)
 
 
 def _duty_of(request: OrderRequest) -> Duty:

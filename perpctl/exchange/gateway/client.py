@@ -295,7 +295,7 @@ class Gateway:
 
     async def _cancel(self, order: Order) -> Outcome:
         async with self._in_flight:
-            return await orders.cancel(self._line.act, order, lambda: self.ended(order))
+            return await orders.cancel(self._line.act, order, lambda: self.ended(order), self._clock)
 
     async def ended(self, order: Order) -> Order | None:
         """How an order ended, when the venue says that it is not open; None when that cannot be read."""

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
+from perpctl.clock import Clock
+from perpctl.exchange.both.persisting import persist
 from perpctl.exchange.budget import Duty
 from perpctl.exchange.gateway import wire
 from perpctl.exchange.gateway.errors import NOT_OPEN, ORDER_NOT_FOUND, Kind, RpcFailure
@@ -103,8 +105,8 @@ async def close(act: Act, product_id: str, isolated: bool, price: Param) -> Outc
     return await outcome_of(attempt)
 
 
-async def cancel(act: Act, order: Order, state: Callable[[], Awaitable[Order | None]]) -> Outcome:
-    """Cancel by id, once. When the venue says that it is not open any more, `state` tells how it ended."""
+async def cancel(act: Act, order: Order, state: Callable[[], Awaitable[Order | None]], clock: Clock) -> Outcome:
+    """Cancel by id, again while no answer comes. When it is said to be open no more, `state` tells how it ended."""
     params: dict[str, Param] = {"order_id": order.order_id}
     if order.slot is not None:
         params["isolated"] = True
@@ -116,12 +118,17 @@ async def cancel(act: Act, order: Order, state: Callable[[], Awaitable[Order | N
             raise NoAnswer(f"the answer speaks of order {answered.order_id}")
         return Confirmed(answered)
 
-    outcome = await outcome_of(attempt)
+    outcome = await outcome_of(lambda: persist(attempt, _may_pass, clock))
     if isinstance(outcome, Refused) and outcome.code in NOT_OPEN | ORDER_NOT_FOUND:
         ended = await state()
         if ended is not None and ended.status.is_terminal:
             return Confirmed(ended, passages=outcome.passages)
     return outcome
+
+
+def _may_pass(why: BaseException) -> bool:
+    """Whether the venue may answer otherwise in a moment; asking again when throttled would cost us the session."""
+    return isinstance(why, RpcFailure) and why.kind in (Kind.UNCERTAIN, Kind.NOT_EXECUTED)
 
 
 async def outcome_of(attempt: Callable[[], Awaitable[Outcome]], valid_until_ms: int | None = None) -> Outcome:

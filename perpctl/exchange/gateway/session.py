@@ -106,7 +106,7 @@ class GatewaySession:
         return await orders.place(self._act, request, valid_until_ms, self._may_send)
 
     async def cancel(self, order: Order) -> Outcome:
-        return await orders.cancel(self._act, order, lambda: self._gateway.ended(order))
+        return await orders.cancel(self._act, order, lambda: self._gateway.ended(order), self._line.clock)
 
     async def leave_orders(self) -> None:
         """End so that resting orders stay: a log-out does not fire cancel-on-disconnect. Nothing works afterwards.

@@ -415,6 +415,37 @@ async def test_a_cancel_without_an_answer_is_judged_by_the_order(web: FakeWeb, c
     gone, open_still = await client.cancel(doomed("o-1", "o-2"))
     assert isinstance(gone, Confirmed)
     assert isinstance(open_still, Unknown)
+    assert web.count(CANCEL) == 6  # it changes nothing the second time
+
+
+@pytest.mark.parametrize("status", [500, 503, 429])
+async def test_a_cancel_that_met_an_overload_goes_again_until_it_is_answered(
+    web: FakeWeb, client: AdvancedTrade, status: int
+) -> None:
+    answers_cancels(web, lambda one: (True, ""), lambda one: "CANCELLED")
+    plain, calls = web.answers[CANCEL], iter([True, True])
+
+    def overloaded(query: Any, body: Any) -> Any:
+        if next(calls, False):
+            raise Status(status, {})
+        return plain(query, body)
+
+    web.on(CANCEL, overloaded)
+    (gone,) = await client.cancel(doomed("o-1"))
+    assert isinstance(gone, Confirmed)
+    assert web.count(CANCEL) == 3
+
+
+async def test_a_cancel_that_is_forbidden_is_not_asked_for_again(web: FakeWeb, client: AdvancedTrade) -> None:
+    answers_cancels(web, lambda one: (True, ""), lambda one: "OPEN")
+
+    def forbidden(query: Any, body: Any) -> Any:
+        raise Status(403, {"error": "PERMISSION_DENIED"})
+
+    web.on(CANCEL, forbidden)
+    (refused,) = await client.cancel(doomed("o-1"))
+    assert isinstance(refused, Refused)
+    assert web.count(CANCEL) == 1
 
 
 async def test_nothing_to_cancel_asks_nothing(web: FakeWeb, client: AdvancedTrade) -> None:
