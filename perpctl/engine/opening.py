@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from perpctl.engine import events as e
 from perpctl.engine.core import USER, Core, Rules
 from perpctl.engine.loop import OVERLAP_MS, Bot, Gear
+from perpctl.engine.orders.watching import watch_for
 from perpctl.engine.reading import books_agree, read_truth, settle_intent
 from perpctl.engine.state.meter import Meter
 from perpctl.engine.state.product import Product
@@ -49,6 +50,7 @@ async def open_bot(gear: Gear, setup: Setup) -> Bot:
         await _warm_up(gear.exchange, product, core.market_ms)
     _choose_watermark(bot)
     await _settle_intents(bot)
+    _watch_out(bot)
     truth = await _first_truth(bot)
     await _catch_up(bot, truth)
     bot.take_over(truth)
@@ -121,6 +123,14 @@ async def _settle_intents(bot: Bot) -> None:
                 working.enter(Stage.UNKNOWN, bot.gear.clock.monotonic())
         else:
             bot.write_down(e.Settled(tracked.key, outcome))
+
+
+def _watch_out(bot: Bot) -> None:
+    """Orders that this run or an earlier one settled as never arrived, as long as the venue may still take them."""
+    core = bot.core
+    since_ms = core.market_ms - int(core.rules.terms.arrival.watched_s * 1000)
+    for tracked in bot.gear.projections.absent_orders(since_ms):
+        watch_for(core, tracked.key, tracked.since_ms or core.market_ms)
 
 
 async def _catch_up(bot: Bot, truth: e.Reconciled) -> None:

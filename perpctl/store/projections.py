@@ -93,6 +93,10 @@ class Views:
         """Orders that the venue has and that can still fill, whoever made them."""
         return self.orders(IntentState.CONFIRMED)
 
+    def absent_orders(self, since_ms: int) -> tuple[TrackedOrder, ...]:
+        """Orders intended from `since_ms` on (market time) that reads proved never to have arrived."""
+        return tuple(self._orders("state = 'absent' AND since_ms >= ?", since_ms))
+
     def fills(self, since_ms: int = 0) -> tuple[Fill, ...]:
         """Fills from `since_ms` (market time), in the order of the venue's times."""
         return self._decoded(Fill, "SELECT fill FROM fills WHERE at_ms >= ? ORDER BY at_ms, seq", since_ms)
@@ -210,7 +214,7 @@ class Views:
         assert projection in folds.PROJECTIONS
         return self._rows(f"SELECT * FROM {projection} ORDER BY 1, 2")  # noqa: S608 - our own names
 
-    def _orders(self, where: str, *values: str) -> Iterator[TrackedOrder]:
+    def _orders(self, where: str, *values: str | int) -> Iterator[TrackedOrder]:
         sql = (
             "SELECT key, identity, order_id, state, cancel_state, product_id, request, seen, booked, cause, epoch, "  # noqa: S608
             f"risk_day, since_ms, first_seq, last_seq FROM orders WHERE {where} ORDER BY first_seq"

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
+from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from perpctl import profile
+from perpctl.model.order import OrderRequest, OrderType, Side
+from perpctl.store.intents import Intents
 from perpctl.store.journal import JournalReader
 from perpctl.store.records import Kind, Record
 from tests.conftest import Cli, tell
 from tests.drills.running import Running, running
+from tests.store.stock import ALLOWED, GROUNDS
+from tests.trading import at_the_desk, btc, entry, our_name
 
 pytestmark = [
     pytest.mark.drill,
@@ -103,3 +110,35 @@ def test_a_stop_that_fires_and_does_not_fill_is_closed_at_market(paper: dict[str
     alerts = [one.body for one in journal(Kind.ALERT_RAISED)]
     assert (4, "stop not filled") in [(alert["level"], alert["name"]) for alert in alerts]
     assert [(one.body["request"]["type"], one.body["request"]["price"]) for one in closes()] == [("market", None)]
+
+
+def test_an_order_of_an_earlier_run_that_arrives_hours_after_it_was_settled_absent_is_cancelled_as_ours(
+    paper: dict[str, Any], cli: Cli
+) -> None:
+    name = asyncio.run(settled_absent())
+    with running(*STILL, level="aggressive") as bot:
+        wait_for_places(bot, 1)
+        late = asyncio.run(arrives(name))
+        bot.until(lambda: late not in [one["order_id"] for one in orders_at(cli)], 20)
+        assert bot.stop() == 0
+    names = [one.body["name"] for one in journal(Kind.ALERT_RAISED)]
+    assert f"order returned {late}" in names
+    assert "foreign" not in names
+
+
+async def settled_absent() -> str:
+    """The journal of a run whose order was never seen to arrive, three hours ago by the market's clock."""
+    async with at_the_desk() as desk:
+        name = our_name(desk)
+        sent_ms = await (await desk.exchange()).time_ms() - 3 * 3_600_000
+        request = OrderRequest(name, btc(desk), Side.BUY, Decimal("0.01"), OrderType.LIMIT, Decimal(80_000))
+        intents = Intents(desk.projections())
+        intents.intend(request, ALLOWED, replace(GROUNDS, market_ms=sent_ms))
+        intents.unknown(name, "timed out")
+        intents.settled_absent(name, "two empty readings", "listing")
+        return name
+
+
+async def arrives(name: str) -> str:
+    async with at_the_desk() as desk:
+        return (await entry(desk, name=name)).order_id

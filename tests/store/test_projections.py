@@ -99,6 +99,14 @@ def test_an_unknown_order_counts_until_it_is_settled(projections: Projections, i
     assert state(projections) is IntentState.CONFIRMED
 
 
+def test_orders_proven_absent_are_known_by_when_they_were_sent(projections: Projections, intents: Intents) -> None:
+    intents.settled_absent("o1", "two empty readings", "listing")
+    assert [one.key for one in projections.absent_orders(MS)] == ["o1"]
+    assert projections.absent_orders(MS + 1) == ()
+    projections.see_order(order("v1", "o1"), "user channel")
+    assert projections.absent_orders(MS) == ()
+
+
 def test_an_order_proven_absent_no_longer_counts_and_comes_back_when_seen(
     projections: Projections, intents: Intents
 ) -> None:

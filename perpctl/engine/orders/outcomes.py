@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from perpctl.engine import events as e
 from perpctl.engine.orders.renewing import follow_ended
+from perpctl.engine.orders.watching import came_after_all, filled_after_all, is_watched, watch_for
 from perpctl.engine.state.wishes import place_waiting
 from perpctl.engine.state.working import Stage, Working
 from perpctl.engine.watch.alarms import Alarm, raise_alarm
@@ -110,6 +111,7 @@ def settled(core: Core, event: e.Settled) -> None:
         _confirmed(core, event.settled)
     elif isinstance(event.settled, port.Absent):
         core.orders.drop(event.identity)
+        watch_for(core, event.identity, working.since_ms)
         core.look_after(core.products[working.request.product_id])
 
 
@@ -143,20 +145,12 @@ def unexpected(core: Core, order: Order) -> None:
     """An order that we do not follow: over, thought gone, or not ours."""
     if order.status.is_terminal:
         leave_order(core, order)
+    elif is_watched(core, order.identity) or core.orders.finished.get(order.identity or "") is False:
+        came_after_all(core, order)
     elif order.identity in core.orders.finished:
-        _returned(core, order)
+        return  # it was seen to end: old news
     else:
         meet_order(core, order)
-
-
-def _returned(core: Core, order: Order) -> None:
-    """What was seen to end is only old news; what was merely thought gone is cancelled on sight."""
-    if core.orders.finished[order.identity or ""]:
-        return
-    text = f"order {order.order_id} was thought gone and is live: cancelled"
-    core.ask_for(e.Alert(3, "order returned", text, order.product_id))
-    cancel = e.CancelStop if order.is_trigger else e.CancelEntry
-    core.ask_for(cancel(order, "was thought gone"))
 
 
 def fill_seen(core: Core, fill: Fill) -> None:
@@ -169,6 +163,8 @@ def fill_seen(core: Core, fill: Fill) -> None:
     core.activity.executed(fill)
     if core.orders.count(fill.identity, fill.size, core.now) is None and not core.is_ours(fill.identity):
         meet_fill(core, fill)
+    elif is_watched(core, fill.identity):
+        filled_after_all(core, fill)
     if change.trip is not None and change.trip < 0:
         core.activity.round_trip_lost(fill.at_ms)
     watch_executions(core, fill.product_id)

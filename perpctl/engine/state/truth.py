@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from perpctl.engine import events as e
 from perpctl.engine.orders import outcomes
+from perpctl.engine.orders.watching import came_after_all, is_watched
 from perpctl.engine.state.product import Product
 from perpctl.engine.state.working import Stage
 from perpctl.engine.watch.alarms import Alarm, raise_alarm
@@ -42,6 +43,8 @@ def _take_over_order(core: Core, order: Order) -> None:
         core.entered -= 1  # its intent was entered by another run
         working.order = order
         working.enter(Stage.RESTING, core.now)
+    elif is_watched(core, order.identity):
+        came_after_all(core, order)
     else:
         core.ask_for(e.CancelEntry(order, "left by an earlier run"))
 

@@ -60,6 +60,7 @@ class Orders:
     ours: dict[str, Working] = field(default_factory=dict)
     foreign: dict[str, Order] = field(default_factory=dict)  # by order id
     ended: list[Working] = field(default_factory=list)  # read back ended in order to be renewed
+    watched: dict[str, int] = field(default_factory=dict)  # identity -> until which market ms it may still arrive
     finished: dict[str, bool] = field(default_factory=dict)  # identity -> seen to end; False: only thought gone
 
     def of(self, product_id: str, *, stops: bool) -> list[Working]:
