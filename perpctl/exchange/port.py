@@ -44,6 +44,7 @@ class Refused:
     code: int | None
     reason: str
     sent: bool = True
+    outside_band: bool = False  # its price is too far from the last one: nearer it may be taken
     passages: Passages = field(default=(), compare=False, repr=False)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from perpctl.engine import events as e
+from perpctl.engine.orders.bands import try_nearer
 from perpctl.engine.orders.renewing import follow_ended
 from perpctl.engine.orders.watching import came_after_all, filled_after_all, is_watched, watch_for
 from perpctl.engine.state.wishes import place_waiting
@@ -41,7 +42,9 @@ def placed(core: Core, event: e.Placed) -> None:
     core.note("VENUE NO", working.request.product_id, f"{outcome.reason} ({outcome.code})")
     if outcome.code in LOCKED:
         raise_alarm(core, Alarm("locked", 4, f"the venue locked the account: {outcome.reason}", Mode.HALTED))
-    _refused(core, working)
+    closes = core.products[working.request.product_id].closing == event.identity
+    if not (outcome.outside_band and not closes and try_nearer(core, working)):
+        _refused(core, working)
 
 
 def _confirmed(core: Core, outcome: port.Confirmed) -> None:

@@ -35,6 +35,7 @@ class Working:
     asked_at: float = 0.0  # when its outcome was last asked for
     asking: bool = False
     fired_at: float | None = None  # of a stop: when it was first seen triggered
+    nearer: int = 0  # how often its price was halved towards the last one, because of the venue's band
     renews: bool = False  # its end makes room for a successor
 
     @property

@@ -10,7 +10,7 @@ from typing import Protocol
 from perpctl.errors import CredentialError, PerpctlError
 from perpctl.exchange.advanced_trade import orders
 from perpctl.exchange.advanced_trade.closing import Closing, InFlight, Seen
-from perpctl.exchange.advanced_trade.errors import ENDED, HttpFailure, Kind, allowed_ids, code_of, refusal
+from perpctl.exchange.advanced_trade.errors import ENDED, PRICE_BAND, HttpFailure, Kind, allowed_ids, code_of, refusal
 from perpctl.exchange.advanced_trade.listing import Listing
 from perpctl.exchange.advanced_trade.lists import Lists
 from perpctl.exchange.advanced_trade.orders import Draft, Unsendable
@@ -337,7 +337,8 @@ def _flagged(order: Order, request: OrderRequest) -> Order:
 def _refused(answer: Row) -> Outcome:
     if answer.get("success") is not False:
         return Unknown("the answer says neither yes nor no")
-    return Refused(None, refusal(answer))
+    reason = refusal(answer)
+    return Refused(None, reason, outside_band=code_of(reason) in PRICE_BAND)
 
 
 def _reason(row: Row) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from perpctl.exchange.port import Confirmed, FeedResumed, FillSeen, OrderSeen, Unknown
+from perpctl.exchange.port import Confirmed, FeedResumed, FillSeen, OrderSeen, Refused, Unknown
 from perpctl.exchange.settle import settle
 from perpctl.model.order import OrderRequest, OrderStatus, OrderType, Side, TimeInForce
 from tests import trading
@@ -39,6 +39,28 @@ async def test_an_entry_that_nobody_renews_ends_by_itself_and_the_stop_stays(pap
         assert await trading.working(desk) == {guard.order_id}
         [ended] = await (await desk.exchange()).order("", resting.order_id)
         assert (ended.status, ended.cancel_reason) == (OrderStatus.CANCELLED, "expired")
+
+
+@pytest.mark.parametrize(("side", "away"), [("BUY", "1.2"), ("SELL", "0.8")])
+async def test_a_price_outside_the_band_is_refused_as_that(paper: dict[str, Any], side: str, away: str) -> None:
+    async with trading.at_the_desk() as desk:
+        exchange = await desk.exchange()
+        last = (await exchange.quote(trading.btc(desk))).last
+        assert last is not None
+        tick = trading.TICKS["us"]
+        outcome = await exchange.place(
+            OrderRequest(
+                identity=trading.our_name(desk),
+                product_id=trading.btc(desk),
+                side=Side(side),
+                size=Decimal("0.01"),
+                type=OrderType.LIMIT,
+                price=last * Decimal(away) // tick * tick,
+            )
+        )
+        assert isinstance(outcome, Refused)
+        assert outcome.outside_band
+        assert "PRICE_BAND" in outcome.reason
 
 
 async def test_a_lost_answer_is_settled_by_listing_and_the_order_is_there_once(paper: dict[str, Any]) -> None:
