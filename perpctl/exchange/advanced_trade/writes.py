@@ -149,21 +149,22 @@ class Writes:
 
     async def _place(self, request: OrderRequest, contracts: Decimal, unit: Contract) -> Outcome:
         draft = orders.draft(_as_sent(request), contracts, unit, await self._reads.now_ms())
-        write = self._write_of(draft)
+        write = self._write_of(draft, request)
         began = self._rest.clock.monotonic()
         outcome = await self._attempt(write, draft, unit)
-        if isinstance(outcome, Unknown) and write.gate is not None and self._is_soon(began):
+        bounded = draft.request.price is not None  # at market the second might trade where the first would not
+        if isinstance(outcome, Unknown) and write.gate is not None and bounded and self._is_soon(began):
             return await self._attempt(write, draft, unit)
         return outcome
 
     def _is_soon(self, began: float) -> bool:
         return self._rest.clock.monotonic() - began < REPEAT_WITHIN_S
 
-    def _write_of(self, draft: Draft) -> Write:
-        request, may_send = draft.request, self._may_send
+    def _write_of(self, draft: Draft, request: OrderRequest) -> Write:
+        """`request` is the order as it was decided on: a limit that goes out at market is judged by its limit."""
+        may_send, duty = self._may_send, _duty_of(request)
         gate: Gate | None = None if may_send is None or request.reduce_only else lambda: may_send(request)
-        duty = _duty_of(request)
-        if request.reduce_only and request.type is OrderType.MARKET:
+        if request.reduce_only and draft.request.type is OrderType.MARKET:
             return Write("/orders/close_position", draft.closing_body, CREATE_S, duty)
         return Write("/orders", draft.body, CREATE_S, duty, gate)
 
@@ -313,7 +314,7 @@ class Writes:
         raise InFlight(f"{CLOSE_ROUNDS} closes of {position.product_id} ended without changing it")
 
 
-def _may_pass(why: BaseException) -> bool:
+def _may_pass(why: Exception) -> bool:
     """Whether the venue may answer otherwise in a moment."""
     return isinstance(why, HttpFailure) and why.kind in (Kind.UNCERTAIN, Kind.THROTTLED)
 

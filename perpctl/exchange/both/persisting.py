@@ -6,8 +6,6 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
-
 from perpctl.clock import Clock
 from perpctl.exchange.http import NoAnswer, NotSent
 
@@ -17,24 +15,16 @@ T = TypeVar("T")
 _dice = random.SystemRandom()
 
 
-async def persist(attempt: Callable[[], Awaitable[T]], may_pass: Callable[[BaseException], bool], clock: Clock) -> T:
+async def persist(attempt: Callable[[], Awaitable[T]], may_pass: Callable[[Exception], bool], clock: Clock) -> T:
     """The first answer of up to six attempts; what the last one raised when there is none.
 
     Without an answer it is asked again, and so is a refusal that `may_pass`.
     """
-    repeating = AsyncRetrying(
-        retry=retry_if_exception(lambda why: isinstance(why, NotSent | NoAnswer) or may_pass(why)),
-        stop=stop_after_attempt(1 + REPEATS),
-        wait=_pause,
-        sleep=clock.sleep,
-        reraise=True,
-    )
-
-    async def once() -> T:  # a plain callable would not be awaited
-        return await attempt()
-
-    return await repeating(once)
-
-
-def _pause(state: RetryCallState) -> float:
-    return _dice.uniform(0, FIRST_PAUSE_S * 2 ** (state.attempt_number - 1))
+    for repeat in range(REPEATS):
+        try:
+            return await attempt()
+        except Exception as why:
+            if not (isinstance(why, NotSent | NoAnswer) or may_pass(why)):
+                raise
+        await clock.sleep(_dice.uniform(0, FIRST_PAUSE_S * 2**repeat))
+    return await attempt()

@@ -126,7 +126,7 @@ async def cancel(act: Act, order: Order, state: Callable[[], Awaitable[Order | N
     return outcome
 
 
-def _may_pass(why: BaseException) -> bool:
+def _may_pass(why: Exception) -> bool:
     """Whether the venue may answer otherwise in a moment; asking again when throttled would cost us the session."""
     return isinstance(why, RpcFailure) and why.kind in (Kind.UNCERTAIN, Kind.NOT_EXECUTED)
 

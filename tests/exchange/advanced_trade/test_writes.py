@@ -210,6 +210,28 @@ async def test_within_two_seconds_the_same_order_may_go_again_if_the_gate_still_
     assert web.count(CREATE) == 3
 
 
+async def test_what_goes_out_at_market_never_goes_twice(web: FakeWeb, key_file: Any, clock: ManualClock) -> None:
+    web.on(CREATE, silence)
+    asked = replace(LIMIT, post_only=False, time_in_force=TimeInForce.IOC, price=Decimal(84110))
+    outcome = await open_client(web, key_file, clock, may_send=lambda request: None).place(asked)
+    assert isinstance(outcome, Unknown)
+    assert web.count(CREATE) == 1
+
+
+async def test_what_goes_out_at_market_is_judged_by_the_limit_that_was_decided_on(
+    web: FakeWeb, key_file: Any, clock: ManualClock
+) -> None:
+    asked = replace(LIMIT, post_only=False, time_in_force=TimeInForce.IOC, price=Decimal(84110))
+    judged: list[OrderRequest] = []
+
+    def no(request: OrderRequest) -> str:
+        judged.append(request)
+        return "no"
+
+    await open_client(web, key_file, clock, may_send=no).place(asked)
+    assert judged == [asked]
+
+
 async def test_after_two_seconds_it_is_settled_and_not_repeated(
     web: FakeWeb, key_file: Any, clock: ManualClock
 ) -> None:
