@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -30,7 +31,17 @@ HOLDER = ("--strategy", "tests.drills.still:Holder")
 
 
 def orders_at(cli: Cli) -> list[dict[str, Any]]:
-    return list(cli("orders", "-o", "json").json["orders"])
+    """What is open at the venue; a read that is throttled beside the bot's own is asked again."""
+    for _ in range(20):
+        answer = cli("orders", "-o", "json").json
+        if "orders" in answer:
+            return list(answer["orders"])
+        time.sleep(0.5)
+    raise AssertionError(answer)
+
+
+def held_nothing(cli: Cli) -> bool:
+    return cli("positions", "-o", "json").json.get("positions") == []
 
 
 def journal(*kinds: Kind) -> list[Record]:
@@ -72,7 +83,7 @@ def covered(bot: Running) -> dict[str, Any]:
 def test_a_stop_of_just_the_size_stands_under_a_position(paper: dict[str, Any], cli: Cli) -> None:
     with running(*HOLDER, level="aggressive") as bot:
         covered(bot)
-        held = cli("positions", "-o", "json").json["positions"][0]
+        held = bot.until(lambda: cli("positions", "-o", "json").json.get("positions"))[0]
         stops = orders_at(cli)
         assert [(one["type"], one["kind"], one["size"], one["ends_at"]) for one in stops] == [
             ("stop_limit", "stop", held["size"], None)
@@ -87,7 +98,7 @@ def test_flatten_takes_the_stop_away_before_the_close_and_turns_nothing_over(pap
     with running(*HOLDER, "--flatten", level="aggressive") as bot:
         covered(bot)
         assert bot.stop(signal.SIGTERM) == 0
-    assert cli("positions", "-o", "json").json["positions"] == []
+    assert held_nothing(cli)
     assert orders_at(cli) == []
     (close,) = closes()
     stops = {one.correlation.intent_id for one in journal(Kind.ORDER_INTENDED) if one.body["purpose"] == "stop"}
@@ -104,7 +115,7 @@ def test_a_stop_that_fires_and_does_not_fill_is_closed_at_market(paper: dict[str
         stop = orders_at(cli)[0]
         beyond = str(float(stop["price"]) // 1000 * 1000)
         tell(f"{paper['control']}/price", instrument_name=stop["product_id"], price=beyond)
-        bot.until(lambda: cli("positions", "-o", "json").json.get("positions") == [], 30)
+        bot.until(lambda: held_nothing(cli), 30)
         assert bot.stop() == 0
     assert orders_at(cli) == []
     alerts = [one.body for one in journal(Kind.ALERT_RAISED)]
