@@ -73,13 +73,13 @@ def reset(
 
 @app.carry_out("price")
 def price(
-    instrument: Annotated[str, typer.Argument(help="For instance BTC_USDC-PERPETUAL.")],
+    symbol: Annotated[str, typer.Argument(metavar="SYMBOL", help="BTC-PERP, or the venue's product id.")],
     to: Annotated[str, typer.Argument(metavar="PRICE")],
 ) -> CarryOut:
     """Move a market to a price, and the path of its feed with it."""
     from perpctl.paper import operating
 
-    return lambda desk: operating.set_price(desk, instrument, to)
+    return lambda desk: operating.set_price(desk, symbol, to)
 
 
 @app.carry_out("fault")

@@ -188,8 +188,9 @@ async def reset(desk: Desk, *, force: bool = False) -> Plan:
     return _plan(desk, "paper reset", f"forget every account, order and fill in {folder}", perform, Confirm.YES)
 
 
-async def set_price(desk: Desk, instrument: str, price: str) -> Plan:
+async def set_price(desk: Desk, symbol: str, price: str) -> Plan:
     """Move a market, and the path of its feed with it. Raises UsageError for a price between two ticks."""
+    instrument = _name_of(symbol, desk.settings.venue)
     _check_tick(instrument, price)
 
     async def perform() -> StepResult:
@@ -198,6 +199,21 @@ async def set_price(desk: Desk, instrument: str, price: str) -> Plan:
         return StepResult(Done.DONE, f"{instrument} mark {seen['mark_price']}", (), seen)
 
     return _plan(desk, "paper price", f"move {instrument} to {price}", perform)
+
+
+def _name_of(symbol: str, venue: str) -> str:
+    """The exchange's name for BTC-PERP; one of its own names stays. Raises UsageError for what it does not list."""
+    from perpctl.paper.products import GATEWAY_PRODUCTS
+    from perpctl.paper.terms.us import US_PRODUCTS
+
+    if any(one.name == symbol for one in (*GATEWAY_PRODUCTS, *US_PRODUCTS)):
+        return symbol
+    listed = US_PRODUCTS if venue == "us" else GATEWAY_PRODUCTS
+    named = {f"{one.base}-PERP": one.name for one in reversed(listed) if one.tradable}
+    if symbol.upper() not in named:
+        there_are = ", ".join(f"{short} ({name})" for short, name in named.items())
+        raise UsageError(f"no such instrument: {symbol}; there are {there_are}", not_done="nothing was moved")
+    return named[symbol.upper()]
 
 
 def _check_tick(instrument: str, price: str) -> None:

@@ -72,9 +72,7 @@ class Amount:
         return cls(value, share, to is not None, f"--{'by' if to is None else 'to'} {shlex.quote(text)}", unit.strip())
 
     def target(self, held: Decimal, instrument: Instrument) -> Decimal:
-        """The size that should be left, in whole steps. Raises UsageError."""
-        if self.unit and self.unit.upper() != instrument.base:
-            raise _wrong(f"{instrument.symbol} is sized in {instrument.base}, not in {self.unit}")
+        """The size that should be left, in whole steps: a share is rounded down to one. Raises UsageError."""
         left = self.value if self.to else held - (held * self.value / 100 if self.share else self.value)
         if left > held or left < 0:
             raise _wrong(f"{self.typed} does not shrink a position of {held:f} {instrument.base}")
@@ -82,6 +80,16 @@ class Amount:
         if sent < instrument.min_size and held != left:
             raise _wrong(f"that is less than the smallest order, {instrument.min_size:f} {instrument.base}")
         return held - sent
+
+    def check(self, instrument: Instrument) -> None:
+        """Whatever is held: raises UsageError for another coin, and for a size between two steps."""
+        if self.unit and self.unit.upper() != instrument.base:
+            raise _wrong(f"{instrument.symbol} is sized in {instrument.base}, not in {self.unit}")
+        step = instrument.size_step
+        below = floor_to(self.value, step)
+        if not self.share and below != self.value:
+            near = f"{below if below else 0} or {below + step:f}" if below or self.to else f"at least {step:f}"
+            raise _wrong(f"{self.typed}: {instrument.symbol} is sized in steps of {step:f} {instrument.base}: {near}")
 
 
 def _wrong(message: str) -> UsageError:
@@ -104,6 +112,7 @@ async def close(desk: Desk, symbol: str, slot: int | None, manner: Manner) -> Pl
 async def reduce(desk: Desk, symbol: str, slot: int | None, amount: Amount, manner: Manner) -> Plan:
     """Shrink one product by a share or a size, or to a size."""
     instrument = await (await desk.exchange()).instrument(symbol)
+    amount.check(instrument)
     positions = await _of(desk, symbol, slot)
     targets = {key_of(one): amount.target(abs(one.size), instrument) for one in positions}
     named = f"positions reduce {symbol}{_slot(slot)} {amount.typed}"

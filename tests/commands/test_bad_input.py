@@ -16,7 +16,8 @@ from perpctl.profile import load
 from perpctl.store.lease import Lease
 from tests.commands import scenes
 from tests.commands.stage import Stage
-from tests.conftest import Cli, Ran
+from tests.conftest import VENUES, Cli, Ran
+from tests.trading import btc
 
 MINUTES = "".join(f"{1640991660 + 60 * at},46319,46385,46319,46377,2300414\n" for at in range(500))
 
@@ -111,6 +112,14 @@ def test_a_state_directory_that_is_a_file_is_damaged(tmp_path: Path, cli: Cli, m
     monkeypatch.setenv("PERPCTL_STATE_DIR", str(tmp_path / "file"))
     refused(cli("positions"), 11, str(tmp_path / "file"))
     assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("paper", VENUES, indirect=True)
+def test_a_paper_price_takes_the_symbol_that_every_command_takes(paper: dict[str, Any], cli: Cli) -> None:
+    moved = cli("paper", "price", "BTC-PERP", "90000", "--yes")
+    assert moved.code == 0, moved.err
+    assert btc(paper) in moved.out
+    refused(cli("paper", "price", "BTC-PRP", "90000", "--yes"), 2, f"BTC-PERP ({btc(paper)})")
 
 
 def test_a_venue_that_does_not_answer_is_unknown(paper: dict[str, Any], cli: Cli) -> None:

@@ -74,7 +74,10 @@ def test_a_position_shrinks_by_what_was_said_and_no_more(stage: Stage, cli: Cli,
         (["--by", "0"], "reduces nothing"),
         (["--by", "1"], "does not shrink a position of 0.35"),
         (["--to", "0.5"], "does not shrink a position of 0.35"),
-        (["--by", "0.00001"], "less than the smallest order, 0.0001 BTC"),
+        (["--by", "0.01%"], "less than the smallest order, 0.0001 BTC"),
+        (["--by", "0.00001"], "sized in steps of 0.0001 BTC: at least 0.0001"),
+        (["--by", "0.10005"], "sized in steps of 0.0001 BTC: 0.1000 or 0.1001"),
+        (["--to", "0.00005"], "sized in steps of 0.0001 BTC: 0 or 0.0001"),
         (["--by", "half"], "no size in base coin"),
         (["--by", "10%", "--to", "0.1"], "say either --by"),
         ([], "say either --by"),
@@ -88,6 +91,12 @@ def test_an_amount_that_makes_no_sense_sends_nothing(stage: Stage, cli: Cli, how
     assert (ran.code, sizes(stage)) == (2, before)
     assert told in ran.err
     assert "Next:  perpctl positions" in ran.err
+
+
+def test_a_wrong_unit_is_wrong_also_when_nothing_is_held(stage: Stage, cli: Cli) -> None:
+    ran = cli("positions", "reduce", "BTC-PERP", "--by", "0.1 ETH", *SURE)
+    assert ran.code == 2
+    assert "BTC-PERP is sized in BTC, not in ETH" in ran.err
 
 
 def test_one_slot_is_closed_and_the_others_stay(stage: Stage, cli: Cli) -> None:

@@ -14,11 +14,12 @@ _CLOSE = "{:<30}{:<20}{:<36}{:>11}{:>10}{:>9}"
 def screen(facts: Facts) -> str:
     """What would be done, as an operator reads it before he does it."""
     at = datetime.fromisoformat(facts["at"])
-    may = "what it may do is not told" if facts["key"]["may"] is None else facts["key"]["may"]
+    may = facts["key"]["may"] or "what it may do is not told"
+    key = "no key is signed in" if facts["key"]["id"] is None else f"key {facts['key']['id']}: {may}"
     lines = [
         "DRY RUN: nothing is latched, cancelled or closed.  Live reads only.",
         f"{whose(facts)}      {at:%a %d %b %Y  %H:%M:%S} UTC",
-        f"scope {facts['scope'].upper()}   key {facts['key']['id']}: {may}   {_books(facts)}",
+        f"scope {facts['scope'].upper()}   {key}   {_books(facts)}",
         "",
         _STEP.format("STEP", "WHAT WOULD BE DONE", "EXPECTED"),
         *_step_lines(facts),

@@ -80,7 +80,9 @@ def _checked_rows(path: Path) -> list[str]:
     except UnicodeDecodeError as cause:
         raise broken(path, line + 1, "is not text") from cause
     except OSError as cause:
-        raise FeedFileError(f"feed file {path} cannot be read: {cause.strerror}") from cause
+        raise FeedFileError(
+            f"feed file {path} cannot be read: {cause.strerror}", not_done="nothing was replayed"
+        ) from cause
     if not rows:
         raise broken(path, line + 1, "is missing: there is no candle")
     return rows

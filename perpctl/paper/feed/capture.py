@@ -69,7 +69,9 @@ class CapturedFeed:
         except UnicodeDecodeError as cause:
             raise broken(self._path, line + 1, "is not text") from cause
         except OSError as cause:
-            raise FeedFileError(f"feed file {self._path} cannot be read: {cause.strerror}") from cause
+            raise FeedFileError(
+                f"feed file {self._path} cannot be read: {cause.strerror}", not_done="nothing was replayed"
+            ) from cause
 
     def _hear(self, sights: Sights, line: int, text: str) -> int | None:
         """Take in one message; the answer is its market time, None when it says nothing about a market."""
