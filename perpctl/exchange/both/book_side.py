@@ -17,15 +17,14 @@ class BookSide:
 
     def put(self, price: Decimal, amount: Decimal) -> None:
         """What now stands at a price."""
-        known = price in self._amounts
-        if not amount:
-            if known:
-                del self._amounts[price]
-                del self._prices[bisect_left(self._prices, price)]
-            return
-        if not known:
-            insort(self._prices, price)
-        self._amounts[price] = amount
+        amounts = self._amounts
+        if amount:
+            known = len(amounts)  # asking for the price first would hash it twice, and that is most of the work
+            amounts[price] = amount
+            if len(amounts) != known:
+                insort(self._prices, price)
+        elif amounts.pop(price, None) is not None:
+            del self._prices[bisect_left(self._prices, price)]
 
     def highest(self, count: int) -> tuple[Level, ...]:
         """The best levels of the bids."""

@@ -278,8 +278,9 @@ def shortfall(account: Account, markets: dict[str, Market], signed: Decimal, pro
     only_grows = low >= 0 if signed > 0 else high <= 0
     if not only_grows and after <= _dearest(account, market, low, high):
         return ZERO
-    for other in markets.values():
-        if other is not market:
+    for name, other in markets.items():
+        book = other.book
+        if other is not market and (name in account.holdings or book.bids.resting or book.asks.resting):
             after += bound(account, other)
     fee = fee_of(product, product.taker_fee).of(abs(signed), market.mark)
     return max(ZERO, after + fee - equity(account, markets))

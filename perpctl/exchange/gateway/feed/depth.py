@@ -37,9 +37,12 @@ class Depth:
         elif (known := self._change_id) is None or row.get("prev_change_id") != known:
             self._change_id = None
             raise Gap(f"change {row.get('change_id')} follows {row.get('prev_change_id')}, we know {known}")
-        if bids := _rows(row, "bids"):
+        bids, asks = row.get("bids"), row.get("asks")
+        if type(bids) is not list or type(asks) is not list:
+            raise wire.Malformed("bids or asks is no list")
+        if bids:
             _change(self._bids, bids)
-        if asks := _rows(row, "asks"):
+        if asks:
             _change(self._asks, asks)
         self._change_id = wire.whole(row, "change_id")
         self._at_ms = wire.whole(row, "timestamp")
@@ -56,13 +59,6 @@ class Depth:
             at_ms=self._at_ms,
             seen=seen,
         )
-
-
-def _rows(row: wire.Row, side: str) -> Sequence[Any]:
-    rows = row.get(side)
-    if not isinstance(rows, list):
-        raise wire.Malformed(f"{side} is no list")
-    return rows
 
 
 def _exact(value: Any) -> Decimal:
