@@ -18,7 +18,14 @@ AGAIN_S = 1.0  # between two requests to cancel the same order, where a request 
 class Canceller:
     """What a kill cancelled so far."""
 
-    def __init__(self, record: Record, terms: Terms, note_refusal: Callable[[str, Said], None], world: World) -> None:
+    def __init__(
+        self,
+        record: Record,
+        terms: Terms,
+        note_refusal: Callable[[str, Said], None],
+        after: Callable[[], float],
+        world: World,
+    ) -> None:
         self.cancelled: set[str] = set()  # entries by id
         self.stops: set[str] = set()
         self.counted = 0  # by mass cancels, as the venue counts: tells people something, proves nothing
@@ -28,6 +35,7 @@ class Canceller:
         self._record = record
         self._terms = terms
         self._note_refusal = note_refusal
+        self._after = after
         self._world = world
         self._known: dict[str, Order] = {}  # seen alive, and not yet read ended by their own ids
         self._asked: dict[str, tuple[float, set[str]]] = {}  # when last, and where it counts once it is gone
@@ -48,12 +56,12 @@ class Canceller:
         self.began, self.shut = self._world.monotonic(), False
         self._asked.clear()
 
-    def cancel_limits(self, venue: Venue, currencies: Sequence[str], seen: Sequence[Order], after_s: float) -> None:
+    def cancel_limits(self, venue: Venue, currencies: Sequence[str], seen: Sequence[Order]) -> None:
         """One mass cancel a currency, those of `seen` included. Raises CredentialError when the key may not trade."""
         first = self.began is None
         if first:
             self.began = self._world.monotonic()
-            self._record.write("first_cancel", after_s=round(after_s, 4))
+            self._record.write("first_cancel", after_s=round(self._after(), 4))
         answers: list[int | Exception] = []
 
         def cancel() -> None:
@@ -80,6 +88,8 @@ class Canceller:
         chosen = due[: self._may_send(len(due))]
         if not chosen:
             return False
+        if not self._terms.mass_cancel and not self._asked:
+            self._record.write("first_cancel", after_s=round(self._after(), 4))
         self._asked |= dict.fromkeys((order.order_id for order in chosen), (self._world.monotonic(), gone))
         answers = venue.cancel(chosen)
         self.shut = any(isinstance(each, Said) and each.meaning is Meaning.SHUT for each in answers)

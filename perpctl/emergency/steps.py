@@ -73,7 +73,7 @@ class Pursuit:
         self.broken: list[str] = []
         self.world: World = world or ThisMachine()
         self.closer: Closer[Any] = _closer(self.terms)(record, wish, self.after, self.world)
-        self.canceller = Canceller(record, self.terms, self.closer.note_refusal, self.world)
+        self.canceller = Canceller(record, self.terms, self.closer.note_refusal, self.after, self.world)
         self.liquidation = Liquidation(self.world)
         self.spot_orders: int | None = None
         self.equity_before: Decimal | None = None
@@ -286,7 +286,7 @@ class Pursuit:
             return
         self._acted_at = self.world.monotonic()
         seen = self.standing.limits if self.standing else ()
-        self.canceller.cancel_limits(venue, self.target.currencies, seen, self.after())
+        self.canceller.cancel_limits(venue, self.target.currencies, seen)
 
     @property
     def _cancels_by_mass(self) -> bool:
@@ -321,12 +321,14 @@ class Pursuit:
         self.mark("stops", "done", f"{len(self.canceller.stops)} cancelled after their position read zero{before}")
 
     def _until_open(self, venue: Venue, standing: Standing) -> float | None:
-        """Seconds until the next try while a session is closed; None: go on. Entries go first when it opens."""
+        """Seconds until the next try while all sessions are closed; None: go on. Entries go first when they open."""
         if not (self.canceller.shut or self.closer.shut):
             return None
         everything = standing.entries + standing.stops + standing.orphans
-        names = [order.product_id for order in everything] + [each.product_id for each in standing.positions]
-        sessions = venue.shut(list(dict.fromkeys(names)))
+        names = {order.product_id for order in everything} | {each.product_id for each in standing.positions}
+        sessions = venue.shut(sorted(names))
+        if len(sessions) < len(names) and sessions:
+            return None  # the others are not held up; what is closed says so by itself
         if not sessions:
             self.canceller.begin_anew()
             self.closer.shut, self.waits, self.waits_long = False, None, False

@@ -16,6 +16,7 @@ import pytest
 from perpctl.emergency.target import Timing
 from perpctl.emergency.venue.wire import HttpAnswer, NoAnswer
 from perpctl.model import identity
+from perpctl.paper.terms.us import ETP
 from tests.emergency.virtual import Kill, VirtualWorld, depth, held, new_kill
 from tests.paper.advanced_trade.trader import BIP_ID, Trader, new_trader
 
@@ -336,6 +337,18 @@ def test_a_closed_session_is_pending_and_entries_go_first_when_it_opens(trader: 
     assert held(trader) == {}
 
 
+def test_what_another_kill_closed_adds_up_at_once(trader: Trader, tmp_path: Path) -> None:
+    trader.order("BUY", 10)
+    kill = new_kill(trader, tmp_path)
+    label = identity.make(bytes(32), identity.KILL_EPOCH, 7)
+    close = {"client_order_id": label, "product_id": BIP_ID, "size": "9"}
+    kill.world.plan(0.165, lambda: trader.post("/orders/close_position", **close))
+    began = trader.wall_s
+    assert kill.run() == 0
+    assert sizes(kill) == ["1"]
+    assert trader.wall_s - began < 30, "no minute of waiting: fills account for all of it"
+
+
 def test_nothing_to_close_is_held_as_long_as_reads_may_lag(trader: Trader, tmp_path: Path) -> None:
     kill = new_kill(trader, tmp_path)
     began = trader.wall_s
@@ -352,7 +365,92 @@ def test_a_bracket_that_holds_the_position_goes_first(trader: Trader, tmp_path: 
     assert trader.exchange.open_orders(1) == []
 
 
+def test_close_to_liquidation_all_goes_at_once_and_the_stop_before_it(trader: Trader, tmp_path: Path) -> None:
+    trader.order("BUY", 10)
+    protect(trader, 10)
+    kill = new_kill(trader, tmp_path)
+
+    def one_percent_away(path: str, answer: HttpAnswer) -> HttpAnswer:
+        if path != "cfm/balance_summary":
+            return answer
+        summary = json.loads(answer.body)
+        summary["balance_summary"]["available_margin"]["value"] = "184"
+        summary["balance_summary"]["liquidation_threshold"]["value"] = "100"
+        return replace(answer, body=json.dumps(summary).encode())
+
+    kill.line.spoil = one_percent_away
+    assert kill.run() == 0
+    assert sizes(kill) == ["10"]
+    asked = [path for _, path, _ in kill.line.sent]
+    assert asked.index("orders/batch_cancel") < asked.index("orders/close_position")
+
+
+def test_of_a_shared_position_only_our_part_is_closed(trader: Trader, tmp_path: Path) -> None:
+    key = bytes(range(32))
+    trader.order("BUY", 6, client_order_id=identity.make(key, 4, 1))
+    trader.order("BUY", 3)
+    mine = trader.placed("BUY", 1, "limit_limit_gtc", limit_price="80000", client_order_id=identity.make(key, 4, 2))
+    trader.limit("BUY", 1, "80000")
+    kill = new_kill(trader, tmp_path, scope="ours", identity_key=key)
+    assert kill.run() == 0
+    assert held(trader) == {BIP_ID: 3}
+    assert len(trader.exchange.open_orders(1)) == 1
+    assert kill.pursuit.canceller.cancelled == {mine}
+
+
+def test_a_clock_that_is_wrong_is_put_right_by_the_first_refusal(trader: Trader, tmp_path: Path) -> None:
+    trader.order("BUY", 2)
+    world = Skewed(trader)
+    kill = new_kill(trader, tmp_path, world=world)
+    assert kill.run() == 0
+    assert held(trader) == {}
+
+
+def test_a_key_that_may_not_trade_makes_room_for_the_next(trader: Trader, tmp_path: Path) -> None:
+    trader.order("BUY", 2)
+    viewer = tmp_path / "viewer.json"
+    viewer.write_text(json.dumps(trader.other_key("view", account=1)))
+    kill = new_kill(trader, tmp_path, keys=(viewer, tmp_path / "missing.json"))
+    assert kill.run() == 0
+    assert held(trader) == {}
+
+
+def test_one_product_that_is_halted_holds_up_no_other(trader: Trader, tmp_path: Path) -> None:
+    trader.order("BUY", 4)
+    trader.order("SELL", 8, product_id=ETP.name)
+    trader.limit("BUY", 1, "80000")
+    trader.exchange.set_book_state(BIP_ID, "halted", trader.exchange.now)
+    kill = new_kill(trader, tmp_path)
+    kill.world.plan(20, lambda: closed_by_then.append(held(trader)))
+    kill.world.plan(30, lambda: trader.exchange.set_book_state(BIP_ID, "open", trader.exchange.now))
+    closed_by_then: list[dict[str, Decimal]] = []
+    assert kill.run() == 0
+    assert closed_by_then == [{BIP_ID: Decimal(4)}]
+    assert held(trader) == {}
+
+
+def test_no_more_is_asked_for_in_a_second_than_the_venue_takes(trader: Trader, tmp_path: Path) -> None:
+    trader.order("BUY", 2)
+    for number in range(120):
+        trader.limit("BUY", 1, str(80_000 + 5 * number))
+    kill = new_kill(trader, tmp_path)
+    kill.line.takes_s = 0.0
+    trader.face.limits.enabled = True
+    asked: list[float] = []
+    kill.line.spoil = lambda _, answer: (asked.append(trader.wall_s), answer)[1]
+    assert kill.run() == 0
+    assert max(sum(1 for at in asked if start <= at < start + 1) for start in asked) <= 30
+    assert "Too many" not in kill.pursuit.record.path.read_text()
+
+
 # -- hands
+
+
+class Skewed(VirtualWorld):
+    """A machine whose clock is two hours behind."""
+
+    def wall_s(self) -> float:
+        return self.trader.wall_s - 7_200
 
 
 def _one_round(kill: Kill) -> None:

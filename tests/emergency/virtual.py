@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
@@ -151,7 +151,7 @@ def new_kill(trader: Trader, directory: Path, **wished: Any) -> Kill:
         http=URL,
         endpoints_file=None,
         exchange_command=None,
-        key_files=(key_file,),
+        key_files=(*wished.get("keys", ()), key_file),
         ca_file=None,
         pin=Pin(wished.get("pin", portfolio_of(MAIN_ACCOUNT)), None),
         scope="account",
@@ -174,6 +174,7 @@ def new_kill(trader: Trader, directory: Path, **wished: Any) -> Kill:
         wished.get("scope", "account"),
         rungs,
     )
+    wish = replace(wish, identity_key=wished.get("identity_key"))
     record = Record(directory, wish.kill_id, None)
     pursuit = Pursuit(target, wish, record, {target.latches[0]: "written"}, world, lambda url, ca: line)
     return Kill(trader, directory, world, line, pursuit)

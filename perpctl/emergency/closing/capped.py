@@ -18,7 +18,7 @@ from functools import partial
 
 from perpctl.emergency.closing.closer import Closer, Round, Wish, near_liquidation
 from perpctl.emergency.pending import Record
-from perpctl.emergency.venue.port import SHUT, Book, CappedVenue, Execution, Listing, Meaning, Said, market_of
+from perpctl.emergency.venue.port import Book, CappedVenue, Listing, Meaning, Said, market_of
 from perpctl.emergency.venue.wire import NoAnswer
 from perpctl.emergency.world import World
 from perpctl.errors import PerpctlError
@@ -27,7 +27,7 @@ from perpctl.model.books.whereabouts import Move, Whereabouts
 from perpctl.model.fill import Fill
 from perpctl.model.flatten import Climb, Close, Standing, is_exhausted, key_of, next_closes
 from perpctl.model.money import ZERO, floor_to, plain
-from perpctl.model.order import Order, Side
+from perpctl.model.order import Order, OrderStatus, Side
 from perpctl.model.position import Position
 
 _NO_KEY = bytes(32)  # an identity that every host makes alike; the kill mark is read without any key
@@ -46,7 +46,7 @@ class Run:
     closes: dict[str, Order]  # of any kill, by id; each came after the one before it had ended
     proved: bool = False  # a close was filled
     stops_first: bool = False  # a resting order holds the position: nothing closes before it is gone
-    dropped: list[Order] = field(default_factory=list)  # stops that we cancelled and that protect no more
+    dropped: dict[str, Order] = field(default_factory=dict)  # stops that we asked to cancel
     climb: Climb = field(default_factory=Climb)
 
     @property
@@ -103,7 +103,7 @@ class CappedCloser(Closer[CappedVenue]):
         self._waits: dict[str, str] = {}
         self._flights: dict[str, Flight] = {}
         self._moved: set[str] = set()  # products of which this round closed something
-        self._unfilled: dict[str, Close] = {}  # closes whose fills the venue does not show in full yet
+        self._untold: dict[str, tuple[Close, Order]] = {}  # closes whose fills are not all read yet, by order
 
     # -- what is so
 
@@ -218,10 +218,6 @@ class CappedCloser(Closer[CappedVenue]):
         book = self._book(venue, name)
         if book is not None and closed.arrival is None:
             closed.arrival = book.ticker.mid
-        if book is not None and book.ticker.state in SHUT:
-            self.shut = book.ticker.state == "halted" or self.shut
-            self._waits[name] = f"book not open: {name}"
-            return False
         first = not run.proved and not run.stops_first and task.size > run.step and task.rungs is not ALL_AT_MARKET
         size = run.step if first else self._within(run, task, book)
         if size < run.step:
@@ -236,7 +232,7 @@ class CappedCloser(Closer[CappedVenue]):
     def _book(self, venue: CappedVenue, product_id: str) -> Book | None:
         """None: it cannot be read, and then only a close of all at market is possible."""
         try:
-            return venue.book(product_id)
+            return venue.depth(product_id)
         except (NoAnswer, Said):
             return None
 
@@ -256,7 +252,7 @@ class CappedCloser(Closer[CappedVenue]):
         label = self._identity(venue, run, close.product_id)
         self.note_sent(close, label)
         try:
-            order, executions = venue.close(close, label)
+            order, _ = venue.close(close, label)
         except Said as why:
             self._refused(run, close, why)
             return
@@ -265,11 +261,9 @@ class CappedCloser(Closer[CappedVenue]):
                 self.note_unknown(close, label, why.cause)
                 self._flights.setdefault(label, Flight(run, close, self._world.monotonic(), first=first))
             raise
-        self._ended(venue, Flight(run, close, self._world.monotonic(), first=first), label, order, executions)
+        self._ended(Flight(run, close, self._world.monotonic(), first=first), label, order)
 
-    def _ended(
-        self, venue: CappedVenue, flight: Flight, label: str, order: Order, executions: Sequence[Execution]
-    ) -> None:
+    def _ended(self, flight: Flight, label: str, order: Order) -> None:
         """What became of a close is known."""
         run, close = flight.run, flight.close
         self.unsettled.pop(label, None)
@@ -277,30 +271,30 @@ class CappedCloser(Closer[CappedVenue]):
         run.closes[order.order_id] = order
         if order.created_ms < self._since_ms:
             return  # of an earlier kill, and in every read of this one: the next identity follows from it
-        self._note_fills(close, label, order, executions)
+        self.last_order = order
+        self._untold[order.order_id] = (close, order)
         if order.filled > 0:
             run.proved = True
             self._moved.add(close.product_id)
         if not flight.first:
             run.climb = run.climb.after(order.filled)
 
-    def _note_fills(self, close: Close, label: str, order: Order, executions: Sequence[Execution]) -> None:
-        """The order's own count is what is counted with; its fills may be shown later."""
-        self.note_closed(close, label, order, executions)
-        if sum((each.fill.size for each in executions), ZERO) < order.filled:
-            self._unfilled[label] = close
-        else:
-            self._unfilled.pop(label, None)
+    def _read_fills(self, venue: CappedVenue) -> None:
+        """What our closes filled, of all of them at once: an order's own count may be ahead of its fills."""
+        told = venue.executions([order for _, order in self._untold.values()]) if self._untold else ()
+        for order_id, (close, order) in list(self._untold.items()):
+            mine = [each for each in told if each.fill.order_id == order_id]
+            if sum((each.fill.size for each in mine), ZERO) >= order.filled:
+                self.note_closed(close, order.identity or "", order, mine)
+                del self._untold[order_id]
 
     def settle_unknown(self, venue: CappedVenue) -> None:
         """Found by its identity, or not listed long after it was sent: then it never came."""
-        for label, close in list(self._unfilled.items()):
-            if (told := venue.find_close(close, label)) is not None:
-                self._note_fills(close, label, *told)
+        self._read_fills(venue)
         for label, flight in list(self._flights.items()):
             found = venue.find_close(flight.close, label)
             if found is not None:
-                self._ended(venue, flight, label, *found)
+                self._ended(flight, label, found[0])
             elif self._world.monotonic() - flight.sent_at > NEVER_CAME_S:
                 del self._flights[label], self.unsettled[label]
 
@@ -308,7 +302,9 @@ class CappedCloser(Closer[CappedVenue]):
         if why.throttled:
             raise why
         self.locked = self.locked or why.meaning is Meaning.LOCKED
-        self.shut = self.shut or why.meaning is Meaning.SHUT
+        if why.meaning is Meaning.SHUT:
+            self.shut = True
+            self._waits[close.product_id] = f"session closed: {close.product_id}"
         run.stops_first = run.stops_first or why.meaning is Meaning.HELD
         if why.meaning is not Meaning.GONE:
             self.note_refusal(f"close {close.product_id}", why)
@@ -331,12 +327,12 @@ class CappedCloser(Closer[CappedVenue]):
         for answer in venue.cancel(stops):
             if isinstance(answer, Exception) and not (isinstance(answer, Said) and answer.meaning is Meaning.GONE):
                 raise answer
+        run.dropped |= {stop.order_id: stop for stop in stops}
         for pause_s in _STOP_GONE_S:
             self._world.sleep(pause_s)
             states = venue.states(stops)
             if all(stop.order_id in states and states[stop.order_id].status.is_terminal for stop in stops):
                 self.stops_dropped += len(stops)
-                run.dropped += [stop for stop in stops if states[stop.order_id].filled == stop.filled]
                 self._record.write("stops_dropped", product=stops[0].product_id, orders=[one.order_id for one in stops])
                 return sum((states[stop.order_id].filled - stop.filled for stop in stops), ZERO)
         return None
@@ -346,20 +342,28 @@ class CappedCloser(Closer[CappedVenue]):
         for name in names:
             run = self._runs[name]
             left = run.left
-            while run.dropped and left >= run.step:
-                stop = run.dropped.pop()
-                size = min(stop.remaining, left)
-                left -= size
-                account = venue.owner.account_id if venue.owner else ""
-                label = _mark(account, name, "stop", stop.order_id, plain(size))
-                try:
-                    venue.put_stop(stop, size, label)
-                    self._record.write("stop_put_back", product=name, size=size, label=label, instead=stop.order_id)
-                except Said as why:
-                    self.note_refusal(f"stop of {name} put back", why)
-                except (NoAnswer, PerpctlError):
-                    run.dropped.append(stop)  # the same identity again, next time: it makes no second one
-                    break
+            try:
+                states = venue.states(list(run.dropped.values())) if run.dropped and left >= run.step else {}
+                for stop in [one for one in states.values() if one.status is OrderStatus.CANCELLED]:
+                    size = min(stop.remaining, left)
+                    if size >= run.step:
+                        self._put_stop(venue, stop, size)
+                    left -= size
+                    del run.dropped[stop.order_id]
+            except (NoAnswer, Said, PerpctlError) as why:  # next time: its identity makes no second one
+                self._record.write("trouble", text=f"stop of {name} not put back yet: {why}")
+
+    def _put_stop(self, venue: CappedVenue, stop: Order, size: Decimal) -> None:
+        """Raises NoAnswer; a refusal is final, and is on the receipt."""
+        account = venue.owner.account_id if venue.owner else ""
+        label = _mark(account, stop.product_id, "stop", stop.order_id, plain(size))
+        try:
+            venue.put_stop(stop, size, label)
+            self._record.write("stop_put_back", product=stop.product_id, size=size, label=label, instead=stop.order_id)
+        except Said as why:
+            if why.throttled:
+                raise
+            self.note_refusal(f"stop of {stop.product_id} put back", why)
 
     # -- proof
 
@@ -369,7 +373,7 @@ class CappedCloser(Closer[CappedVenue]):
         if last is None:
             return True
         seen = venue.states([last]).get(last.order_id)
-        return not self._unfilled and seen is not None and seen.status.is_terminal and seen.filled >= last.filled
+        return not self._untold and seen is not None and seen.status.is_terminal and seen.filled >= last.filled
 
     def adds_up(self, venue: CappedVenue) -> bool:
         """Whether the fills leave every position at zero, and at nothing else; not asked of a first look."""

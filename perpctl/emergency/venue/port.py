@@ -218,7 +218,7 @@ class Venue(Protocol):
         """Each by its id; None: the venue took the request."""
 
     def close(self, close: Close, label: str) -> tuple[Order, tuple[Execution, ...]]:
-        """One close under this identity, and what it filled. NoAnswer with `sent`: unknown."""
+        """One close under this identity, and the fills that came with its answer. NoAnswer with `sent`: unknown."""
 
     def find_close(self, close: Close, label: str) -> tuple[Order, tuple[Execution, ...]] | None:
         """What became of a close that got no answer; None: not found, or not ended, yet."""
@@ -232,6 +232,12 @@ class CappedVenue(Venue, Protocol):
 
     def last_close(self, product_id: str) -> Order | None:
         """The newest close of a product by any kill; None: not among its newest orders."""
+
+    def depth(self, product_id: str) -> Book:
+        """The book alone: of its state nothing is told, and a close that may not go is refused."""
+
+    def executions(self, orders: Sequence[Order]) -> tuple[Execution, ...]:
+        """The fills of these orders, as far as they are shown."""
 
     def put_stop(self, stop: Order, size: Decimal, label: str) -> None:
         """A protective stop like one that was cancelled, of this size."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 from perpctl.emergency.target import Pin
 from perpctl.emergency.venue import terms
 from perpctl.emergency.venue.advanced_trade import rows
-from perpctl.emergency.venue.advanced_trade.lists import Lists
+from perpctl.emergency.venue.advanced_trade.lists import SOURCES, Lists
 from perpctl.emergency.venue.advanced_trade.protection import Protection
 from perpctl.emergency.venue.advanced_trade.rest import Rest, most_ids
 from perpctl.emergency.venue.document import Row, row_of, rows_of
@@ -185,8 +186,24 @@ class AdvancedTrade:
         return rows.read_position(row, self.product(str(row["product_id"])))
 
     def states(self, orders: Sequence[Order]) -> Mapping[str, Order]:
-        found = self._lists.by_ids([order.order_id for order in orders])
-        return {str(row["order_id"]): row_of(row, self._order) for row in found}
+        if len(orders) == 1:
+            return self._state(orders[0].order_id)
+        found: dict[str, Order] = {}
+        for source, other in zip(SOURCES, ("mobile", "api"), strict=True):
+            ids = [order.order_id for order in orders if order.origin != other]
+            found |= {
+                one.order_id: one for row in self._lists.by_ids(ids, source) for one in [row_of(row, self._order)]
+            }
+        return found
+
+    def _state(self, order_id: str) -> Mapping[str, Order]:
+        try:
+            answer = self._rest.get(f"orders/historical/{order_id}")
+        except Said as why:
+            if why.meaning is Meaning.GONE:
+                return {}
+            raise
+        return {order_id: row_of(answer, lambda row: row_of(row["order"], self._order))}
 
     def product(self, product_id: str) -> Product:
         """What a contract of it is, read once a kill."""
@@ -204,15 +221,14 @@ class AdvancedTrade:
         return self.book(product_id).ticker
 
     def book(self, product_id: str) -> Book:
-        product = self.product(product_id)
-        query = (("product_id", product_id), ("limit", BOOK_LEVELS))
         row, book = side_by_side(
-            self._world,
-            partial(self._rest.get, f"products/{product_id}"),
-            partial(self._rest.get, "product_book", query),
+            self._world, partial(self._rest.get, f"products/{product_id}"), partial(self.depth, product_id)
         )
-        state = row_of(row, rows.read_state)
-        return row_of(book, lambda it: rows.read_book(it, state, product))
+        return replace(book, ticker=replace(book.ticker, state=row_of(row, rows.read_state)))
+
+    def depth(self, product_id: str) -> Book:
+        product, query = self.product(product_id), (("product_id", product_id), ("limit", BOOK_LEVELS))
+        return row_of(self._rest.get("product_book", query), lambda it: rows.read_book(it, product))
 
     def shut(self, product_ids: Sequence[str]) -> tuple[Session, ...]:
         answers = few_at_a_time(self._world, [partial(self._session, name) for name in product_ids])
@@ -238,6 +254,15 @@ class AdvancedTrade:
         return tuple(
             LabelledFill(fill.trade_id, 0, fill.side.sign * fill.size, names.get(fill.order_id)) for fill in read
         )
+
+    def executions(self, orders: Sequence[Order]) -> tuple[Execution, ...]:
+        names = {order.order_id: order.identity for order in orders}
+        found = self._lists.fills([("order_ids", order_id) for order_id in names])
+
+        def read(row: Row) -> Execution:
+            return rows.read_execution(row, self.product(str(row["product_id"])), names.get(str(row["order_id"])))
+
+        return tuple(row_of(row, read) for row in found)
 
     def lately(self, since_ms: int) -> Lately:
         orders = self._lists.since(since_ms)
@@ -266,7 +291,7 @@ class AdvancedTrade:
     def find_close(self, close: Close, label: str) -> tuple[Order, tuple[Execution, ...]] | None:
         mine = [row for row in self._lists.newest(close.product_id) if row.get("client_order_id") == label]
         order = row_of(mine[0], self._order) if mine else None
-        return (order, self._executions(order)) if order is not None and order.status.is_terminal else None
+        return (order, ()) if order is not None and order.status.is_terminal else None
 
     # -- writes: each sent once
 
@@ -312,8 +337,7 @@ class AdvancedTrade:
             "product_id": close.product_id,
             "size": plain((close.size / product.contract).to_integral_value()),
         }
-        order = self._ended(self._entered("orders/close_position", body), label)
-        return order, self._executions(order)
+        return self._ended(self._entered("orders/close_position", body), label), ()
 
     def put_stop(self, stop: Order, size: Decimal, label: str) -> None:
         product = self.product(stop.product_id)
@@ -356,14 +380,6 @@ class AdvancedTrade:
             if order.status.is_terminal:
                 return order
         raise NoAnswer(cause, sent=True)
-
-    def _executions(self, order: Order) -> tuple[Execution, ...]:
-        """Its fills; all of them, or NoAnswer."""
-        if order.filled == 0:
-            return ()
-        product = self.product(order.product_id)
-        found = self._lists.fills((("order_ids", order.order_id),))
-        return tuple(row_of(row, lambda it: rows.read_execution(it, product, order.identity)) for row in found)
 
 
 def _closes(order: Order) -> bool:

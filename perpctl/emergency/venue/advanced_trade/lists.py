@@ -18,7 +18,7 @@ SOURCES = ("RETAIL_ADVANCED", "RETAIL_SIMPLE")  # orders typed by hand in the si
 WAITING = ("PENDING", "QUEUED", "CANCEL_QUEUED", "EDIT_QUEUED", "UNKNOWN_ORDER_STATUS")
 PAGE_ROWS = "250"
 MOST_PAGES = 4_000
-PAGE_S = 10.0
+PAGE_S = 3.0
 IDS_AT_ONCE = 50
 LATE_MS = 120_000  # twice as long as a listing may be old
 
@@ -60,12 +60,13 @@ class Lists:
         ours = tuple(row for row in live if row_of(row, rows.is_future))
         return Live(ours, len(live) - len(ours), not quick)
 
-    def by_ids(self, order_ids: Sequence[str]) -> tuple[Row, ...]:
-        """These orders in whatever state; one that the venue does not show is left out."""
-        found: dict[str, Row] = {}
+    def by_ids(self, order_ids: Sequence[str], source: str) -> tuple[Row, ...]:
+        """These orders of one source in whatever state; one that the venue does not show is left out."""
+        found: list[Row] = []
         for first in range(0, len(order_ids), IDS_AT_ONCE):
-            found |= self._all([("order_ids", one) for one in order_ids[first : first + IDS_AT_ONCE]])
-        return tuple(found.values())
+            asked = [("order_ids", one) for one in order_ids[first : first + IDS_AT_ONCE]]
+            found += self._pages("batch", "orders", [*asked, ("order_placement_source", source)])
+        return tuple(found)
 
     def of_product(self, product_id: str) -> tuple[Row, ...]:
         """Every order of a product, in whatever state."""

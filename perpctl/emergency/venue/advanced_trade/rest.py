@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from urllib.parse import urlencode, urlsplit
@@ -18,6 +20,7 @@ from perpctl.errors import CredentialError
 
 HOST = "api.coinbase.com"  # what every token names, whichever address the request goes to (Coinbase SDK)
 CALL_S = 2.0
+A_SECOND = 28  # 30 are taken from a user (older Advanced Trade docs); the bot's last ones may still count
 Query = Sequence[tuple[str, str]]
 Send = Callable[[Mapping[str, str]], HttpAnswer]
 _THROTTLES = ("rate_limit_exceeded", "resource_exhausted")
@@ -32,6 +35,8 @@ class Rest:
         self._prefix = urlsplit(base_url).path.rstrip("/")
         self._world = world
         self._offset_s = 0.0  # the venue's HTTP clock less ours, for signatures
+        self._lately: deque[float] = deque(maxlen=A_SECOND)  # when the last requests were let go
+        self._lock = threading.Lock()
 
     def get(self, path: str, query: Query = (), seconds: float = CALL_S) -> Row:
         """The object that a read answers. Raises Said, NoAnswer, CredentialError."""
@@ -45,11 +50,21 @@ class Rest:
 
     def _signed(self, method: str, path: str, send: Send) -> Row:
         for attempt in (1, 2):
+            self._await_turn()
             answer = send(self._headers(f"{method} {HOST}{self._prefix}/{path}"))
             self._learn_clock(answer)
             if answer.status != 401 or attempt == 2:
                 break  # after a 401 nothing was executed, and its Date has set our clock: once more
         return _read(answer)
+
+    def _await_turn(self) -> None:
+        """No more than so many in any second: a refusal for asking too often would cost a whole one."""
+        with self._lock:
+            now = self._world.monotonic()
+            turn = max(now, self._lately[0] + 1.0) if len(self._lately) == A_SECOND else now
+            self._lately.append(turn)
+        if turn > now:
+            self._world.sleep(turn - now)
 
     def _headers(self, uri: str) -> Mapping[str, str]:
         if self.key is None:

@@ -114,14 +114,14 @@ def read_session(row: Row, now_ms: int) -> Session | None:
     return Session(str(row["product_id"]), opens if opens is not None and opens > now_ms else None)
 
 
-def read_book(row: Row, state: str, product: Product) -> Book:
-    """`product_book`: sizes are contracts there. There is no mark at this venue, and no band is told."""
+def read_book(row: Row, product: Product) -> Book:
+    """`product_book`: sizes are contracts there. No mark, no band, and not whether it is open."""
     found = row["pricebook"]
     if found["product_id"] != product.product_id:
         raise ValueError(f"the answer speaks of {found['product_id']}")
     bids, asks = (_levels(found[side], product) for side in ("bids", "asks"))
     touch = [levels[0][0] if levels else None for levels in (bids, asks)]
-    ticker = Ticker(product.product_id, state, touch[0], touch[1], None, None, None)
+    ticker = Ticker(product.product_id, "?", touch[0], touch[1], None, None, None)
     return Book(ticker, bids, asks, moment_ms(found["time"]) or 0)
 
 
