@@ -32,6 +32,7 @@ import importlib
 import importlib.util
 import inspect
 from collections.abc import Awaitable, Callable
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
@@ -216,8 +217,6 @@ def load(word: str) -> TyperCommand | TyperGroup:
     """The command or group that a first word names; UsageError with suggestions when there is none."""
     module = module_of(word)
     if module is None or importlib.util.find_spec(module) is None:
-        from difflib import get_close_matches
-
         near = get_close_matches(word, [*TABLE, *ALIASES])
         raise UsageError(
             f"no such command: {word}",
