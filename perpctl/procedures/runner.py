@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 import uuid
@@ -82,14 +83,17 @@ async def carry_out(build: Build, desk: Desk, wish: Wish) -> Answer:
         return plan
     if wish.dry_run:
         return await _preview(plan, desk, "DRY RUN: nothing is changed.", wished=True)
-    if plan.reason_required and not wish.reason:
-        raise RefusedBySafety(f"{plan.name} needs a reason", not_done="nothing was done", next_commands=(_again(plan),))
     decided_in_s = None
-    if plan.confirm is not Confirm.NONE and not wish.yes:
-        asked_at = desk.clock.monotonic()
-        await _confirmed(plan, desk, wish)
-        decided_in_s = desk.clock.monotonic() - asked_at
-        plan = await _still_true(plan, build, desk)
+    try:
+        _check_reason(plan, wish)
+        if plan.confirm is not Confirm.NONE and not wish.yes:
+            asked_at = desk.clock.monotonic()
+            await _confirmed(plan, desk, wish)
+            decided_in_s = desk.clock.monotonic() - asked_at
+            plan = await _still_true(plan, build, desk)
+    except (RefusedBySafety, WorldChanged) as why:
+        _note_refused(plan, desk, wish, why)
+        raise
     return await _Carrying(plan, desk, wish, decided_in_s).run()
 
 
@@ -127,6 +131,37 @@ async def _preview(plan: Plan, desk: Desk, banner: str, *, wished: bool) -> Answ
         banner=banner,
         trouble="; ".join(objections),
     )
+
+
+def _check_reason(plan: Plan, wish: Wish) -> None:
+    if plan.reason_required and not wish.reason:
+        raise RefusedBySafety(f"{plan.name} needs a reason", not_done="nothing was done", next_commands=(_again(plan),))
+
+
+def _asked(plan: Plan, wish: Wish) -> dict[str, object]:
+    """What was asked for, by whom, from where."""
+    return {
+        "plan": plan.name,
+        "risk": plan.risk.value,
+        "reason": wish.reason or None,
+        "fingerprint": plan.fingerprint,
+        "operator": login(),
+        "argv": _argv(),
+        "profile_variable": os.environ.get("PERPCTL_PROFILE"),
+    }
+
+
+def _note_refused(plan: Plan, desk: Desk, wish: Wish, why: PerpctlError) -> None:
+    """What was asked for and not done, where there is a journal; that it cannot be written changes nothing."""
+    if (desk.settings.state_dir / "journal.db").exists():
+        with contextlib.suppress(PerpctlError):
+            _append(desk, "plan.refused", {**_asked(plan, wish), "why": why.message}, None)
+
+
+def _append(desk: Desk, kind: str, body: dict[str, object], plan_id: str | None) -> None:
+    from perpctl.store.records import Correlation, Kind
+
+    desk.journal().append(Kind(kind), body, Correlation(plan_id=plan_id))
 
 
 def _scope_now(plan: Plan, desk: Desk) -> Scope:
@@ -216,16 +251,10 @@ class _Carrying:
         self._append(
             "plan.started",
             {
-                "plan": plan.name,
-                "risk": plan.risk.value,
-                "reason": self._wish.reason or None,
-                "fingerprint": plan.fingerprint,
+                **_asked(plan, self._wish),
                 "confirmed": "--yes" if self._wish.yes else plan.confirm.value,
                 "typed_confirmation": None if self._wish.yes else plan.typed or None,
                 "decided_in_s": None if self._decided_in_s is None else f"{self._decided_in_s:.1f}",
-                "operator": login(),
-                "argv": _argv(),
-                "profile_variable": os.environ.get("PERPCTL_PROFILE"),
                 "steps": [step.key for step in plan.steps],
             },
         )
@@ -241,10 +270,8 @@ class _Carrying:
         self._append("plan.ended", {"plan": self._plan.name, "exit_code": int(code), "not_reached": left})
 
     def _append(self, kind: str, body: dict[str, object]) -> None:
-        from perpctl.store.records import Correlation, Kind
-
         try:
-            self._desk.journal().append(Kind(kind), body, Correlation(plan_id=self._plan_id))
+            _append(self._desk, kind, body, self._plan_id)
         except StateDamaged as why:
             if self._plan.risk is not Risk.LOWERS:
                 raise

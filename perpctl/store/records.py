@@ -107,6 +107,7 @@ class Kind(StrEnum):
     PLAN_STARTED = "plan.started"
     STEP_DONE = "step.done"
     PLAN_ENDED = "plan.ended"
+    PLAN_REFUSED = "plan.refused"
     KEY_SWITCHED = "key.switched"
     ALERT_RAISED = "alert.raised"
     ALERT_ACKNOWLEDGED = "alert.acknowledged"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -171,6 +172,22 @@ def test_a_world_that_changed_while_the_human_thought_is_exit_9(world: World, ca
     with pytest.raises(WorldChanged) as changed:
         carry(world.plan(world.step("a"), confirm=Confirm.YES), Wish(ask=thinks))
     assert (changed.value.exit_code, world.done) == (9, [])
+
+
+def test_what_was_refused_is_on_record_with_who_asked_where_there_is_a_journal(
+    world: World, carry: Carry, clock: ManualClock
+) -> None:
+    held_back = world.plan(world.step("b"), reason=True)
+    with pytest.raises(RefusedBySafety):
+        carry(held_back)
+    assert not (profile.load("paper").state_dir / "journal.db").exists(), "a refusal founds no profile"
+    carry(world.plan(world.step("a")))
+    with pytest.raises(RefusedBySafety):
+        carry(held_back)
+    last = journaled(clock)[-1]
+    assert (last.kind, last.body["plan"], last.body["risk"]) == (Kind.PLAN_REFUSED, "test it", "lowers")
+    assert last.body["why"] == "test it needs a reason"
+    assert last.body["operator"]["real_uid"] == os.getuid()
 
 
 def test_a_reason_that_is_required_and_missing_is_refused(world: World, carry: Carry) -> None:
