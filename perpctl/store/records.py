@@ -68,6 +68,7 @@ ABSENT = {
 }
 ABSENT_IN = {
     "request": "not asked for",
+    "options": "not asked for",
     "order": "the venue did not tell",
     "fill": "the venue did not tell",
     "payment": "the venue did not tell",
