@@ -120,13 +120,13 @@ class SizedGuard(Guard):
     def _leave(self, product: Product, orders: Orders, now: float) -> list[e.Effect]:
         """First everything of ours that could close too is read gone; then the close, of what nothing else may close.
 
-        A stop that no answer ever showed is not waited for: it may not exist, and meanwhile the position is bare.
+        A stop that no answer ever showed is waited for only so long: it may not exist, and the position is bare.
         """
         assert product.leaving is not None
         beside = [one for one in orders.ours.values() if _closes_too(product, one)]
         if standing := [one for one in beside if one.stage is Stage.RESTING and one.order is not None]:
             return [_take_away(one, now) for one in standing]
-        if any(one.order is not None or one.stage is Stage.SENDING for one in beside):
+        if any(self._is_waited_for(one, product, now) for one in beside):
             return []
         unknown = sum((one.remaining for one in beside if not one.is_stop), ZERO)
         size = abs(product.position) - unknown - sum((one.remaining for one in _others(product, orders)), ZERO)
@@ -138,6 +138,13 @@ class SizedGuard(Guard):
         product.close_at = now + RETRY_S
         product.retry_at = now  # refused or unknown, the stop goes back at once
         return [self._close(product, size, leaving.reason, at_market=leaving.at_market)]
+
+    def _is_waited_for(self, beside: Working, product: Product, now: float) -> bool:
+        """Whether it is to be read gone before the close; a stop never shown, no longer than bare is allowed."""
+        if beside.order is not None or beside.booked or beside.stage is Stage.SENDING:
+            return True
+        bare_since = beside.since if product.bare_since is None else product.bare_since
+        return beside.is_stop and now - bare_since <= self.missing_s
 
 
 def _count(stop: Working, now: float) -> None:
