@@ -300,7 +300,7 @@ class Core:
     def _entries_left(self, event: e.EntriesLeft) -> None:
         left = "the listing could not be read" if event.count is None else f"{event.count} still listed or on their way"
         text = f"entries are not proven gone ({event.reason}): {left}"
-        raise_alarm(self, Alarm(f"entries left {event.reason}", 3, text))
+        self.asked.append(e.Alert(3, "entries left", text))
 
     def clear(self, reason: str, now: float) -> list[e.Effect]:
         """Cancel every entry, whatever the mode."""

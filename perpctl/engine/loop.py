@@ -263,7 +263,7 @@ class Bot:
     def look_at_latch(self) -> None:
         """Read the latch; a change is journaled and told to the core."""
         state = self.gear.latch.read()
-        self.core.ramp = self._ramp(state)
+        self.core.ramp = min(self._ramp(state), self.core.hours.share(self.core.market_ms))
         mode = state.mode
         if mode is self.core.mode:
             return
@@ -346,6 +346,8 @@ class Bot:
         try:
             began_ms = self.core.market_ms
             truth = await read_truth(self.gear.exchange, self.fills_since_ms, self.gear.clock)
+            if self._is_settling():
+                truth = e.ReconcileFailed("the venue settles: what is read now proves nothing")
             if isinstance(truth, e.Reconciled):
                 self.fills_since_ms = max(self.fills_since_ms, began_ms - OVERLAP_MS)
             self.dispatch(truth)
@@ -354,6 +356,10 @@ class Bot:
             self.gear.projections.journal.append(Kind.RECONCILE_ENDED, {"clean": clean})
         finally:
             self._reconciling = False
+
+    def _is_settling(self) -> bool:
+        now_ms = self.core.market.now_ms(self.gear.clock.monotonic())
+        return self.core.rules.calendar.reads_prove_nothing(now_ms)
 
     async def read_account(self) -> None:
         """Equity and margin, one read at a time; what cannot be read grows old, and the gate sees that."""

@@ -26,6 +26,7 @@ MINUTE_MS = 60_000
 HISTORY_MINUTES = 720
 ATTEMPTS = 10
 PAUSE_S = 1.0
+SETTLING_S = 70  # longer than any venue's settling, and bounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ async def open_bot(gear: Gear, setup: Setup) -> Bot:
     _choose_watermark(bot)
     await _settle_intents(bot)
     _watch_out(bot)
+    await _settled(gear)
     truth = await _first_truth(bot)
     await _catch_up(bot, truth)
     bot.take_over(truth)
@@ -100,6 +102,14 @@ async def _warm_up(exchange: port.Exchange, product: Product, now_ms: int) -> No
     except PerpctlError:
         return  # a strategy without history waits until it has seen enough
     product.strategy.warm_up([(candle.at_ms, candle.close) for candle in candles if candle.at_ms + MINUTE_MS <= now_ms])
+
+
+async def _settled(gear: Gear) -> None:
+    """What is read while the venue settles proves nothing: wait until that is over."""
+    for _ in range(SETTLING_S):
+        if not gear.exchange.calendar.reads_prove_nothing(await gear.exchange.time_ms()):
+            return
+        await gear.clock.sleep(PAUSE_S)
 
 
 def _choose_watermark(bot: Bot) -> None:

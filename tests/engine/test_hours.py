@@ -274,10 +274,12 @@ def test_a_bot_that_starts_three_minutes_before_makes_up_for_what_it_missed() ->
     assert only(bench.venue_read(), e.Reconcile)  # stops are verified all the same
 
 
-def test_entries_that_do_not_go_are_told_gravely_once() -> None:
+@pytest.mark.parametrize(("count", "words"), [(2, "2 still listed or on their way"), (None, "could not be read")])
+def test_entries_that_are_not_proven_gone_are_told_gravely_each_week(count: int | None, words: str) -> None:
     bench = Bench(venue="us")
-    assert only(bench.tell(e.EntriesLeft("before weekly stop", 2)), e.Alert).level == 3
-    assert not bench.tell(e.EntriesLeft("before weekly stop", None))
+    for _ in range(2):
+        alert = only(bench.tell(e.EntriesLeft("before weekly stop", count)), e.Alert)
+        assert (alert.level, words in alert.text) == (3, True)
 
 
 # --- a release, a lock, the settlement, an old state
@@ -352,6 +354,28 @@ def test_an_unplanned_lock_shuts_until_it_is_lifted_and_then_all_is_read_anew(
     assert not walk.bench.core.may_increase
 
 
+def test_after_an_unplanned_lock_the_limits_are_a_quarter_for_ten_minutes() -> None:
+    walk = walk_from("global", utc("2026-12-02T10:00:00"))
+    walk.to(utc("2026-12-02T10:05:00"), locked="true")
+    walk.to(utc("2026-12-02T10:05:15"))
+    for tell in Opening(walk).pieces().values():
+        tell()
+    walk.to(utc("2026-12-02T10:07:00"))
+    hours = walk.bench.core.hours
+    assert walk.bench.core.may_increase
+    assert hours.surprised_ms is not None
+    assert [hours.share(hours.surprised_ms + minute * 60_000) for minute in (0, 9, 10)] == [D("0.25"), D("0.25"), 1]
+
+
+def test_after_a_planned_stop_the_limits_are_whole() -> None:
+    walk = opened()
+    for tell in Opening(walk).pieces().values():
+        tell()
+    walk.to(ny("2026-11-20T18:05:00"))
+    assert walk.bench.core.may_increase
+    assert walk.bench.core.hours.share(walk.bench.at_ms) == 1
+
+
 def settlement() -> Iterator[tuple[str, bool]]:
     yield from (("07:59:29", True), ("07:59:30", False), ("08:00:00", False), ("08:00:29", False), ("08:00:31", True))
 
@@ -361,7 +385,7 @@ def test_the_settlement_pauses_entries_and_cancels_none() -> None:
     walk.hold()
     for at, goes in settlement():
         walk.to(utc(f"2026-12-02T{at}"))
-        assert (at, walk.bench.core.may_increase) == (at, goes)
+        assert (at, walk.bench.core.may_increase, gate_sees_a_stop(walk.bench)) == (at, goes, not goes)
     assert not [one for _, one in walk.said if isinstance(one, e.CancelEntry | e.ReadBackEntries)]
     assert walk.alerts() == [(utc("2026-12-02T07:58:00"), 1, "stop ahead")]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from perpctl import layout
+from perpctl.engine import events as e
 from perpctl.engine.loop import Bot
 from perpctl.engine.screen.diary import Diary
 from perpctl.engine.screen.view import Frame, Look, screen
@@ -16,6 +17,7 @@ from perpctl.engine.simulation.play import Audience, Script, play
 from perpctl.engine.strategy import choose
 from perpctl.exchange import port
 from perpctl.model.mode import Mode
+from perpctl.model.venue.calendar import Happening, Kind
 from perpctl.risk.limits import RiskLevel, level_limits
 
 Golden = Callable[[str, str], None]
@@ -77,6 +79,18 @@ def test_a_bot_that_lost_its_line_says_what_is_not_known(golden: Golden, tmp_pat
     assert "mode REDUCE_ONLY since " in seen
     assert "UNKNOWN" in seen, "entries of a lost line are unknown until they are read"
     golden("live-view-trouble.txt", seen)
+
+
+def announce_a_release(bot: Bot) -> None:
+    at_ms = bot.core.market_ms
+    stop = Happening("release", Kind.STOP, "announced: Release", at_ms + 540_000, at_ms + 2_340_000, announced=True)
+    bot.dispatch(e.VenueRead(port.VenueStatus("false", None, (), 0, 1, planned=(stop,)), at_ms))
+
+
+def test_a_stop_of_the_venue_says_why_entries_are_off_and_until_when(golden: Golden, tmp_path: Path) -> None:
+    seen = what_is_seen(Onlooker(holds_and_quotes, first=announce_a_release), tmp_path / "run")
+    assert "ENTRIES OFF  release (no new entries), until " in seen
+    golden("live-view-hours.txt", seen)
 
 
 def test_a_picture_that_stands_still_says_so(tmp_path: Path) -> None:

@@ -54,9 +54,14 @@ class _Asked:
         products = ", ".join(f"{name} {state.value}" for name, state in states)
         told = "; ".join(status.announcements[:2]) or "nothing announced"
         words = f"locked {status.locked}; {products}; {told}"
+        near = exchange.calendar.standing(await exchange.time_ms(), status.planned)
+        if near is not None:
+            words += f"; {near.stop.name} {'keeps entries off' if near.pauses else 'is near'}"
         if status.locked != "false" or status.maintenance or any(state is not BookState.OPEN for _, state in states):
             return failed(words, f"perpctl -p {self._name} market status")
-        return warned(words, f"perpctl -p {self._name} market status") if status.announcements else passed(words)
+        if status.announcements or near is not None:
+            return warned(words, f"perpctl -p {self._name} {'market status' if near is None else 'calendar'}")
+        return passed(words)
 
     async def instrument(self) -> Finding:
         rows = [

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from perpctl.exchange.port import VenueStatus
 from perpctl.model.venue.calendar import Happening, Kind
 from perpctl.model.venue.stops import Stage, Standing
 from perpctl.risk.ages import DEFAULT_AGES
+from perpctl.risk.bounds import ramp_after
 
 if TYPE_CHECKING:
     from perpctl.engine.core import Core
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 TWO_SIDED_MS = 60_000  # of the market's time, after a stop
 SETTLED_MS = 30_000  # into a stop that was planned: what the venue says of itself then is said of the stop
+SURPRISED_MS = 600_000
+LOCK = "lock"  # the key of a stop that nobody planned
 BP = 10_000
 
 
@@ -87,6 +91,12 @@ class Hours:
     was_shut: bool = False  # at the last look
     told_minute: int = 0
     back: Return | None = None
+    surprised_ms: int | None = None  # when entries came back after a lock that nobody planned
+
+    def share(self, now_ms: int) -> Decimal:
+        """Of the limits: a quarter for ten minutes after such a lock."""
+        ago_ms = None if self.surprised_ms is None else now_ms - self.surprised_ms
+        return Decimal(1) if ago_ms is None or ago_ms >= SURPRISED_MS else ramp_after(ago_ms)
 
     def read(self, status: VenueStatus, at_ms: int, now: float) -> None:
         """Take what the venue says of itself."""
@@ -101,7 +111,7 @@ class Hours:
         if self.locked_since_ms is None:
             return announced
         words = "the venue is locked, unplanned: nothing can be placed, cancelled or closed"
-        return (*announced, Happening("lock", Kind.STOP, words, self.locked_since_ms, None, announced=True))
+        return (*announced, Happening(LOCK, Kind.STOP, words, self.locked_since_ms, None, announced=True))
 
     @property
     def is_shut(self) -> bool:

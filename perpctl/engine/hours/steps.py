@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from perpctl.clock import from_ms
 from perpctl.engine import events as e
-from perpctl.engine.hours.state import Return
+from perpctl.engine.hours.state import LOCK, Return
 from perpctl.engine.state.product import Product
 from perpctl.model.money import plain
 from perpctl.model.venue.calendar import Happening
@@ -187,4 +187,6 @@ def _go_back(core: Core, back: Return, now_ms: int) -> None:
     paused = core.hours.standing is not None and core.hours.standing.pauses
     if not paused and not back.missing(core, now_ms):
         core.hours.back = None
+        if back.stop.key == LOCK:
+            core.hours.surprised_ms = now_ms
         core.ask_for(e.Alert(1, "entries back", f"after {back.stop.name}: all was read anew, entries may go again"))

@@ -1,0 +1,50 @@
+"""A running bot when a stop of its venue is announced: entries gone and read back, and why and until when is told."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests import trading
+from tests.conftest import Cli
+from tests.drills.running import Running, running
+
+pytestmark = [pytest.mark.drill, pytest.mark.timeout(180)]
+
+
+def announce(paper: dict[str, Any], cli: Cli, venue: str) -> None:
+    """A stop in two minutes, in the way of the venue: in prose, or in the session details of its products."""
+    if venue == "us":
+        trading.control(paper, "/plan-stop", {"in_s": 130, "for_s": 900})
+        return
+    market = datetime.fromisoformat(cli("calendar", "-o", "json").json["market_time"])
+    soon = market + timedelta(seconds=150)
+    title = f"Maintenance on {soon:%Y-%m-%d} at {soon:%H:%M} UTC for 15 minutes"
+    trading.control(paper, "/announce", {"title": title, "body": ""})
+
+
+def entries(bot: Running) -> list[dict[str, Any]]:
+    return [one for one in bot.control(do="status")["orders"] if one["purpose"] != "stop"]
+
+
+@pytest.mark.parametrize(("paper", "venue"), [("global", "global"), ("us", "us")], indirect=["paper"])
+def test_a_stop_that_is_announced_takes_the_entries_of_a_running_bot(
+    paper: dict[str, Any], cli: Cli, venue: str
+) -> None:
+    with running() as bot:
+        bot.until(lambda: entries(bot), 40)
+        announce(paper, cli, venue)
+        off = bot.until(lambda: (found := bot.control(do="status"))["entries_off"] and found, 60)
+        assert off["venue"]["stage"] in ("cleared", "verified")
+        assert off["entries_off"]["until"] is not None
+        bot.until(lambda: not entries(bot), 10)
+        assert {"entries cancelled"} <= {one["name"] for one in bot.events("alert")}
+        assert not [one for one in bot.events("alert") if one["name"].startswith("entries left")]
+        assert cli("orders", "-o", "json").json["orders"] == []
+        told = bot.until(
+            lambda: (ran := cli("status").out) and "NO NEW ENTRIES before" in " ".join(ran.split()) and ran, 40
+        )
+        assert "ENTRIES OFF" in told
+        assert bot.stop() == 0
