@@ -147,7 +147,7 @@ class Core:
         self.market.saw(quote.at_ms, quote.seen)
         product.quoted(quote)
         self._time_went(before)
-        steps.watch_hours(self)
+        steps.market_moved(self)
         if self._may_ask(product):
             self._ask(product)
 

@@ -11,6 +11,7 @@ from tests import trading
 from tests.conftest import Cli
 from tests.drills.running import Running, running
 
+BIP = "BIP-20DEC30-CDE"
 pytestmark = [pytest.mark.drill, pytest.mark.timeout(180)]
 
 
@@ -47,4 +48,28 @@ def test_a_stop_that_is_announced_takes_the_entries_of_a_running_bot(
             lambda: (ran := cli("status").out) and "NO NEW ENTRIES before" in " ".join(ran.split()) and ran, 40
         )
         assert "ENTRIES OFF" in told
+        assert bot.stop() == 0
+
+
+@pytest.mark.timeout(420)
+@pytest.mark.parametrize("paper", ["us"], indirect=True)
+def test_a_running_bot_holds_its_position_through_a_stop_and_comes_back_by_itself(
+    paper: dict[str, Any], cli: Cli
+) -> None:
+    with running() as bot:
+        bid = next(line for line in bot.until(lambda: bot.events("place"), 40) if line["side"] == "BUY")
+        trading.control(paper, "/price", {"instrument_name": BIP, "price": str(float(bid["price"]) - 30)})
+        held = bot.until(lambda: (now := bot.position())["stop"] and now, 40)
+        trading.control(paper, "/plan-stop", {"in_s": 75, "for_s": 60})
+        bot.until(lambda: bot.control(do="status")["venue"]["stage"] == "shut", 150)
+        said = bot.until(lambda: bot.events("shut"), 20)[0]["note"]
+        assert "stop at the venue" in said
+        assert "nothing can be cancelled or closed" in said
+        bot.until(lambda: bot.events("hours") and bot.control(do="status")["venue"]["stage"] != "shut", 120)
+        after = bot.control(do="status")
+        assert after["entries_off"] is not None
+        assert bot.position()["position"] == held["position"]
+        bot.until(lambda: bot.control(do="status")["entries_off"] is None, 200)
+        assert bot.events("alert")[-1]["name"] == "entries back"
+        assert bot.position()["stop"]["order_id"] == held["stop"]["order_id"]
         assert bot.stop() == 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from perpctl.checks import sockets
 from perpctl.checks.gate import Finding, Gate, failed, passed, warned
+from perpctl.clock import to_ms
 from perpctl.exchange.port import Unsupported
 from perpctl.model.instrument import BookState, Instrument
 from perpctl.questions import figures
@@ -54,7 +55,8 @@ class _Asked:
         products = ", ".join(f"{name} {state.value}" for name, state in states)
         told = "; ".join(status.announcements[:2]) or "nothing announced"
         words = f"locked {status.locked}; {products}; {told}"
-        near = exchange.calendar.standing(await exchange.time_ms(), status.planned)
+        now_ms = to_ms(self._desk.clock.now()) + status.offset_ms
+        near = exchange.calendar.standing(now_ms, status.planned)
         if near is not None:
             words += f"; {near.stop.name} {'keeps entries off' if near.pauses else 'is near'}"
         if status.locked != "false" or status.maintenance or any(state is not BookState.OPEN for _, state in states):

@@ -82,6 +82,7 @@ class Hours:
     status: VenueStatus | None = None
     read_at: float = float("-inf")
     read_ms: int = 0  # by the market's clock
+    looked_ms: int = 0  # at the clock
     locked_since_ms: int | None = None  # without a plan
     standing: Standing | None = None
     towards_ms: int | None = None

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from perpctl.engine.core import Core
 
 MINUTE_MS = 60_000
+LOOK_MS = 250
 TOWARDS = (Stage.AHEAD, Stage.PAUSED, Stage.CLEARED, Stage.VERIFIED, Stage.SHUT)
 ACTS = (Stage.CLEARED, Stage.VERIFIED)  # which are made up for when they were missed; words are not
 WORD = "HOURS"  # of these notes, on the screen
@@ -37,9 +38,16 @@ def specification_read(core: Core, product_id: str) -> None:
         core.hours.back.specified.add(product_id)
 
 
+def market_moved(core: Core) -> None:
+    """Not at each of a hundred quotes a second: the gate itself looks at the clock before each order."""
+    if core.market_ms - core.hours.looked_ms >= LOOK_MS:
+        watch_hours(core)
+
+
 def watch_hours(core: Core) -> None:
     """See which step is due."""
     hours, now_ms = core.hours, core.market.now_ms(core.now)
+    hours.looked_ms = now_ms
     standing = hours.standing = core.rules.calendar.standing(now_ms, hours.stops)
     if hours.inside is not None and (standing is None or standing.stage is not Stage.SHUT):
         _open(core, hours.inside, now_ms)
