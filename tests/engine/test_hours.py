@@ -201,6 +201,17 @@ def test_entries_stay_off_until_each_piece_was_seen(left_out: str | None) -> Non
         assert (walk.bench.core.may_increase, gate_sees_a_stop(walk.bench)) == (False, True)
 
 
+def test_an_answer_from_inside_a_planned_stop_is_no_surprise_just_after_it_and_a_later_one_is() -> None:
+    walk = walk_from("us", ny("2026-11-20T16:30:00"))
+    walk.to(ny("2026-11-20T17:00:00"))
+    walk.to(ny("2026-11-20T18:00:15"), quotes=False, locked="true")
+    assert (off(walk) or "").startswith("weekly stop (just over)")
+    assert [name for _, _, name in walk.alerts()].count("shut") == 1
+    walk.to(ny("2026-11-20T18:00:45"), quotes=False, locked="true")  # it goes on longer than planned
+    assert (off(walk) or "").startswith("lock (nothing can be placed")
+    assert [name for _, _, name in walk.alerts()].count("shut") == 2
+
+
 @pytest.mark.parametrize(
     ("status", "quote", "words"),
     [

@@ -103,7 +103,15 @@ class Hours:
         """Take what the venue says of itself."""
         self.status, self.read_at, self.read_ms = status, now, at_ms
         locked = status.locked == "true" or status.maintenance is True
-        self.locked_since_ms = (self.locked_since_ms or at_ms) if locked else None
+        surprises = locked and not self._is_explained(at_ms)
+        self.locked_since_ms = (self.locked_since_ms or at_ms) if surprises else None
+
+    def _is_explained(self, at_ms: int) -> bool:
+        """Whether a lock is that of a planned stop: one that is on, or over so shortly that the answer may be older."""
+        stop = self.inside or (None if self.back is None else self.back.stop)
+        if stop is None or stop.key == LOCK:
+            return False
+        return stop.end_ms is None or at_ms < stop.end_ms + SETTLED_MS
 
     @property
     def stops(self) -> tuple[Happening, ...]:
