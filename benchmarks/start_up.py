@@ -61,7 +61,12 @@ class Proxy:
             while True:
                 for key, _ in waiting.select():
                     if key.fileobj is listener:
-                        near, far = listener.accept()[0], socket.create_connection(("127.0.0.1", self.port))
+                        near = listener.accept()[0]
+                        try:
+                            far = socket.create_connection(("127.0.0.1", self.port))
+                        except OSError:  # the exchange has ended; what a kill left running asks it still
+                            near.close()
+                            continue
                         waiting.register(near, selectors.EVENT_READ, (near, far, True))
                         waiting.register(far, selectors.EVENT_READ, (far, near, False))
                     else:
