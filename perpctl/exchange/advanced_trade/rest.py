@@ -22,9 +22,10 @@ from perpctl.exchange.both.document import Row, clamp_retry_after, decode
 from perpctl.exchange.budget import Duty
 from perpctl.exchange.http import HeldBack, HttpReply, NoAnswer, NotSent
 from perpctl.exchange.keys import read_key
+from perpctl.exchange.passing import Passing
 from perpctl.exchange.repeats import SINGLE, Judgement, Policy, Repeats
 from perpctl.exchange.transport import Web
-from perpctl.model.passage import ClockReading
+from perpctl.model.passage import ClockReading, Papers
 
 HOST = "api.coinbase.com"  # what every token names, whichever address the request goes to (Coinbase SDK)
 CLOCK_EVERY, US = timedelta(minutes=1), timedelta(microseconds=1)
@@ -80,7 +81,7 @@ class Rest:
         self.on_clock: Callable[[ClockReading], object] = lambda reading: None
         self._clock_told: datetime | None = None
         self._root = access.http.rstrip("/")
-        self._prefix = urlsplit(self._root).path
+        self._prefix, self._host = urlsplit(self._root).path, urlsplit(self._root).netloc
         self._signer: Signer | None = None
         self._repeats = Repeats(_JUDGEMENT, clock.sleep, access.first_pause_s)
 
@@ -158,12 +159,16 @@ class Rest:
             headers["authorization"] = f"Bearer {self.jwt(f'{call.method} {HOST}{self._prefix}{call.path}')}"
         if call.gate is not None and (reason := call.gate()) is not None:
             raise HeldBack(reason)
+        passing = Passing(self.clock, "http", f"{call.method} {call.path}", self._host)
+        if call.method == "POST":  # what is read meanwhile is no part of an order or cancel
+            passing.leaves(call.body, Papers(key_id=self.signer.key.id, token_age_s=0))
         trace.asked("http", f"{call.method} {call.path}", call.body or b"{}")
         url = f"{self._root}{call.path}" + (f"?{urlencode(call.query, doseq=True)}" if call.query else "")
         if call.method == "GET":
             reply = await self.web.get(url, headers, call.deadline_s)
         else:
             reply = await self.web.post(url, call.body, headers, call.deadline_s)
+        passing.came_back(reply.body, reply.status)
         trace.answered("http", f"{call.method} {call.path}", reply.body, reply.status)
         self._learn_the_time(reply.headers.get("date"))
         return _read(reply)

@@ -20,6 +20,7 @@ from perpctl.exchange.both.document import Row, row_of, rows_of, text
 from perpctl.exchange.both.persisting import persist
 from perpctl.exchange.budget import Duty
 from perpctl.exchange.http import NoAnswer, NotSent
+from perpctl.exchange.passing import noted
 from perpctl.exchange.port import Confirmed, MaySend, Outcome, Refused, Unknown, Unsupported
 from perpctl.model.fill import Fill
 from perpctl.model.instrument import Book
@@ -60,8 +61,9 @@ class Writes:
 
     async def place(self, request: OrderRequest) -> Outcome:
         """Send the order once, and within 2 s once more if `may_send` still allows it: it is asked last for entries."""
-        with working_for(_duty_of(request)):
-            return await self._sent(request)
+        with working_for(_duty_of(request)), noted() as passages:
+            outcome = await self._sent(request)
+        return replace(outcome, passages=tuple(passages))
 
     async def _sent(self, request: OrderRequest) -> Outcome:
         try:
@@ -209,8 +211,9 @@ class Writes:
 
     async def cancel(self, doomed: Sequence[Order]) -> tuple[Outcome, ...]:
         """Ask for all in batches, then read each by its id: that a request was accepted cancels nothing."""
-        with working_for(Duty.EXIT):
-            return await self._cancelled(doomed)
+        with working_for(Duty.EXIT), noted() as passages:
+            outcomes = await self._cancelled(doomed)
+        return tuple(replace(one, passages=tuple(passages)) for one in outcomes)  # the batches that they went in
 
     async def _cancelled(self, doomed: Sequence[Order]) -> tuple[Outcome, ...]:
         wanted = list(dict.fromkeys(order.order_id for order in doomed if order.order_id))

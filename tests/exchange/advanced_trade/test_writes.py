@@ -201,7 +201,13 @@ async def test_within_two_seconds_the_same_order_may_go_again_if_the_gate_still_
         return silence(query, body)
 
     web.on(CREATE, once)
-    assert isinstance(await client.place(LIMIT), Confirmed)
+    outcome = await client.place(LIMIT)
+    assert isinstance(outcome, Confirmed)
+    assert [(one.method, one.http_status) for one in outcome.passages] == [
+        ("POST /orders", None),
+        ("POST /orders", 200),
+    ]
+    assert all(one.key_id and one.request_hash == outcome.passages[0].request_hash for one in outcome.passages)
     first, second = web.bodies(CREATE)
     assert first == second  # the same id: the venue returns the first, or makes it now
     web.on(CREATE, once)
@@ -406,6 +412,7 @@ async def test_an_accepted_cancel_cancels_nothing_until_the_order_reads_so(web: 
     answers_cancels(web, lambda one: said.get(one, accepted), lambda one: ends[one])
     gone, pending, filled, shut = await client.cancel(doomed("o-1", "o-2", "o-3", "o-4"))
     assert isinstance(gone, Confirmed)
+    assert [one.method for one in gone.passages] == ["POST /orders/batch_cancel"]  # not the reads that proved it
     assert gone.order.status is OrderStatus.CANCELLED
     assert isinstance(pending, Unknown)
     assert isinstance(filled, Confirmed)
