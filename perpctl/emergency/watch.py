@@ -300,12 +300,14 @@ def _from_pipe(descriptor: int) -> Iterator[Line | None]:
 
 def _from_file(story: Story) -> Iterator[Line | None]:
     """Lines of somebody else's kill; ends when its worker is gone, or has been silent for too long."""
-    heard = time.monotonic()
+    heard, gone = time.monotonic(), False
     for line in pending.follow(story.path):
         if line is not None:
             heard = time.monotonic()
-        elif time.monotonic() - heard > pending.SILENT_S or story.worker is None:
+        elif gone or time.monotonic() - heard > pending.SILENT_S:
             return
+        else:
+            gone = story.worker is None  # what it wrote before it went is still to be read
         yield line
 
 

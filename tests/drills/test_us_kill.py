@@ -179,10 +179,13 @@ def test_two_hosts_that_kill_at_once_never_turn_a_position(desk: UsDesk, tmp_pat
     """Two state directories know nothing of each other: what keeps them apart is the identity of each close."""
     hold_three_positions(desk)
     elsewhere = UsDesk(tmp_path / "elsewhere", tmp_path / "other-config", desk.exchange)
-    elsewhere.validate()
+    patient = {"foreground_s": 120, "hold_s": 1, "hold_unproven_s": 3}  # whoever closed nothing needs a minute of reads
+    for host in (desk, elsewhere):
+        host.validate(kill=patient)
     processes = [host.start("--force", "-p", "paper", "-o", "json") for host in (desk, elsewhere)]
     signs = {BIP: {1}, ETP: {-1}, SLP: {1}}
-    while any(process.poll() is None for process in processes):
+    end = time.monotonic() + 150
+    while time.monotonic() < end and any(process.poll() is None for process in processes):
         for product, size in desk.account["positions"].items():
             signs[product].add(1 if Decimal(str(size)) > 0 else -1)
         time.sleep(0.02)

@@ -8,7 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from perpctl.emergency.pending import Record, abandon, read_story, stories, take_closer, unfinished
+from perpctl.emergency.pending import Record, Story, abandon, read_story, stories, take_closer, unfinished
+from perpctl.emergency.watch import _from_file
 from perpctl.store.lease import boot_id, process_started
 
 
@@ -110,3 +111,19 @@ def test_giving_up_ends_the_worker_and_says_who_and_why(tmp_path: Path) -> None:
     last = stories(tmp_path)[0].lines[-1]
     assert (last["event"], last["who"], last["reason"]) == ("abandoned", "ops1", "hedged elsewhere")
     assert unfinished(tmp_path) == []
+
+
+def test_what_a_worker_wrote_before_it_went_is_still_read(tmp_path: Path) -> None:
+    """It may end between the last look at its file and the question whether it lives."""
+    begin(tmp_path)
+
+    class Leaving(Story):
+        @property
+        def worker(self) -> int | None:
+            with self.path.open("a") as file:
+                file.write('{"event": "ended", "receipt": {"exit": 0}}\n')
+            return None
+
+    path = tmp_path / "kills" / "K-1.jsonl"
+    told = [line["event"] for line in _from_file(Leaving("K-1", path, ())) if line is not None]
+    assert told == ["started", "ended"]
