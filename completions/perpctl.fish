@@ -352,7 +352,7 @@ complete -c perpctl -n '__fish_seen_subcommand_from config; and __fish_seen_subc
 complete -c perpctl -n '__fish_seen_subcommand_from config; and __fish_seen_subcommand_from init' -l backup-key-file -r -F -d ''
 complete -c perpctl -n '__fish_seen_subcommand_from config; and __fish_seen_subcommand_from init' -l ca-file -r -F -d ''
 complete -c perpctl -n '__fish_seen_subcommand_from config; and __fish_seen_subcommand_from init' -l risk-level -x -a 'conservative moderate aggressive' -d ''
-complete -c perpctl -n '__fish_seen_subcommand_from config; and __fish_seen_subcommand_from init' -l kill-scope -x -a 'account ours' -d ''
+complete -c perpctl -n '__fish_seen_subcommand_from config; and __fish_seen_subcommand_from init' -l kill-scope -x -a 'account ours' -d 'Whose orders a kill takes; asked when left out'
 complete -c perpctl -n '__fish_seen_subcommand_from config; and __fish_seen_subcommand_from init' -l venue -x -a 'us global' -d 'Which of Coinbase'\''s two the key is for'
 complete -c perpctl -n '__fish_seen_subcommand_from config; and __fish_seen_subcommand_from init' -l http -r -F -d ''
 complete -c perpctl -n '__fish_seen_subcommand_from config; and __fish_seen_subcommand_from init' -l ws -r -F -d ''

@@ -307,7 +307,10 @@ def _no_profile(name: str) -> UsageError:
     return UsageError(
         f"there is no profile {name}; there is {', '.join(names)}",
         not_done="nothing was read or sent",
-        next_commands=(f"perpctl -p {near[0]} whoami", f"perpctl config init {name} --key-file FILE"),
+        next_commands=(
+            f"perpctl -p {near[0]} whoami",
+            f"perpctl config init {name} --key-file FILE --kill-scope account",
+        ),
     )
 
 

@@ -68,7 +68,9 @@ class _Asked:
         access = await self._desk.access()
         file = access.key_file
         if file is None:
-            return failed("this profile names no key file", "perpctl config init NAME --key-file FILE")
+            return failed(
+                "this profile names no key file", "perpctl config init NAME --key-file FILE --kill-scope account"
+            )
         key = read_key(file, access.key_name)
         return passed(f"{key.algorithm} {key.short_id}; a regular file, ours, 0600: {file}")
 

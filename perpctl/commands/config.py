@@ -39,7 +39,9 @@ def init(
     backup_key_file: _File = None,
     ca_file: _File = None,
     risk_level: Literal["conservative", "moderate", "aggressive"] = "conservative",
-    kill_scope: Literal["account", "ours"] = "account",
+    kill_scope: Annotated[
+        Literal["account", "ours"] | None, typer.Option(help="Whose orders a kill takes; asked when left out.")
+    ] = None,
     venue: Annotated[
         Venue, typer.Option(metavar="us|global", help="Which of Coinbase's two the key is for.")
     ] = "global",
@@ -48,9 +50,11 @@ def init(
     streams: _Url = None,
 ) -> CarryOut:
     """Add a live profile to the user's configuration, pinned to the account that the key reaches."""
+    from perpctl import render
     from perpctl.procedures import founding
 
+    scope = kill_scope or founding.scope_asked(render.prompt())
     keys = {"key_file": key_file, "kill_key_file": kill_key_file, "backup_key_file": backup_key_file}
-    words = {**keys, "ca_file": ca_file, "risk_level": risk_level, "kill_scope": kill_scope}
+    words = {**keys, "ca_file": ca_file, "risk_level": risk_level, "kill_scope": scope}
     new = founding.NewProfile.of(name, venue, words, {"http": http, "ws": ws, "streams": streams})
     return Founding(new.profile, new.plan)

@@ -109,7 +109,7 @@ async def _simulate(desk: Desk, options: Options, limits: Limits) -> int:
     seed = options.seed or 0
     level = options.risk_level or desk.settings.risk_level or "?"
     frame = Frame("paper", desk.settings.venue, "1", "in memory", f"{feed}, speed max, seed {seed}", level)
-    script = Script(feed, seed, options.duration_s, symbols, limits, choose(options.strategy))
+    script = Script(feed, seed, options.duration_s, symbols, limits, choose(options.strategy), desk.settings.venue)
     form = render.Form.TABLE if is_live() else render.Form.JSONL
     return await simulate(script, desk.settings.state_dir / "simulation", Showing(frame, form))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,6 +79,18 @@ class NewProfile:
             lines += ["", f"[profiles.{name}.endpoints]"]
             lines += [f"{key} = {_quoted(value)}" for key, value in self.endpoints.items()]
         return "\n".join(lines) + "\n"
+
+
+def scope_asked(ask: Callable[[str], str] | None) -> str:
+    """Whose orders and positions a kill takes: nobody is to learn that from the kill. Raises UsageError."""
+    given = "" if ask is None else ask("A kill takes everything that the key reaches, or ours alone [account/ours]?")
+    if given in ("account", "ours"):
+        return given
+    raise UsageError(
+        "--kill-scope is not said: account takes everything that the key reaches, whoever made it; ours what is ours",
+        not_done="nothing was written",
+        next_commands=("perpctl config init NAME --key-file FILE --kill-scope account",),
+    )
 
 
 def account_table(profile: str, identity: Identity) -> str:

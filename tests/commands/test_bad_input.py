@@ -95,7 +95,8 @@ def test_a_key_file_that_cannot_be_used_is_named(
         file.chmod(mode)
     if text is not None:
         file.write_text(text)
-    refused(cli("config", "init", "desk-a", "--key-file", str(file), "--yes"), 4, str(file))
+    init = ("config", "init", "desk-a", "--kill-scope", "account")
+    refused(cli(*init, "--key-file", str(file), "--yes"), 4, str(file))
     assert not (tmp_path / "config" / "config.toml").exists()
 
 
@@ -269,7 +270,9 @@ def test_a_damaged_latch_halts_and_says_so(stage: Stage, cli: Cli) -> None:
         (["paper", "price", "DOGE_USDC-PERPETUAL", "1", "--yes"], "no such instrument"),
         (["paper", "fault", "sneeze", "--yes"], "unknown fault"),
         (["paper", "serve", "--speed", "fast"], "speed"),
-        (["config", "init", "paper", "--key-file", "none"], "exists already"),
+        (["config", "init", "paper", "--key-file", "none", "--kill-scope", "ours"], "exists already"),
+        (["config", "init", "desk-a", "--key-file", "none"], "--kill-scope is not said"),
+        (["config", "init", "desk-a", "--key-file", "none", "--kill-scope", "ours", "--venue", "mars"], "'mars'"),
     ],
     ids=" ".join,
 )

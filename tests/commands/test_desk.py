@@ -22,7 +22,7 @@ from perpctl.host import own_exchange
 from perpctl.model.mode import Mode
 from perpctl.profile import Endpoints, Pin
 from perpctl.store.latch import LatchState
-from tests.conftest import Cli, end
+from tests.conftest import VENUES, Cli, end
 
 NOWHERE = Endpoints("http://127.0.0.1:1/api/v2", "ws://127.0.0.1:1/ws", "ws://127.0.0.1:1/streams")
 
@@ -151,19 +151,31 @@ def test_a_state_directory_that_cannot_be_written_is_exit_11(home: Path, clock: 
         Desk(settings, clock).journal()
 
 
+@pytest.mark.parametrize("paper", VENUES, indirect=True)
 def test_a_new_live_profile_is_pinned_to_the_account_that_its_key_reaches(paper: dict[str, Any], cli: Cli) -> None:
-    where = ("--http", paper["gateway_http"], "--ws", paper["gateway_ws"], "--streams", paper["gateway_streams"])
-    init = ("config", "init", "desk-a", "--key-file", paper["key_file"], *where)
+    names = {
+        "global": ("gateway_http", "gateway_ws", "gateway_streams"),
+        "us": ("advanced_trade_rest", "advanced_trade_ws_user", "advanced_trade_ws"),
+    }[paper["venue"]]
+    where = [
+        word for pair in zip(("--http", "--ws", "--streams"), names, strict=True) for word in (pair[0], paper[pair[1]])
+    ]
+    (profile.config_dir() / "config.toml").unlink(missing_ok=True)
+    init = ("config", "init", "desk-a", "--venue", paper["venue"], "--key-file", paper["key_file"], *where)
+    unsaid = cli(*init)
+    assert (unsaid.code, "--kill-scope is not said" in unsaid.err) == (2, True)
+    init = (*init, "--kill-scope", "ours")
     before = cli(*init, "--dry-run")
     assert before.code == 0
     assert not (profile.config_dir() / "config.toml").exists()
     assert cli(*init).code == 0
-    account = json.loads(cli("whoami", "-o", "json").out)["account"]["id"]
     made = profile.load("desk-a")
-    assert (made.env, made.kill_scope, made.risk_level) == ("live", "account", "conservative")
+    assert (made.env, made.venue, made.kill_scope, made.risk_level) == ("live", paper["venue"], "ours", "conservative")
+    account = json.loads(cli("-p", "desk-a", "whoami", "-o", "json").out)["account"]
     assert made.account is not None
-    assert made.account.id == account
+    assert account == {"id": made.account.id, "pinned": True, "pin": "pinned"}
+    assert made.account.id == (paper["us_account"] if paper["venue"] == "us" else paper["account"])["id"]
     assert cli("-p", "desk-a", "config", "validate").code == 0
-    assert cli("-p", "desk-a", "whoami").out.startswith(f"LIVE  global  profile desk-a  account {account} = pinned")
+    assert cli("-p", "desk-a", "--venue", paper["venue"], "whoami").code == 0
     again = cli(*init)
     assert (again.code, "exists already" in again.err) == (2, True)

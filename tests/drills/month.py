@@ -1,9 +1,9 @@
 """Plays a recorded month through bot and exchange as fast as it goes, and checks the money three times over.
 
-`python -m tests.drills.month [FILE] [quoter|trend ...]`: each strategy with loss limits set wide by name, twice, byte
-for byte; then once with the default limits, to see when and why they stop it. FILE is minutes of a market as csv.gz;
-without it ../shared is looked at. The books compared: the bot's own, the exchange's transaction log, and a reading of
-the journal here, which uses sqlite3, json and hashlib and none of our code.
+`python -m tests.drills.month [FILE] [us] [DAYS] [quoter|trend ...]`: each strategy with loss limits set wide by name,
+twice, byte for byte; then once with the default limits, to see when and why they stop it. FILE is minutes of a market
+as csv.gz; without it ../shared is looked at. The books compared: the bot's own, the exchange's transaction log, and a
+reading of the journal here, which uses sqlite3, json and hashlib and none of our code.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from perpctl.clock import from_ms
 from perpctl.engine.loop import Bot
 from perpctl.engine.simulation.play import Audience, Played, Script, play
 from perpctl.engine.strategy import choose
+from perpctl.paper.core import Exchange
 from perpctl.paper.keys import MAIN_ACCOUNT
 from perpctl.risk.limits import Limits, RiskLevel, level_limits, with_overrides
+from tests.trading import PRODUCTS
 
 MONTH = Path(__file__).parents[2] / "../shared/data/btc-perp-1m-2022-01.csv.gz"
 SYMBOLS, SEED = ("BTC-PERP",), 7
@@ -42,6 +44,15 @@ WIDE = with_overrides(
     },
     "drill",
 )
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is played: of a market, at a venue, so many days of it (None: all)."""
+
+    feed: Path
+    venue: str = "global"
+    days: int | None = None
 
 
 @dataclass
@@ -80,29 +91,45 @@ def journal_books(path: Path) -> tuple[Books, str | None]:
     return books, trouble
 
 
-def venue_books(bot: Bot) -> tuple[Books, Decimal]:
+def exchange_of(bot: Bot) -> Exchange:
+    """The exchange behind the client of a bot that was played."""
+    line = getattr(bot.gear.exchange, "_line", None)
+    memory = line.transport if line is not None else bot.gear.exchange._rest.web  # type: ignore[attr-defined]
+    found: Exchange = memory.venue.exchange
+    return found
+
+
+def told(trade_id: str, venue: str) -> str:
+    """What the venue's face calls a trade of its log."""
+    return trade_id if venue == "global" else hashlib.sha256(trade_id.encode()).hexdigest()
+
+
+def venue_books(bot: Bot, venue: str) -> tuple[Books, Decimal]:
     """The exchange's own trades as it logged them (two rows where one turned the position), and its log's last cash."""
-    exchange = bot.gear.exchange._line.transport.venue.exchange  # type: ignore[attr-defined]
     books = Books()
-    log = exchange.ledger(MAIN_ACCOUNT)
+    log = exchange_of(bot).ledger(MAIN_ACCOUNT)
     for row in log:
         if row.type == "trade":
             assert row.side is not None
-            books.trade(row.trade_id, row.side.split()[-1], row.amount, row.price, row.commission)
+            assert row.trade_id is not None
+            assert row.amount is not None
+            assert row.price is not None
+            books.trade(told(row.trade_id, venue), row.side.split()[-1], row.amount, row.price, row.commission)
     return books, sum((row.change for row in log), Decimal(0))
 
 
-def run(strategy: str, limits: Limits, feed: Path, directory: Path) -> dict[str, Any]:
+def run(part: Part, strategy: str, limits: Limits, directory: Path) -> dict[str, Any]:
     """One run with all its checks; `trouble` should be empty."""
     stops: list[str] = []
 
-    def told(bot: Bot, note: Any) -> None:
+    def noted(bot: Bot, note: Any) -> None:
         if note.kind == "MODE":
             stops.append(f"{from_ms(bot.core.market_ms):%Y-%m-%d %H:%M:%S} {note.text}")
 
-    script = Script(f"replay:{feed}", SEED, None, SYMBOLS, limits, choose(strategy))
+    market_s = None if part.days is None else part.days * 86_400
+    script = Script(f"replay:{part.feed}", SEED, market_s, SYMBOLS, limits, choose(strategy), part.venue)
     began = time.perf_counter()
-    bot, played = play(script, directory, Audience(told))
+    bot, played = play(script, directory, Audience(noted))
     took = time.perf_counter() - began
     return {
         "took_s": round(took, 1),
@@ -115,20 +142,22 @@ def run(strategy: str, limits: Limits, feed: Path, directory: Path) -> dict[str,
         "records": played.records,
         "head": played.head,
         "journal_sha256": hashlib.sha256(_lines(directory / "journal.db")).hexdigest(),
-        **_compared(bot, played, directory),
+        **_compared(bot, played, directory, part.venue),
     }
 
 
-def _compared(bot: Bot, played: Played, directory: Path) -> dict[str, Any]:
-    """The three books side by side."""
-    account = bot.gear.exchange._line.transport.venue.exchange.account(MAIN_ACCOUNT)  # type: ignore[attr-defined]
-    mark = bot.core.products["BTC_USDC-PERPETUAL"].quote
-    assert mark is not None
+def _compared(bot: Bot, played: Played, directory: Path, venue_name: str) -> dict[str, Any]:
+    """The three books side by side. Funding that a venue books and tells nobody is taken from its own log."""
+    exchange = exchange_of(bot)
+    account = exchange.account(MAIN_ACCOUNT)
+    mark = exchange.ticker(PRODUCTS[venue_name]).mark_price
     journal, broken = journal_books(directory / "journal.db")
-    venue, cash = venue_books(bot)
-    ours = played.start_equity + journal.cash + journal.size * (mark.mark or Decimal(0)) + account.session_funding
+    venue, cash = venue_books(bot, venue_name)
+    continuous = bot.gear.exchange.terms.continuous_funding
+    untold = Decimal(0) if continuous else sum((one.funding for one in exchange.settlements(MAIN_ACCOUNT)), Decimal(0))
+    ours = played.start_equity + journal.cash + journal.size * mark + account.session_funding + untold
     apart = {
-        "own books": played.difference,
+        "own books": None if played.difference is None else played.difference - untold,
         "journal": played.equity - ours,
         "exchange's log": account.balance - cash,
     }
@@ -148,11 +177,11 @@ def _lines(path: Path) -> bytes:
         return b"\n".join(text.encode() for (text,) in connection.execute("SELECT canonical FROM journal ORDER BY seq"))
 
 
-def month(strategy: str, feed: Path, place: Path) -> dict[str, Any]:
+def month(strategy: str, part: Part, place: Path) -> dict[str, Any]:
     """Wide twice and default once."""
-    first, second = (run(strategy, WIDE, feed, place / f"{strategy}-{name}") for name in ("one", "two"))
+    first, second = (run(part, strategy, WIDE, place / f"{strategy}-{name}") for name in ("one", "two"))
     same = [name for name in ("head", "journal_sha256", "records") if first[name] != second[name]]
-    default = run(strategy, DEFAULT, feed, place / f"{strategy}-default")
+    default = run(part, strategy, DEFAULT, place / f"{strategy}-default")
     trouble = [f"two runs of one seed differ in {name}" for name in same]
     trouble += [f"{name}: {line}" for name, one in (("wide", first), ("default", default)) for line in one["trouble"]]
     return {"wide": first, "again_s": second["took_s"], "default": default, "trouble": trouble}
@@ -161,10 +190,12 @@ def month(strategy: str, feed: Path, place: Path) -> dict[str, Any]:
 def main() -> None:
     words = sys.argv[1:]
     feed = Path(words.pop(0)) if words and words[0].endswith(".gz") else MONTH
+    venue = words.pop(0) if words and words[0] in PRODUCTS else "global"
+    part = Part(feed, venue, int(words.pop(0)) if words and words[0].isdigit() else None)
     trouble = []
     with tempfile.TemporaryDirectory() as place:
         for strategy in words or ["quoter", "trend"]:
-            found = month(strategy, feed, Path(place))
+            found = month(strategy, part, Path(place))
             trouble += found["trouble"]
             print(json.dumps({strategy: found}, indent=2), flush=True)  # noqa: T201
     sys.exit(1 if trouble else 0)

@@ -29,6 +29,9 @@ WIDE = {
 }
 LIMITS = level_limits(RiskLevel.CONSERVATIVE)
 HOUR = Script("synthetic", 7, 1800, ("BTC-PERP",), with_overrides(LIMITS, WIDE, "test"), choose("quoter"))
+AT_VENUES = pytest.mark.parametrize(
+    "script", [HOUR, replace(HOUR, venue="us", market_s=200)], ids=lambda script: script.venue
+)
 MONTH = Path(__file__).parents[2] / "../shared/data/btc-perp-1m-2022-01.csv.gz"
 
 
@@ -36,14 +39,16 @@ def played(script: Script, directory: Path) -> tuple[Bot, Played]:
     return play(script, directory)
 
 
-def test_two_runs_of_one_seed_write_the_same_bytes(tmp_path: Path) -> None:
-    heads = {played(HOUR, tmp_path / name)[1].head for name in ("one", "two")}
+@AT_VENUES
+def test_two_runs_of_one_seed_write_the_same_bytes(script: Script, tmp_path: Path) -> None:
+    heads = {played(script, tmp_path / name)[1].head for name in ("one", "two")}
     assert len(heads) == 1
-    assert played(replace(HOUR, seed=8), tmp_path / "other")[1].head not in heads
+    assert played(replace(script, seed=8), tmp_path / "other")[1].head not in heads
 
 
-def test_the_money_adds_up_in_both_books(tmp_path: Path) -> None:
-    bot, result = played(HOUR, tmp_path / "run")
+@AT_VENUES
+def test_the_money_adds_up_in_both_books(script: Script, tmp_path: Path) -> None:
+    bot, result = played(script, tmp_path / "run")
     assert result.ended.fills > 0
     assert result.is_whole
     assert result.difference is not None
@@ -51,8 +56,9 @@ def test_the_money_adds_up_in_both_books(tmp_path: Path) -> None:
     assert bot.core.orders.foreign == {}
 
 
-def test_what_is_held_at_the_end_has_its_stop_and_no_entry_is_left(tmp_path: Path) -> None:
-    _, result = played(HOUR, tmp_path / "run")
+@AT_VENUES
+def test_what_is_held_at_the_end_has_its_stop_and_no_entry_is_left(script: Script, tmp_path: Path) -> None:
+    _, result = played(script, tmp_path / "run")
     assert result.ended.read_back is not None
     assert result.ended.read_back.proven
     assert all(kept.stop is not None for kept in result.ended.kept)
@@ -76,8 +82,9 @@ def test_a_plunge_makes_the_default_limits_stop_the_bot(tmp_path: Path) -> None:
     assert not result.ended.kept or all(kept.stop is not None for kept in result.ended.kept)
 
 
-def test_every_send_was_intended_before_and_no_intent_was_sent_twice(tmp_path: Path) -> None:
-    bot, _ = played(HOUR, tmp_path / "run")
+@AT_VENUES
+def test_every_send_was_intended_before_and_no_intent_was_sent_twice(script: Script, tmp_path: Path) -> None:
+    bot, _ = played(script, tmp_path / "run")
     with Journal.open(tmp_path / "run/journal.db", bot.gear.projections.journal.writer, bot.gear.clock) as journal:
         intended: set[str] = set()
         sent: list[str] = []

@@ -50,7 +50,7 @@ class _Asked:
     async def key(self) -> Finding:
         access = await self._desk.access()
         if access.key_file is None:
-            return failed("no key file is named", "perpctl config init NAME --key-file FILE")
+            return failed("no key file is named", "perpctl config init NAME --key-file FILE --kill-scope account")
         key = read_key(access.key_file, access.key_name)
         await self._desk.exchange()
         grant = await (await self._desk.market()).grant()

@@ -12,16 +12,18 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from perpctl.clock import from_ms
 from perpctl.engine.simulation.clock import VirtualClock
 from perpctl.exchange.access import Access
 from perpctl.exchange.budget import Budget, Duty, Limit, Pool
-from perpctl.exchange.gateway.client import Gateway, open_gateway
+from perpctl.exchange.gateway.client import open_gateway
 from perpctl.exchange.http import HttpReply, NoAnswer
-from perpctl.exchange.port import MaySend
+from perpctl.exchange.port import Exchange, MaySend
 from perpctl.exchange.transport import Wire, WireClosed
+from perpctl.paper.core import Exchange as Core
 from perpctl.paper.gateway.face import PRIVATE_SOCKET, RPC_PATH, STREAMS_SOCKET
 from perpctl.paper.gateway.session import Close, Frame, GatewaySession
 from perpctl.paper.keys import MAIN_ACCOUNT
@@ -151,23 +153,39 @@ class Memory:
             await line.close()
 
 
+class Market(Protocol):
+    """An exchange that moves only by `step`: the next tick is played, and every connection notices."""
+
+    @property
+    def exchange(self) -> Core: ...
+
+    def step(self) -> Tick | None: ...
+
+
+class Way(Protocol):
+    """How the client reaches it; `deliver` puts on every line what is to be told."""
+
+    def deliver(self) -> None: ...
+
+
 @dataclass(slots=True)
 class Stage:
     """A venue in memory, its feed, and the client that reaches it."""
 
-    venue: MemoryVenue
-    memory: Memory
-    client: Gateway
+    venue: Market
+    memory: Way
+    client: Exchange
     clock: VirtualClock
+    step_s: float = STEP_S
 
     async def play(self, beside: asyncio.Task[object], is_enough: Callable[[], bool]) -> int:
         """Every tick of the feed, each dealt with before the next, while `beside` runs; how many there were."""
         ticks = 0
-        await self.clock.sleep(STEP_S)  # let the bot connect
+        await self.clock.sleep(self.step_s)  # let the bot connect
         while not beside.done() and not is_enough() and self.venue.step() is not None:
             self.memory.deliver()
             ticks += 1
-            await self.clock.sleep(STEP_S)
+            await self.clock.sleep(self.step_s)
         return ticks
 
 

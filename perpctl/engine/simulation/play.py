@@ -22,8 +22,9 @@ from perpctl.engine.core import Rules
 from perpctl.engine.loop import Bot, Gear
 from perpctl.engine.opening import Setup, open_bot
 from perpctl.engine.sending import Permit
+from perpctl.engine.simulation import advanced_trade, memory
 from perpctl.engine.simulation.clock import VirtualClock, VirtualLoop, run_virtually
-from perpctl.engine.simulation.memory import Feed, SoleHolder, Stage, set_up
+from perpctl.engine.simulation.memory import Feed, SoleHolder, Stage
 from perpctl.engine.strategy import Strategy, algorithm_id
 from perpctl.errors import UsageError
 from perpctl.model import identity
@@ -39,6 +40,7 @@ from perpctl.store.projections import Projections
 from perpctl.store.records import Writer
 
 NAME = "simulation"
+STAGES = {"global": memory.set_up, "us": advanced_trade.set_up}
 Told = Callable[[Bot, e.Note], None]
 
 
@@ -52,6 +54,7 @@ class Script:
     symbols: tuple[str, ...]
     limits: Limits
     strategy: type[Strategy]
+    venue: str = "global"
     start_ms: int = 1_767_225_600_000  # of a synthetic market: a fixed day, so that a seed says it all
 
 
@@ -173,9 +176,11 @@ async def _result(stage: Stage, bot: Bot, ended: Ended, sums: Sums) -> Played:
 def _gear(script: Script, feed: Feed, clock: VirtualClock, directory: Path, key: bytes) -> Iterator[tuple[Stage, Gear]]:
     latch, lease = Latch(directory / "latch", now_ms=lambda: to_ms(clock.now())), SoleHolder()
     latch.write(LatchState(Mode.NORMAL, NAME, "a new simulation", to_ms(clock.now()), "human"))
-    writer = Writer(NAME, "run", NAME, 0, __version__, "paper", "global", NAME, bot_id=algorithm_id(script.strategy()))
+    writer = Writer(
+        NAME, "run", NAME, 0, __version__, "paper", script.venue, NAME, bot_id=algorithm_id(script.strategy())
+    )
     with Journal.open(directory / "journal.db", writer, clock, durable=False) as journal:
-        stage = set_up(feed, clock, directory, Permit(latch, lease), seed=script.seed)
+        stage = STAGES[script.venue](feed, clock, directory, Permit(latch, lease), seed=script.seed)
         projections = Projections(journal, lambda label: label is not None and identity.is_ours(key, label))
         yield stage, Gear(stage.client, projections, latch, lease, clock, script.symbols, NAME)
 
