@@ -154,8 +154,9 @@ def _compared(bot: Bot, played: Played, directory: Path, venue_name: str) -> dic
     journal, broken = journal_books(directory / "journal.db")
     venue, cash = venue_books(bot, venue_name)
     continuous = bot.gear.exchange.terms.continuous_funding
-    untold = Decimal(0) if continuous else sum((one.funding for one in exchange.settlements(MAIN_ACCOUNT)), Decimal(0))
-    ours = played.start_equity + journal.cash + journal.size * mark + account.session_funding + untold
+    paid = sum((one.funding for one in exchange.settlements(MAIN_ACCOUNT)), Decimal(0))
+    running, untold = (account.session_funding, Decimal(0)) if continuous else (Decimal(0), paid)
+    ours = played.start_equity + journal.cash + journal.size * mark + running + untold
     apart = {
         "own books": None if played.difference is None else played.difference - untold,
         "journal": played.equity - ours,

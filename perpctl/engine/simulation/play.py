@@ -153,7 +153,9 @@ async def _result(stage: Stage, bot: Bot, ended: Ended, sums: Sums) -> Played:
     for payment in projections.funding():
         ledger = ledger.with_funding(payment)
     stage.venue.exchange.check_identity(MAIN_ACCOUNT)  # the exchange's own books, before they are compared with ours
-    running = stage.venue.exchange.account(MAIN_ACCOUNT).session_funding
+    # What has accrued and is not paid is in the equity that is told only where funding accrues by the moment.
+    continuous = stage.client.terms.continuous_funding
+    running = stage.venue.exchange.account(MAIN_ACCOUNT).session_funding if continuous else Decimal(0)
     marks = {position.product_id: position.mark for position in positions if position.mark is not None}
     ours = ledger.equity(marks)
     verdict = projections.journal.verify()
