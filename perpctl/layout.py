@@ -97,7 +97,7 @@ def _gap(lines: Sequence[str]) -> list[str]:
 
 def _scope_lines(scope: Scope, paper: Paper) -> list[str]:
     seen = scope.last_seen_account
-    account = _short(scope.account) if scope.account else f"? (last seen {_short(seen)})" if seen else "?"
+    account = account_id(scope.account) if scope.account else f"? (last seen {account_id(seen)})" if seen else "?"
     pinned = _FAMILIAR[scope.pinned] if scope.account else ""
     left = f"{scope.env.upper()}  {scope.venue}  profile {scope.profile}  account {account} {pinned}".rstrip()
     right = _day(scope.at)
@@ -107,7 +107,7 @@ def _scope_lines(scope: Scope, paper: Paper) -> list[str]:
     return [shown + " " * room + right] if room >= 2 else [shown, right.rjust(paper.width)]
 
 
-def _short(account: str) -> str:
+def account_id(account: str) -> str:
     """A portfolio's id is told by its ends, as keys are; JSON has it whole."""
     return account if len(account) <= WHOLE_ID else f"{account[:4]}..{account[-4:]}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -19,7 +21,8 @@ from perpctl import profile
 from perpctl.clock import SystemClock
 from perpctl.desk import Desk
 from perpctl.host.process import start_detached
-from perpctl.model.order import is_protective
+from perpctl.model.order import Order, is_protective
+from perpctl.model.position import Position
 from tests.conftest import end
 
 SPEED = "30"  # market seconds a second, so that a short life sees fills
@@ -123,22 +126,27 @@ def _note_acknowledged(out: Path, toll: Toll) -> None:
 
 
 def _check_stops(toll: Toll) -> None:
-    import asyncio
+    """Every position has its stop within STOP_S: one that was opened a moment before the look may still wait for it."""
 
-    async def look() -> None:
+    async def look() -> list[str]:
         desk = Desk(profile.load("paper"), SystemClock())
         try:
             exchange = await desk.exchange()
-            for held in await exchange.positions():
-                orders = await exchange.open_orders()
-                stops = [o for o in orders if o.product_id == held.product_id and is_protective(o, held.size)]
-                covered = sum((stop.remaining for stop in stops), Decimal(0))
-                if covered < abs(held.size):
-                    toll.trouble.append(f"{held.product_id} {held.size} has stops for {covered} only")
+            positions, orders = await exchange.positions(), await exchange.open_orders()
         finally:
             await desk.aclose()
+        return [words for held in positions if (words := _bare(held, orders)) is not None]
 
-    asyncio.run(look())
+    until, bare = time.monotonic() + STOP_S, ["nobody looked"]
+    while bare and time.monotonic() < until:
+        bare = asyncio.run(look())
+    toll.trouble += bare
+
+
+def _bare(held: Position, orders: Sequence[Order]) -> str | None:
+    stops = [one for one in orders if one.product_id == held.product_id and is_protective(one, held.size)]
+    covered = sum((stop.remaining for stop in stops), Decimal(0))
+    return None if covered >= abs(held.size) else f"{held.product_id} {held.size} has stops for {covered} only"
 
 
 def _told(trade_id: str, venue: str) -> str:

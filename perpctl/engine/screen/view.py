@@ -15,6 +15,7 @@ from perpctl.engine.screen.status import facts_of, stop_of
 from perpctl.engine.state.meter import percentile
 from perpctl.engine.state.product import Product
 from perpctl.engine.state.working import Stage, Working
+from perpctl.layout import account_id
 from perpctl.model.books.funding import percent_8h, percent_a_year
 from perpctl.model.mode import Mode
 from perpctl.model.money import ZERO, plain
@@ -85,7 +86,9 @@ def _head(bot: Bot, frame: Frame, now: float) -> tuple[Line, Line]:
     if core.mode is not Mode.NORMAL:
         mode += f" since {at - timedelta(seconds=now - core.mode_since):%H:%M:%S} ({core.mode_why})"
     strategy = "/".join(sorted({product.strategy.name for product in core.products.values()}))
-    second = f"{mode}   latch {held}   strategy {strategy}   account {frame.account}   venue {frame.address}"
+    second = (
+        f"{mode}   latch {held}   strategy {strategy}   account {account_id(frame.account)}   venue {frame.address}"
+    )
     second += f"   {_reconciled(bot, now)}" + (f"   {frame.local_api}" if frame.local_api else "")
     return Line(first, Tone.TITLE), Line(second, Tone.PLAIN if core.mode is Mode.NORMAL else Tone.WARN)
 
@@ -108,7 +111,8 @@ def _price(product: Product, now: float) -> Line:
         spread = f"{(quote.ask - quote.bid) / quote.mid * BP:.2f} bp"
     moved = product.move_1m_pct
     text = f"PRICE      {price(quote.bid, places)} / {price(quote.ask, places)}{stale}   spread {spread}"
-    text += f"   mark {price(quote.mark, places + 1)}{stale}   index {price(quote.index, places + 1)}"
+    mark = "n/a" if product.instrument.mark_absent else f"{price(quote.mark, places + 1)}{stale}"
+    text += f"   mark {mark}   index {price(quote.index, places + 1)}"
     text += f"   1 m {figures.percent(None if moved is None else moved / 100)}"
     return Line(text, Tone.WARN if stale else Tone.PLAIN)
 
@@ -116,9 +120,12 @@ def _price(product: Product, now: float) -> Line:
 def _position(bot: Bot, product: Product, now: float) -> Line:
     places, unit = product.instrument.size_decimals, product.instrument.base
     mark, held = product.mark, product.held
-    text = f"POSITION   {size(product.position, unit, places)}"
+    contracts, coin = product.instrument.contracts(product.position), size(product.position, unit, places)
     if not product.position:
-        return Line(f"{text} (flat)")
+        return Line(f"POSITION   {coin} (flat)")
+    text = f"POSITION   {coin}"
+    if contracts is not None:
+        text = f"POSITION   {'LONG' if contracts > 0 else 'SHORT'} {plain(abs(contracts))} contracts = {coin}"
     text += f" = {money(None if mark is None else abs(product.position) * mark)} {product.instrument.currency}"
     text += f"   entry {price(held.entry_price, product.instrument.price_decimals)}"
     text += f"   uPnL {money(None if mark is None else held.tally.unrealized(mark), signed=True)}"
