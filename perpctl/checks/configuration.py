@@ -59,7 +59,7 @@ def _value(value: Json) -> str:
     if isinstance(value, list | tuple):
         return " ".join(str(one) for one in value) or "none"
     if isinstance(value, dict):
-        return ", ".join(f"{key} {one}" for key, one in value.items())
+        return ", ".join(f"{key} {one:g}" if isinstance(one, float) else f"{key} {one}" for key, one in value.items())
     return "not set" if value is None else str(value)
 
 
