@@ -24,7 +24,7 @@ PAPER = "paper"
 PAPER_AT = {"global": "paper-global", "us": "paper-us"}
 BUILT_IN = {PAPER: "global"} | {name: venue for venue, name in PAPER_AT.items()}
 KILL_HOLDS_LEAST_S = {"hold_s": 15.0, "hold_unproven_s": 60.0}  # with live money
-KILL_FOREGROUND_S = {"global": 120.0, "us": 180.0}  # by venue, unless a profile says otherwise
+KILL_FOREGROUND_S = {"global": 120, "us": 180}  # by venue, unless a profile says otherwise
 _LARGEST = 1 << 20
 
 
