@@ -5,9 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from perpctl.exchange.port import Confirmed, Refused, Unknown
+from perpctl.exchange.port import Confirmed, Refused, Unknown, VenueTerms
 from perpctl.host.login import operator
-from perpctl.model.order import OrderRequest, OrderType, Purpose
+from perpctl.model.money import ZERO
 from perpctl.model.stops import Remedy, Stop, remedy
 from perpctl.procedures.hand import Hand
 from perpctl.questions.held import positions
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 async def place_stops(desk: Desk, symbols: tuple[str, ...], slot: int | None) -> Plan:
-    """A stop for each position that has none, or none that is near and large enough; then the old ones go.
+    """A stop for each position that has none, or none that is near and large enough, in place of the old ones.
 
     A profile without a risk level has them where the most careful level wants them.
     """
@@ -35,11 +35,12 @@ async def place_stops(desk: Desk, symbols: tuple[str, ...], slot: int | None) ->
         return tuple(one for one in meant if slot in (None, one.position.slot) and _lacks(one, distance_pct))
 
     async def preview() -> str:
-        words = [_words(one, distance_pct) for one in await lacking()]
+        words = [_words(one, distance_pct, exchange.terms) for one in await lacking()]
         return "; ".join(words) or "every position has its stop"
 
     async def perform() -> StepResult:
-        placing = _Placing(desk, Hand(desk, exchange, operator(), "protective stop"), distance_pct)
+        hand = Hand(desk, exchange, operator(), "protective stop")
+        placing = _Placing(desk, hand, distance_pct, exchange.terms)
         for one in await lacking():
             await placing.protect(one)
         return placing.result(await lacking())
@@ -53,15 +54,19 @@ async def place_stops(desk: Desk, symbols: tuple[str, ...], slot: int | None) ->
 class _Placing:
     """What was placed, and what went wrong."""
 
-    def __init__(self, desk: Desk, hand: Hand, distance_pct: Decimal) -> None:
-        self._desk, self._hand, self._distance_pct = desk, hand, distance_pct
+    def __init__(self, desk: Desk, hand: Hand, distance_pct: Decimal, terms: VenueTerms) -> None:
+        self._desk, self._hand, self._distance_pct, self._terms = desk, hand, distance_pct, terms
         self._placed: list[str] = []
         self._trouble: list[str] = []
         self._close: list[str] = []  # commands: what no stop can guard any more
         self._unknown = False
 
     async def protect(self, one: Holding) -> None:
-        """Place first; only when the new stop is confirmed do the old ones go."""
+        """Place first, and let the old ones go when the new stop is confirmed: no moment without one.
+
+        Where the venue does not enforce reduce-only, two stops of one position would turn it: there the old ones go
+        first, and nothing is placed before all of them are read ended.
+        """
         try:
             cure = _remedy(one, self._distance_pct)
         except ValueError as why:
@@ -74,13 +79,34 @@ class _Placing:
             self._trouble.append(f"{named(one.position)}: {_beyond_words(one, cure.place)}")
             self._close.append(one.close_command)
             return
-        request = stop_request(self._hand.new_identity(), cure.place)
+        stop, old = cure.place, cure.cancel
+        size = stop.size
+        if old and not self._terms.reduces_only:
+            ended = [outcome.order for outcome in await self._hand.cancel(old) if isinstance(outcome, Confirmed)]
+            if len(ended) < len(old) or not all(order.status.is_terminal for order in ended):
+                self._unknown = True
+                self._trouble.append(
+                    f"{named(one.position)}: its old stop is not read gone, so no second one was placed"
+                )
+                return
+            size -= sum((order.filled for order in ended), ZERO) - sum((order.filled for order in old), ZERO)
+            if size < one.instrument.min_size:
+                return
+        request = self._terms.stop.stop(
+            self._hand.new_identity(),
+            stop.product_id,
+            stop.side,
+            size,
+            stop.trigger_price,
+            one.instrument.tick,
+            stop.slot,
+        )
         outcome = await self._hand.place(request, one.instrument)
         match outcome:
             case Confirmed(order, _):
                 self._placed.append(f"{order.order_id} {order.side} {order.size:f} at {order.trigger_price}")
-                if cure.cancel:
-                    await self._hand.cancel(cure.cancel)
+                if old and self._terms.reduces_only:
+                    await self._hand.cancel(old)
             case Refused(code, reason):
                 self._trouble.append(f"{named(one.position)} refused: {code or ''} {reason}")
             case _:
@@ -112,7 +138,7 @@ def _lacks(one: Holding, distance_pct: Decimal) -> bool:
         return True  # nobody can say that it is protected
 
 
-def _words(one: Holding, distance_pct: Decimal) -> str:
+def _words(one: Holding, distance_pct: Decimal, terms: VenueTerms) -> str:
     try:
         cure = _remedy(one, distance_pct)
     except ValueError as why:
@@ -121,30 +147,14 @@ def _words(one: Holding, distance_pct: Decimal) -> str:
         return "every position has its stop"
     if cure.place.beyond:
         return f"{named(one.position)}: {_beyond_words(one, cure.place)}"
-    old = f", then cancel {len(cure.cancel)} that are too small or too far" if cure.cancel else ""
-    placed = cure.place
-    return f"{placed.side} {placed.size:f} {named(one.position)} at {placed.trigger_price:f} on mark{old}"
+    when = "then" if terms.reduces_only else "but first"
+    old = f", {when} cancel {len(cure.cancel)} that are too small or too far" if cure.cancel else ""
+    placed, on = cure.place, terms.stop.trigger.removesuffix("_price")
+    return f"{placed.side} {placed.size:f} {named(one.position)} at {placed.trigger_price:f} on {on}{old}"
 
 
 def _beyond_words(one: Holding, stop: Stop) -> str:
     return f"mark {one.position.mark} is past {stop.trigger_price:f}, where its stop would stand: close it instead"
-
-
-def stop_request(name: str, stop: Stop) -> OrderRequest:
-    """A reduce-only stop-market on mark, without an end."""
-    return OrderRequest(
-        identity=name,
-        product_id=stop.product_id,
-        side=stop.side,
-        size=stop.size,
-        type=OrderType.STOP_MARKET,
-        price=None,
-        reduce_only=True,
-        trigger_price=stop.trigger_price,
-        trigger="mark_price",
-        slot=stop.slot,
-        purpose=Purpose.STOP,
-    )
 
 
 def _distance_pct(desk: Desk) -> Decimal:

@@ -36,7 +36,8 @@ async def working(desk: Desk) -> Answer:
     orders, positions = await asyncio.gather(exchange.open_orders(), exchange.positions())
     now_ms = await exchange.time_ms()
     products = {one.product_id: one for one in await exchange.instruments()}
-    rows = tuple(_row(desk, order, positions, now_ms, products.get(order.product_id)) for order in orders)
+    usual = exchange.terms.stop.type
+    rows = tuple(_row(desk, order, positions, now_ms, products.get(order.product_id), usual) for order in orders)
     foreign = sum(owner(desk, order.identity) == "NOT OURS" for order in orders)
     name = desk.settings.profile
     view = (
@@ -93,14 +94,21 @@ def _count(orders: tuple[Order, ...], positions: tuple[Position, ...]) -> str:
     return f"{len(orders)} working: {entries}, {figures.count(stops, 'protective stop')}"
 
 
-def _kind_words(order: Order, positions: tuple[Position, ...]) -> str:
+def _kind_words(order: Order, positions: tuple[Position, ...], usual_stop: OrderType) -> str:
     """What it is for, and its type where that does not follow."""
     what = kind(order, positions)
-    usual = {"entry": OrderType.LIMIT, "stop": OrderType.STOP_MARKET}[what]
+    usual = {"entry": OrderType.LIMIT, "stop": usual_stop}[what]
     return what if order.type is usual else f"{what} {order.type.value}"
 
 
-def _row(desk: Desk, order: Order, positions: tuple[Position, ...], now_ms: int, instrument: Instrument | None) -> Row:
+def _row(
+    desk: Desk,
+    order: Order,
+    positions: tuple[Position, ...],
+    now_ms: int,
+    instrument: Instrument | None,
+    usual_stop: OrderType,
+) -> Row:
     price = order.trigger_price if order.is_trigger else order.price
     whose = owner(desk, order.identity)
     base, decimals, of_price = "?", 4, 2
@@ -115,7 +123,7 @@ def _row(desk: Desk, order: Order, positions: tuple[Position, ...], now_ms: int,
             "filled": "0" if order.filled == 0 else f"{order.filled:.{decimals}f}",
             "age": figures.age((now_ms - order.created_ms) / 1000),
             "ends": "never" if order.ends_ms is None else figures.age(max(0, order.ends_ms - now_ms) / 1000),
-            "kind": _kind_words(order, positions),
+            "kind": _kind_words(order, positions, usual_stop),
             "owner": whose if whose != "NOT OURS" else f"NOT OURS ({order.origin or 'origin not told'})",
             "id": order.order_id,
         },

@@ -10,6 +10,7 @@ from perpctl.errors import ExitCode
 from perpctl.procedures import protecting, reconciling, runner
 from perpctl.procedures.runner import Wish
 from perpctl.questions.held import positions, stops
+from perpctl.store.records import Kind
 from tests import trading
 from tests.conftest import VENUES
 
@@ -37,6 +38,10 @@ async def test_a_stop_that_covers_half_is_not_protection(paper: dict[str, Any]) 
         assert (await stops.verify(desk)).exit_code is ExitCode.NEGATIVE
         await runner.carry_out(lambda at: protecting.place_stops(at, (), None), desk, YES)
         assert (await stops.verify(desk)).exit_code is ExitCode.OK
+        acts = [row.kind for row in desk.journal().records() if row.kind in (Kind.ORDER_SENT, Kind.CANCEL_INTENDED)]
+        # Two stops of one position would turn it where nothing but their size holds them back.
+        placed_first = (await desk.exchange()).terms.reduces_only
+        assert (acts[0] is Kind.ORDER_SENT) is placed_first
 
 
 async def test_a_broken_journal_does_not_hide_what_is_held(paper: dict[str, Any]) -> None:

@@ -14,7 +14,8 @@ _STANDING = "{:<30}{:<22}{:>15}{:>22}   {}"
 
 
 def screen(receipt: Facts) -> str:
-    """The receipt as an operator reads it."""
+    """The receipt as an operator reads it; one from before currencies were written down is in USDC."""
+    receipt = {"currency": "USDC", **receipt}
     lines = [_headline(receipt), _whose(receipt), f"by {receipt['by']}", f"   {receipt['command']}"]
     lines += ["", f"{'STEP':<11}{'RESULT':<14}{'AFTER':>8}   EVIDENCE"]
     for number, step in enumerate(receipt["steps"], 1):

@@ -34,7 +34,14 @@ class Protection:
         return prices[self.trigger] or quote.mark or quote.mid or quote.last
 
     def stop(
-        self, identity: str, product_id: str, side: Side, size: Decimal, trigger_price: Decimal, tick: Decimal
+        self,
+        identity: str,
+        product_id: str,
+        side: Side,
+        size: Decimal,
+        trigger_price: Decimal,
+        tick: Decimal,
+        slot: int | None = None,
     ) -> OrderRequest:
         """A stop that only reduces, without an end."""
         return OrderRequest(
@@ -47,5 +54,6 @@ class Protection:
             reduce_only=True,
             trigger_price=trigger_price,
             trigger=self.trigger,
+            slot=slot,
             purpose=Purpose.STOP,
         )
