@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from pathlib import Path
 from msgspec import structs
 
 from perpctl import render
+from perpctl.clock import Clock
 from perpctl.desk import Desk
 from perpctl.emergency.target import SPOKEN
 from perpctl.engine.closing import Ended, Wish
@@ -40,7 +41,7 @@ from perpctl.profile import Profile
 from perpctl.results import Answer, Json, Line, Tone
 from perpctl.risk.limits import KEYS, Limits, RiskLevel, level_limits, unit_of, with_overrides
 from perpctl.store.journal import Journal
-from perpctl.store.lease import Held, Lease
+from perpctl.store.lease import RENEW_S, Held, Lease
 from perpctl.store.records import Kind, encode
 
 MAX = "max"
@@ -82,7 +83,7 @@ async def run(desk: Desk, options: Options) -> int:
     Lease.refuse_if_held(desk.settings.state_dir / "lease")  # a second bot leaves the journal of the first alone
     with _lease(desk.settings.state_dir, name, desk.journal()) as lease:
         desk.listen(desk.settings.state_dir / "run.log" if is_live() else None)  # the live view has the screen
-        async with OwnExchange(desk, options.feed_words) as exchange_of_ours:
+        async with _renewed(lease, desk.clock), OwnExchange(desk, options.feed_words) as exchange_of_ours:
             permit = Permit(desk.latch(), lease)
             gear = await _gear(desk, options, permit, name)
             _introduce(desk, lease, name, limits, options)
@@ -163,6 +164,23 @@ def _lease(directory: Path, holder: str, journal: Journal) -> Iterator[Held]:
         yield lease
     finally:
         lease.release()
+
+
+@contextlib.asynccontextmanager
+async def _renewed(lease: Held, clock: Clock) -> AsyncIterator[None]:
+    """Hold on to the lease from when it was taken: an exchange that starts, or orders that must be settled first, may
+    take longer than it lasts. A lost one is noticed by the bot before it sends anything.
+    """
+
+    async def renew() -> None:
+        while lease.renew():
+            await clock.sleep(RENEW_S)
+
+    renewing = asyncio.create_task(renew())
+    try:
+        yield
+    finally:
+        renewing.cancel()
 
 
 async def _gear(desk: Desk, options: Options, permit: Permit, name: str) -> Gear:

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from perpctl import profile
-from perpctl.store.lease import Lease
+from perpctl.store.lease import LEASE_S, Lease
+from tests import trading
 from tests.conftest import Cli, tell
 from tests.drills.running import Running, running
 
@@ -109,6 +110,17 @@ def test_a_second_bot_is_refused_and_told_who_holds_the_lease(paper: dict[str, A
         second = perpctl("run", "--risk-level", "conservative")
         assert second.code == 10
         assert f"pid {bot.process.pid}" in second.err
+
+
+def test_an_opening_that_outlasts_the_lease_does_not_lose_it(paper: dict[str, Any]) -> None:
+    """Reads that come late, as beside an unknown order that must be settled first."""
+    slow = {"kind": "delay", "method": "private/get_positions", "seconds": 4.0, "count": 3}
+    trading.control(paper, "/fault", slow)
+    began = time.monotonic()
+    with running() as bot:
+        bot.until(lambda: bot.events("place"), 30)
+        assert time.monotonic() - began > LEASE_S
+        assert bot.http("GET", "/api/mode")[1]["mode"] == "normal"
 
 
 def test_the_runbooks_curl_is_answered_when_the_entries_are_gone(paper: dict[str, Any], cli: Cli) -> None:
