@@ -113,10 +113,15 @@ async def _settled(gear: Gear) -> None:
 
 
 def _choose_watermark(bot: Bot) -> None:
-    """Look for fills from the last one on record; the books of a new journal begin now."""
-    known, now_ms = bot.gear.projections.newest_fill(), bot.core.market_ms
-    bot.fills_since_ms = (min(known.at_ms, now_ms) if known else now_ms) - OVERLAP_MS
-    bot.books_from_ms = 0 if known else now_ms
+    """Look for fills from the last one on record, or from the first order of ours that may have filled unseen.
+
+    The books of a new journal begin now.
+    """
+    now_ms, known = bot.core.market_ms, bot.gear.projections.newest_fill()
+    unseen_ms = bot.gear.projections.unaccounted_since_ms()
+    began = [at_ms for at_ms in (known.at_ms if known else None, unseen_ms) if at_ms is not None]
+    bot.fills_since_ms = min([now_ms, *began]) - OVERLAP_MS
+    bot.books_from_ms = 0 if began else now_ms
 
 
 async def _settle_intents(bot: Bot) -> None:

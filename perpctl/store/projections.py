@@ -97,6 +97,18 @@ class Views:
         """Orders intended from `since_ms` on (market time) that reads proved never to have arrived."""
         return tuple(self._orders("state = 'absent' AND since_ms >= ?", since_ms))
 
+    def unaccounted_since_ms(self) -> int | None:
+        """Market time of the oldest intent of which fills may lack here: it can still fill, or has filled more.
+
+        None: no order of ours has one. The comparison of decimals as doubles only chooses how far to look back.
+        """
+        sql = (
+            "SELECT min(since_ms) FROM orders WHERE state IN ('intended', 'sent', 'unknown', 'confirmed') "
+            "OR (state = 'terminal' AND CAST(seen ->> '$.filled' AS REAL) > CAST(booked AS REAL) + 1e-9)"
+        )
+        since_ms: int | None = self._rows(sql)[0][0]
+        return since_ms
+
     def fills(self, since_ms: int = 0) -> tuple[Fill, ...]:
         """Fills from `since_ms` (market time), in the order of the venue's times."""
         return self._decoded(Fill, "SELECT fill FROM fills WHERE at_ms >= ? ORDER BY at_ms, seq", since_ms)
