@@ -338,9 +338,21 @@ class CappedCloser(Closer[CappedVenue]):
         return None
 
     def _put_back(self, venue: CappedVenue, names: Sequence[str]) -> None:
-        """Protect again what we laid bare and did not close; best effort, and said when the venue refuses."""
+        """Protect again what we laid bare and did not close; best effort, and said when the venue refuses.
+
+        What was closed since the last look, by another kill or by a close of ours without an answer, is asked for
+        first: a stop over a position that is gone would open the other side.
+        """
+        if not any(self._runs[name].dropped for name in names):
+            return
+        try:
+            lately, told_ms = venue.lately(self._since_ms), venue.market_ms()
+        except (NoAnswer, Said, PerpctlError) as why:
+            self._record.write("trouble", text=f"stops not put back yet: {why}")
+            return
         for name in names:
             run = self._runs[name]
+            run.held.hear([_move(fill) for fill in lately.fills if fill.product_id == name], told_ms)
             left = run.left
             try:
                 states = venue.states(list(run.dropped.values())) if run.dropped and left >= run.step else {}

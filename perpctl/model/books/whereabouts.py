@@ -32,27 +32,28 @@ class Whereabouts:
     _known: set[str] = field(default_factory=set)
     _told_ms: int = 0  # when fills were last told
 
-    def see(self, read: Decimal, asked_ms: int, moves: Iterable[Move], told_ms: int) -> None:
-        """Take a read that was asked for at `asked_ms`, and the fills that were asked for after it, told at `told_ms`.
-
-        `moves`: all since `lag_ms` before the first read.
-        """
-        ordered = sorted(moves, key=lambda move: (move.at_ms, move.fill_id))
-        recent = [move for move in ordered if move.at_ms >= asked_ms - self.lag_ms]
-        by_read, now = {read}, read
-        for move in reversed(recent):
-            now += move.size
-            by_read.add(now)
-        by_fills = set(self.sizes)
+    def hear(self, moves: Iterable[Move], told_ms: int) -> None:
+        """Take the fills since `lag_ms` before the first read, told at `told_ms`."""
+        sizes, ordered = set(self.sizes), sorted(moves, key=_age)
         for move in ordered:
             if move.fill_id not in self._known:
-                moved = {size + move.size for size in by_fills}
+                moved = {size + move.size for size in sizes}
                 # One that was to be told before may be in what earlier reads showed.
-                by_fills = by_fills | moved if move.at_ms <= self._told_ms else moved
+                sizes = sizes | moved if move.at_ms <= self._told_ms else moved
         self._known |= {move.fill_id for move in ordered}
         self._told_ms = max(self._told_ms, told_ms)
+        self.sizes = frozenset(sizes)
+
+    def see(self, read: Decimal, asked_ms: int, moves: Iterable[Move], told_ms: int) -> None:
+        """Take a read that was asked for at `asked_ms`, and the fills as in `hear`, asked for after it."""
+        told = sorted(moves, key=_age)
+        self.hear(told, told_ms)
+        by_read, now = {read}, read
+        for move in reversed([move for move in told if move.at_ms >= asked_ms - self.lag_ms]):
+            now += move.size
+            by_read.add(now)
         # Reads that contradict the fills win: something moved it that is no fill.
-        self.sizes = frozenset(by_read & by_fills or by_read)
+        self.sizes = frozenset(by_read & self.sizes or by_read)
 
     @property
     def most(self) -> Decimal:
@@ -65,3 +66,7 @@ class Whereabouts:
     def is_zero(self) -> bool:
         """Whether nothing but zero is possible."""
         return self.sizes == {ZERO}
+
+
+def _age(move: Move) -> tuple[int, str]:
+    return move.at_ms, move.fill_id
