@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -99,9 +100,8 @@ class _Placing:
             size,
             stop.trigger_price,
             one.instrument.tick,
-            stop.slot,
         )
-        outcome = await self._hand.place(request, one.instrument)
+        outcome = await self._hand.place(replace(request, slot=stop.slot), one.instrument)
         match outcome:
             case Confirmed(order, _):
                 self._placed.append(f"{order.order_id} {order.side} {order.size:f} at {order.trigger_price}")

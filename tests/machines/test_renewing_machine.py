@@ -73,6 +73,7 @@ class RenewingMachine(RuleBasedStateMachine):
                 done = self._end(order)
                 if heard:
                     self._do(self.bench.tell(port.OrderSeen(done)))
+        self._do(self.bench.venue_read())  # read each 15 s: nothing is renewed at a venue that was not heard of
         self._do(self.bench.quote())
         self._do(self.bench.later(0))
 

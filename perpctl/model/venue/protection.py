@@ -34,14 +34,7 @@ class Protection:
         return prices[self.trigger] or quote.mark or quote.mid or quote.last
 
     def stop(
-        self,
-        identity: str,
-        product_id: str,
-        side: Side,
-        size: Decimal,
-        trigger_price: Decimal,
-        tick: Decimal,
-        slot: int | None = None,
+        self, identity: str, product_id: str, side: Side, size: Decimal, trigger_price: Decimal, tick: Decimal
     ) -> OrderRequest:
         """A stop that only reduces, without an end."""
         return OrderRequest(
@@ -54,6 +47,5 @@ class Protection:
             reduce_only=True,
             trigger_price=trigger_price,
             trigger=self.trigger,
-            slot=slot,
             purpose=Purpose.STOP,
         )
