@@ -30,7 +30,7 @@ from perpctl.store.projections import Projections
 from perpctl.store.records import Kind
 
 TICK_S = 0.25
-RENEW_S = 3.0
+LEASE_LOOK_S = 3.0
 RECONCILE_S = 30.0
 ACCOUNT_S = 20.0
 SPECIFICATION_S = 1810.0
@@ -428,7 +428,7 @@ class Bot:
         return [
             self._listen(),
             self._every(TICK_S, self._tick),
-            self._every(RENEW_S, self._renew),
+            self._every(LEASE_LOOK_S, self._look_at_lease),
             self._every(RECONCILE_S, self.reconcile),
             self._every(ACCOUNT_S, self.read_account),
             self._every(SPECIFICATION_S, self.read_specifications),
@@ -451,8 +451,8 @@ class Bot:
         if self.sender.session is not None and not self.core.dead_man and USER not in self.core.blocks:
             await self._arm(self.sender.session)
 
-    async def _renew(self) -> None:
-        if not self.gear.lease.renew() and self._leasing:
+    async def _look_at_lease(self) -> None:
+        if not self.gear.lease.left_ms() and self._leasing:
             self._leasing = False
             self.enter_mode(Mode.HALTED, self.gear.name, "the lease was lost", cause="gate")
 

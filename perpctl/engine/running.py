@@ -168,8 +168,8 @@ def _lease(directory: Path, holder: str, journal: Journal) -> Iterator[Held]:
 
 @contextlib.asynccontextmanager
 async def _renewed(lease: Held, clock: Clock) -> AsyncIterator[None]:
-    """Hold on to the lease from when it was taken: an exchange that starts, or orders that must be settled first, may
-    take longer than it lasts. A lost one is noticed by the bot before it sends anything.
+    """Hold on to the lease from when it was taken to the end: an exchange that starts, or orders that must be settled
+    first, may take longer than it lasts. That one was lost is noticed by the bot.
     """
 
     async def renew() -> None:

@@ -34,8 +34,6 @@ class Lease(Protocol):
     def left_ms(self) -> int:
         """Milliseconds for which it still holds; 0 when lost."""
 
-    def renew(self) -> bool: ...
-
     def release(self) -> None: ...
 
 

@@ -12,7 +12,7 @@ import random
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -24,7 +24,7 @@ from perpctl.paper.advanced_trade.face import REST_PATH
 from perpctl.paper.keys import MAIN_ACCOUNT
 from perpctl.paper.terms.us import BIP, ETP, SLP
 from perpctl.paper.types import Print, Tick
-from tests.emergency.virtual import Kill, held, new_kill
+from tests.emergency.virtual import Kill, OneByOne, held, new_kill
 from tests.paper.advanced_trade.trader import Trader, new_trader
 
 T = TypeVar("T")
@@ -119,7 +119,7 @@ class Baton:
 
 
 @dataclass
-class SharedWorld:
+class SharedWorld(OneByOne):
     """A kill's world: the time of the baton."""
 
     baton: Baton
@@ -132,19 +132,6 @@ class SharedWorld:
 
     def sleep(self, seconds: float) -> None:
         self.baton.sleep(seconds)
-
-    def at_once(self, calls: Sequence[Callable[[], T]]) -> list[T | Exception]:
-        answers: list[T | Exception] = []
-        for call in calls:
-            try:
-                answers.append(call())
-            except Exception as why:  # noqa: BLE001 - handed to the caller, who must look at it
-                answers.append(why)
-        return answers
-
-    def beside(self, call: Callable[[], None]) -> Callable[[], None]:
-        call()
-        return lambda: None
 
 
 @dataclass

@@ -29,8 +29,25 @@ URL = f"http://127.0.0.1:9{REST_PATH}"
 Spoiler = Callable[[str, HttpAnswer], HttpAnswer]
 
 
+class OneByOne:
+    """What a world does side by side, done one after another."""
+
+    def at_once(self, calls: Sequence[Callable[[], T]]) -> list[T | Exception]:
+        answers: list[T | Exception] = []
+        for call in calls:
+            try:
+                answers.append(call())
+            except Exception as why:  # noqa: BLE001 - handed to the caller, who must look at it
+                answers.append(why)
+        return answers
+
+    def beside(self, call: Callable[[], None]) -> Callable[[], None]:
+        call()
+        return lambda: None
+
+
 @dataclass
-class VirtualWorld:
+class VirtualWorld(OneByOne):
     """Time that only sleeping moves; what happens meanwhile is scripted as (seconds from now, what)."""
 
     trader: Trader
@@ -58,19 +75,6 @@ class VirtualWorld:
             exchange.advance(exchange.now + left_ms)
             self.trader.face.publish()
             self.trader.settle(0)
-
-    def at_once(self, calls: Sequence[Callable[[], T]]) -> list[T | Exception]:
-        answers: list[T | Exception] = []
-        for call in calls:
-            try:
-                answers.append(call())
-            except Exception as why:  # noqa: BLE001 - handed to the caller, who must look at it
-                answers.append(why)
-        return answers
-
-    def beside(self, call: Callable[[], None]) -> Callable[[], None]:
-        call()
-        return lambda: None
 
     def plan(self, after_s: float, happens: Callable[[], None]) -> None:
         self.plans.append((self.trader.wall_s + after_s, happens))

@@ -53,9 +53,6 @@ class SoleHolder:
     def left_ms(self) -> int:
         return 10_000
 
-    def renew(self) -> bool:
-        return True
-
     def release(self) -> None:
         return
 
