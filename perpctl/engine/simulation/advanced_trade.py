@@ -6,15 +6,14 @@ product every few seconds is a few ticks old; limits, losses, ends of orders and
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from perpctl.clock import from_ms
 from perpctl.engine.simulation.clock import VirtualClock
+from perpctl.engine.simulation.line import Line, Lines
 from perpctl.engine.simulation.memory import HOST, Feed, Stage
 from perpctl.exchange.access import Access
 from perpctl.exchange.advanced_trade.budget import Budget
@@ -22,7 +21,7 @@ from perpctl.exchange.advanced_trade.client import open_advanced_trade
 from perpctl.exchange.budget import Duty
 from perpctl.exchange.http import HttpReply, NoAnswer
 from perpctl.exchange.port import MaySend
-from perpctl.exchange.transport import Wire, WireClosed
+from perpctl.exchange.transport import Wire
 from perpctl.paper.advanced_trade.face import REST_PATH, AdvancedTrade
 from perpctl.paper.advanced_trade.feed.session import FeedSession
 from perpctl.paper.advanced_trade.wire import MARKET_SOCKET, USER_SOCKET
@@ -31,7 +30,6 @@ from perpctl.paper.keys import MAIN_ACCOUNT, MemoryKeys
 from perpctl.paper.products import GATEWAY_PRODUCTS
 from perpctl.paper.terms.us import US_PRODUCTS, US_RULES, follow
 from perpctl.paper.types import Tick
-from perpctl.paper.wire.reply import Close, Frame
 
 STEP_S = 0.25
 USERNAME = "paper"
@@ -72,61 +70,24 @@ class UsMarket:
         return tick
 
 
-class _Line:
-    """One end of a memory pair; the exchange answers before `send` returns."""
-
+class _Line(Line):
     def __init__(self, session: FeedSession, memory: Memory) -> None:
-        self._session, self._memory = session, memory
-        self._frames: deque[bytes] = deque()
-        self._arrived = asyncio.Event()
-        self._closed: str | None = None
+        super().__init__(session, memory)
+        self._session, self._venue = session, memory.venue
 
-    async def send(self, frame: bytes) -> None:
-        if self._closed is not None:
-            raise WireClosed(self._closed)
-        self._take(self._session.receive(frame, self._memory.venue.wall_s))
-
-    async def receive(self) -> bytes | str:
-        while not self._frames:
-            if self._closed is not None:
-                raise WireClosed(self._closed)
-            self._arrived.clear()
-            await self._arrived.wait()
-        return self._frames.popleft()
-
-    async def close(self) -> None:
-        if self._closed is None:
-            self._closed = "we hung up"
-            self._memory.lines.remove(self)
-            self._session.lost()
-            self._arrived.set()
+    def tell(self, frame: bytes) -> None:
+        self.take(self._session.receive(frame, self._venue.wall_s))
 
     def collect(self) -> None:
-        """Take what the exchange has to say on this line by now."""
-        self._take(self._session.tick(self._memory.venue.wall_s))
-
-    def _take(self, said: Iterable[object]) -> None:
-        for out in said:
-            if isinstance(out, Frame):
-                self._frames.append(out.body)
-            elif isinstance(out, Close):
-                self._closed = out.reason or "closed"
-            self._arrived.set()
+        self.take(self._session.tick(self._venue.wall_s))
 
 
-class Memory:
+class Memory(Lines):
     """The way to the US venue in this process."""
 
-    is_remote = False
-
     def __init__(self, venue: UsMarket) -> None:
+        super().__init__()
         self.venue = venue
-        self.lines: list[_Line] = []
-
-    def deliver(self) -> None:
-        """Put on every line what its session has to say."""
-        for line in tuple(self.lines):
-            line.collect()
 
     async def get(self, url: str, headers: dict[str, str], deadline_s: float) -> HttpReply:
         return self._asked("GET", url, b"", headers)
@@ -146,16 +107,7 @@ class Memory:
         return HttpReply(reply.status, reply.body, reply.headers)
 
     async def connect(self, url: str, deadline_s: float) -> Wire:
-        line = _Line(self.venue.face.open_session(self.venue.wall_s), self)
-        self.lines.append(line)
-        return line
-
-    async def start_over(self) -> None:
-        return
-
-    async def aclose(self) -> None:
-        for line in tuple(self.lines):
-            await line.close()
+        return _Line(self.venue.face.open_session(self.venue.wall_s), self)
 
 
 def set_up(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +16,16 @@ from urllib.parse import urlsplit
 
 from perpctl.clock import from_ms
 from perpctl.engine.simulation.clock import VirtualClock
+from perpctl.engine.simulation.line import Line, Lines
 from perpctl.exchange.access import Access
 from perpctl.exchange.budget import Budget, Duty, Limit, Pool
 from perpctl.exchange.gateway.client import open_gateway
 from perpctl.exchange.http import HttpReply, NoAnswer
 from perpctl.exchange.port import Exchange, MaySend
-from perpctl.exchange.transport import Wire, WireClosed
+from perpctl.exchange.transport import Wire
 from perpctl.paper.core import Exchange as Core
 from perpctl.paper.gateway.face import PRIVATE_SOCKET, RPC_PATH, STREAMS_SOCKET
-from perpctl.paper.gateway.session import Close, Frame, GatewaySession
+from perpctl.paper.gateway.session import GatewaySession
 from perpctl.paper.keys import MAIN_ACCOUNT
 from perpctl.paper.types import Tick
 from perpctl.paper.venue import MemoryVenue
@@ -75,59 +75,25 @@ class _InStep(MemoryVenue):
             session.tell_all(but="book.")
 
 
-class _Line:
-    """One end of a memory pair; the exchange answers before `send` returns."""
-
+class _Line(Line):
     def __init__(self, session: GatewaySession, memory: Memory) -> None:
+        super().__init__(session, memory)
         self._session, self._memory = session, memory
-        self._frames: deque[bytes] = deque()
-        self._arrived = asyncio.Event()
-        self._closed: str | None = None
 
-    async def send(self, frame: bytes) -> None:
-        if self._closed is not None:
-            raise WireClosed(self._closed)
+    def tell(self, frame: bytes) -> None:
         self._session.hold(self._session.receive(frame, self._memory.venue.wall_s))
         self._memory.deliver()
 
-    async def receive(self) -> bytes | str:
-        while not self._frames:
-            if self._closed is not None:
-                raise WireClosed(self._closed)
-            self._arrived.clear()
-            await self._arrived.wait()
-        return self._frames.popleft()
-
-    async def close(self) -> None:
-        if self._closed is None:
-            self._closed = "we hung up"
-            self._memory.lines.remove(self)
-            self._session.lost()
-            self._arrived.set()
-
     def collect(self) -> None:
-        """Take what the exchange has to say on this line."""
-        for out in self._session.drain():
-            if isinstance(out, Frame):
-                self._frames.append(out.body)
-            elif isinstance(out, Close):
-                self._closed = out.reason or "closed"
-            self._arrived.set()
+        self.take(self._session.drain())
 
 
-class Memory:
+class Memory(Lines):
     """The way to an exchange in this process."""
 
-    is_remote = False
-
     def __init__(self, venue: MemoryVenue) -> None:
+        super().__init__()
         self.venue = venue
-        self.lines: list[_Line] = []
-
-    def deliver(self) -> None:
-        """Put on every line what its session has to say."""
-        for line in tuple(self.lines):
-            line.collect()
 
     async def post(self, url: str, body: bytes, headers: dict[str, str], deadline_s: float) -> HttpReply:
         sent = {name.lower(): value for name, value in headers.items()}
@@ -138,16 +104,7 @@ class Memory:
         return HttpReply(reply.status, reply.body, reply.headers)
 
     async def connect(self, url: str, deadline_s: float) -> Wire:
-        line = _Line(self.venue.open("streams" if url.endswith(STREAMS_SOCKET) else "private"), self)
-        self.lines.append(line)
-        return line
-
-    async def start_over(self) -> None:
-        return
-
-    async def aclose(self) -> None:
-        for line in tuple(self.lines):
-            await line.close()
+        return _Line(self.venue.open("streams" if url.endswith(STREAMS_SOCKET) else "private"), self)
 
 
 class Market(Protocol):
