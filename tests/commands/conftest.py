@@ -44,7 +44,7 @@ def stage(
     found = Stage(_still_server, getattr(request, "param", "global"))
     if found.venue != "global":
         monkeypatch.setenv("PERPCTL_PROFILE", PAPER_AT[found.venue])
-        monkeypatch.setitem(SHARES, Duty.OPERATOR, Share(rate=1, burst=10_000, hourly=10_000))  # nor our own
+        monkeypatch.setitem(SHARES, Duty.OPERATOR, Share(rate=10_000, burst=10_000, hourly=10_000))  # nor our own
     found.reset()
     found.found()
     return found

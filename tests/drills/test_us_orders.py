@@ -41,6 +41,7 @@ def orders_at(cli: Cli) -> list[dict[str, Any]]:
 
 
 def held_nothing(cli: Cli) -> bool:
+    time.sleep(1)  # the bot's requests and ours are of one key
     return cli("positions", "-o", "json").json.get("positions") == []
 
 

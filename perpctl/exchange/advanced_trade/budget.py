@@ -6,6 +6,7 @@ and a third of the second belong to exits and are lent to nobody. What is public
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from perpctl.clock import Clock
 from perpctl.exchange.budget import SLOW_S, Duty
 
 HOUR_S = 3600.0
+_SECOND_S = 1.05  # a little more than the venue's, whose seconds begin when it likes
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,9 @@ class Budget:
         self._shares = shares
         self._seconds = {duty: share.burst for duty, share in shares.items()}
         self._hours = {duty: share.hourly for duty, share in shares.items()}
+        # Bursts of several classes at once would take the exits' third: together they keep to the sum of their rates.
+        self._most = int(sum(share.rate for duty, share in shares.items() if duty is not Duty.EXIT))
+        self._sent: deque[float] = deque()  # of the last second
         self._at = clock.monotonic()
         self._slow_until = 0.0
 
@@ -61,9 +66,10 @@ class Budget:
     def _try(self, duty: Duty) -> bool:
         self._refill()
         # A hair under one is one: sums of small refills must not make a waiter turn for ever.
-        fits = min(self._seconds[duty], self._hours[duty]) >= 1 - 1e-9
+        fits = min(self._seconds[duty], self._hours[duty]) >= 1 - 1e-9 and len(self._sent) < self._most
         if not fits and duty is not Duty.EXIT:
             return False
+        self._sent.append(self._at)
         self._seconds[duty] = max(self._seconds[duty] - 1, 0.0)
         self._hours[duty] = max(self._hours[duty] - 1, 0.0)
         return True
@@ -71,6 +77,8 @@ class Budget:
     def _refill(self) -> None:
         now = self._clock.monotonic()
         gone, self._at = max(0.0, now - self._at), now
+        while self._sent and self._sent[0] <= now - _SECOND_S:
+            self._sent.popleft()
         for duty, share in self._shares.items():
             pace = 0.5 if now < self._slow_until and duty is not Duty.EXIT else 1.0
             self._seconds[duty] = min(share.burst, self._seconds[duty] + gone * share.rate * pace)
@@ -80,4 +88,5 @@ class Budget:
         share = self._shares[duty]
         lacks_s = (1 - self._seconds[duty]) / share.rate
         lacks_hour_s = (1 - self._hours[duty]) * HOUR_S / share.hourly
-        return min(max(lacks_s, lacks_hour_s, 0.005), 5.0)
+        lacks_room_s = self._sent[-self._most] + _SECOND_S - self._at if len(self._sent) >= self._most else 0.0
+        return min(max(lacks_s, lacks_hour_s, lacks_room_s, 0.005), 5.0)
