@@ -13,6 +13,7 @@ from typing import Any
 from perpctl.engine.closing import Wish
 from perpctl.engine.loop import Bot
 from perpctl.engine.screen.status import facts_of
+from perpctl.errors import StateDamaged
 from perpctl.results import Json
 
 LONGEST = 65_536
@@ -94,11 +95,17 @@ _WORDS: dict[str, Answers] = {
 
 
 async def beat(bot: Bot, path: Path) -> None:
-    """Write what the bot is doing, every second, for whoever watches it from outside."""
+    """Write what the bot is doing, every second, for whoever watches it from outside. Raises StateDamaged."""
     beside = path.with_name(f".{path.name}.new")
     while True:
         text = json.dumps({"schema": "perpctl.bot/1", "pid": os.getpid(), **facts_of(bot)})
-        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(text)
-        beside.replace(path)
+        try:
+            with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+                file.write(text)
+            beside.replace(path)
+        except OSError as why:
+            raise StateDamaged(
+                f"{path} cannot be written: {why.strerror}",
+                not_done="the bot stopped where it was: nobody could see whether it lives",
+            ) from why
         await bot.gear.clock.sleep(BEAT_S)
