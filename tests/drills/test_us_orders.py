@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 from perpctl import profile
+from perpctl.clock import SystemClock
 from perpctl.model.order import OrderRequest, OrderType, Side
 from perpctl.store.intents import Intents
 from perpctl.store.journal import JournalReader
@@ -30,18 +30,18 @@ STILL = ("--strategy", "tests.drills.still:Still")
 HOLDER = ("--strategy", "tests.drills.still:Holder")
 
 
+@pytest.fixture
+def clock() -> SystemClock:
+    """Time that passes: a command that the venue throttles beside the bot waits, and asks again."""
+    return SystemClock()
+
+
 def orders_at(cli: Cli) -> list[dict[str, Any]]:
-    """What is open at the venue; a read that is throttled beside the bot's own is asked again."""
-    for _ in range(20):
-        answer = cli("orders", "-o", "json").json
-        if "orders" in answer:
-            return list(answer["orders"])
-        time.sleep(0.5)
-    raise AssertionError(answer)
+    """What is open at the venue."""
+    return list(cli("orders", "-o", "json").json["orders"])
 
 
 def held_nothing(cli: Cli) -> bool:
-    time.sleep(1)  # the bot's requests and ours are of one key
     return cli("positions", "-o", "json").json.get("positions") == []
 
 
@@ -119,8 +119,8 @@ def test_a_stop_that_fires_and_does_not_fill_is_closed_at_market(paper: dict[str
         bot.until(lambda: held_nothing(cli), 30)
         assert bot.stop() == 0
     assert orders_at(cli) == []
-    alerts = [one.body for one in journal(Kind.ALERT_RAISED)]
-    assert (4, "stop not filled") in [(alert["level"], alert["name"]) for alert in alerts]
+    raised = [one.body for one in journal(Kind.ALERT_RAISED)]
+    assert (4, "stop not filled") in [(alert["level"], alert["name"]) for alert in raised]
     assert [(one.body["request"]["type"], one.body["request"]["price"]) for one in closes()] == [("market", None)]
 
 
@@ -131,11 +131,15 @@ def test_an_order_of_an_earlier_run_that_arrives_hours_after_it_was_settled_abse
     with running(*STILL, level="aggressive") as bot:
         wait_for_places(bot, 1)
         late = asyncio.run(arrives(name))
+        bot.until(lambda: f"order returned {late}" in alerts(), 20)
         bot.until(lambda: late not in [one["order_id"] for one in orders_at(cli)], 20)
         assert bot.stop() == 0
-    names = [one.body["name"] for one in journal(Kind.ALERT_RAISED)]
-    assert f"order returned {late}" in names
-    assert "foreign" not in names
+    assert "foreign" not in alerts()
+
+
+def alerts() -> list[str]:
+    """The names of all that were raised."""
+    return [one.body["name"] for one in journal(Kind.ALERT_RAISED)]
 
 
 async def settled_absent() -> str:

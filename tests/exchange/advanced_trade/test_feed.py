@@ -13,10 +13,15 @@ from typing import Any
 import jwt
 import pytest
 
-from perpctl.clock import SystemClock
+from perpctl.clock import ManualClock, SystemClock
 from perpctl.exchange.access import Access
+from perpctl.exchange.advanced_trade.budget import Budget
 from perpctl.exchange.advanced_trade.client import AdvancedTrade, open_advanced_trade
+from perpctl.exchange.advanced_trade.feed.market import MarketEnd
 from perpctl.exchange.advanced_trade.feed.user import BATCH
+from perpctl.exchange.advanced_trade.listing import Listing
+from perpctl.exchange.advanced_trade.rest import Rest
+from perpctl.exchange.both.inbox import Inbox
 from perpctl.exchange.http import NotSent
 from perpctl.exchange.port import BookSeen, FeedLost, FeedResumed, FillSeen, OrderSeen, QuoteSeen, SessionEvent
 from perpctl.exchange.transport import WireClosed
@@ -237,6 +242,29 @@ async def test_what_cannot_be_read_ends_the_connection(web: FakeWeb, wide: Advan
         await until(session, FeedLost, channel="user")
         await until(session, FeedResumed, channel="user")
         assert len(web.hosts) == 3
+
+
+async def test_a_quote_is_told_in_a_still_market_whatever_comes_first(
+    web: FakeWeb, clock: ManualClock, key_file: Path
+) -> None:
+    """A product that is listed after its book came waits for no news of the book; the quote is as old as the book."""
+    access = Access(http=ROOT, ws="wss://user", streams="wss://market", key_file=key_file)
+    rest = Rest(access, clock, Budget(clock), web)
+    listing, inbox = Listing(rest), Inbox()
+    market = MarketEnd([await listing.unit(BIP)], inbox, clock, listing)
+    touch = (("bid", "84100"), ("offer", "84105"))
+    levels = [{"side": side, "price_level": price, "new_quantity": "3"} for side, price in touch]
+    market.heard("l2_data", [{"type": "snapshot", "product_id": BIP, "updates": levels}], "2026-11-25T13:00:00Z")
+    came = clock.monotonic()
+    await clock.sleep(1.0)
+    keeping = asyncio.create_task(market.keep_listed())
+    try:
+        async with asyncio.timeout(WITHIN_S):
+            while not isinstance(event := await inbox.take(), QuoteSeen):
+                pass
+    finally:
+        keeping.cancel()
+    assert (event.quote.bid, event.quote.ask, event.quote.seen) == (84100, 84105, came)
 
 
 async def test_the_book_is_kept_level_by_level_and_a_quote_is_made_of_its_touch(

@@ -71,7 +71,7 @@ class MarketEnd:
         self._listing = listing
         self._depths: dict[str, Depth] = {}
         self._rows: dict[str, tuple[Row, float]] = {}  # by product: as listed, and when
-        self._live: set[str] = set()
+        self._live: dict[str, float] = {}  # by product: when its book was last confirmed
         self._refused = False
 
     @property
@@ -107,11 +107,15 @@ class MarketEnd:
 
     def _news(self, product_id: str, depth: Depth, now: float) -> None:
         if product_id not in self._live:
-            self._live.add(product_id)
             self._inbox.put(FeedResumed(_book_of(product_id)))
+        self._live[product_id] = now
         self._inbox.put_latest(_book_of(product_id), lambda: BookSeen(depth.book(now)))
+        self._tell_quote(product_id, depth)
+
+    def _tell_quote(self, product_id: str, depth: Depth) -> None:
+        seen = self._live[product_id]
         if product_id in self._rows:
-            self._inbox.put_latest(_quote_of(product_id), lambda: QuoteSeen(self._quote(product_id, depth, now)))
+            self._inbox.put_latest(_quote_of(product_id), lambda: QuoteSeen(self._quote(product_id, depth, seen)))
 
     def _quote(self, product_id: str, depth: Depth, seen: float) -> Quote:
         """The touch of the book with what the product says; an index that nobody confirmed for long is left out."""
@@ -149,6 +153,8 @@ class MarketEnd:
         except PerpctlError:
             return
         self._rows[product_id] = row, self._clock.monotonic()
+        if product_id in self._live:  # in a still market no news of the book would tell it
+            self._tell_quote(product_id, self._depths[product_id])
 
 
 def _book_of(product_id: str) -> str:
