@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from perpctl.errors import PerpctlError, VenueUnreachable
 from perpctl.exchange.advanced_trade.errors import unreachable
@@ -16,6 +16,7 @@ from perpctl.exchange.advanced_trade.listing import Listing
 from perpctl.exchange.advanced_trade.lists import Lists
 from perpctl.exchange.advanced_trade.rest import Rest, working_for
 from perpctl.exchange.both.inbox import Inbox
+from perpctl.exchange.both.tasks import Tasks
 from perpctl.exchange.budget import Duty
 from perpctl.exchange.port import Outcome, SessionEvent
 from perpctl.model.order import Order, OrderRequest
@@ -48,7 +49,7 @@ class UsSession:
         self._market = MarketEnd((), self._inbox, clock, parts.listing)
         self._private = self._line(self._user, private=True)
         self._public: Line | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks = Tasks(self._inbox)
 
     def _line(self, ends: UserEnd | MarketEnd, *, private: bool) -> Line:
         rest = self._parts.rest
@@ -67,12 +68,12 @@ class UsSession:
         named = [(await self._venue.instrument(symbol)).product_id for symbol in self._symbols]
         units = [await self._parts.listing.unit(product_id) for product_id in named]
         with working_for(Duty.STRATEGY):
-            self._start(self._private.run())
+            self._tasks.start(self._private.run())
             if units:
                 self._market = MarketEnd(units, self._inbox, self._parts.rest.clock, self._parts.listing)
                 self._public = self._line(self._market, private=False)
-                self._start(self._public.run())
-                self._start(self._market.keep_listed())
+                self._tasks.start(self._public.run())
+                self._tasks.start(self._market.keep_listed())
         try:
             async with asyncio.timeout(FIRST_CONNECTION_S):
                 await self._private.tried.wait()
@@ -115,19 +116,7 @@ class UsSession:
         """Orders do not hang on the connection here: it is simply ended. Nothing works afterwards."""
         await self._stop()
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        task.add_done_callback(self._ended)
-        self._tasks.append(task)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        """A line runs until it is cancelled: anything else is a bug, and the loop must hear of it."""
-        if not task.cancelled():
-            self._inbox.close(task.exception())
-
     async def _stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.stop()
         await self._user.aclose()
         self._inbox.close()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from perpctl.errors import PerpctlError, VenueUnreachable
 from perpctl.exchange.both.inbox import Inbox
+from perpctl.exchange.both.tasks import Tasks
 from perpctl.exchange.budget import Duty
 from perpctl.exchange.gateway import orders
 from perpctl.exchange.gateway.errors import Kind, RpcFailure, typed
@@ -40,7 +41,7 @@ class GatewaySession:
         self._user = UserEnd(self._inbox, line.clock, line, gateway)
         self._private = Link(line.access.ws, line.transport, line.clock, self._user)
         self._market = MarketEnd((), self._inbox, line.clock, gateway.quote)
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks = Tasks(self._inbox)
 
     async def __aenter__(self) -> GatewaySession:
         """Both sockets are kept up from here on; the private one has been up once.
@@ -50,9 +51,9 @@ class GatewaySession:
         products = [(await self._gateway.instrument(symbol)).product_id for symbol in self._symbols]
         self._market = MarketEnd(products, self._inbox, self._line.clock, self._gateway.quote)
         streams = Link(self._line.access.streams, self._line.transport, self._line.clock, self._market)
-        self._start(self._private)
+        self._tasks.start(self._private.run())
         if products:
-            self._start(streams)
+            self._tasks.start(streams.run())
         try:
             async with asyncio.timeout(FIRST_CONNECTION_S):
                 await self._first_connection()
@@ -158,19 +159,7 @@ class GatewaySession:
             raise typed(failure, "public/auth")
         raise unreachable("the private socket", failure)
 
-    def _start(self, link: Link) -> None:
-        task = asyncio.create_task(link.run())
-        task.add_done_callback(self._ended)
-        self._tasks.append(task)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        """A link runs until it is cancelled: anything else is a bug, and the loop must hear of it."""
-        if not task.cancelled():
-            self._inbox.close(task.exception())
-
     async def _stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.stop()
         await self._market.aclose()
         self._inbox.close()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Protocol
 
 from perpctl.clock import Clock
 from perpctl.errors import PerpctlError
@@ -18,6 +18,7 @@ from perpctl.exchange.advanced_trade.wire import money, words
 from perpctl.exchange.advanced_trade.wire.orders import pushed
 from perpctl.exchange.both.document import Row, rows_of, text
 from perpctl.exchange.both.inbox import Inbox
+from perpctl.exchange.both.tasks import Tasks
 from perpctl.exchange.http import NoAnswer
 from perpctl.exchange.port import Beat, FeedLost, FeedResumed, FillSeen, OrderSeen, PositionSeen
 from perpctl.model.fill import Fill
@@ -59,7 +60,7 @@ class UserEnd:
         self._held: list[tuple[Row, int]] | None = []  # orders told before we caught up; None: we have
         self._whole = False
         self._seen_ms: int | None = None  # market time up to which fills are known
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(inbox)
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # by order: its news in their order
 
     async def up(self) -> None:
@@ -86,7 +87,7 @@ class UserEnd:
                 self._told(row, at_ms)
             held = event.get("positions")
             if isinstance(held, dict):
-                self._spawn(self._place_positions(held.get("expiring_futures_positions") or [], at_ms))
+                self._tasks.start(self._place_positions(held.get("expiring_futures_positions") or [], at_ms))
 
     def alive(self) -> None:
         now = self._clock.monotonic()
@@ -98,9 +99,7 @@ class UserEnd:
 
     async def aclose(self) -> None:
         """Stop what is still being read."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.stop()
 
     # --- orders ------------------------------------------------------------------------------------------------------
 
@@ -108,7 +107,7 @@ class UserEnd:
         if self._held is not None:
             self._held.append((row, at_ms))
         elif row.get("product_type") != "SPOT":
-            self._spawn(self._apply(row, at_ms))
+            self._tasks.start(self._apply(row, at_ms))
 
     async def _apply(self, row: Row, at_ms: int) -> None:
         async with self._turns[str(row.get("order_id"))]:
@@ -205,22 +204,12 @@ class UserEnd:
             await self._catch_up()
         except PerpctlError as why:
             self._inbox.put(FeedLost(USER, f"could not be read anew: {why}"))
-            self._spawn(self._again(cause))
+            self._tasks.start(self._again(cause))
 
     async def _again(self, cause: str) -> None:
         await self._clock.sleep(1.0)
         self._held = None
         await self._resynchronise(cause)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (bug := task.exception()) is not None:
-            self._inbox.close(bug)
 
 
 def _merged(known: Order, told: Order) -> Order:

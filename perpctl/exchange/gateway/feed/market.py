@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from perpctl.clock import Clock
 from perpctl.errors import PerpctlError
 from perpctl.exchange.both.inbox import Inbox
+from perpctl.exchange.both.tasks import Tasks
 from perpctl.exchange.gateway import wire
 from perpctl.exchange.gateway.errors import RpcFailure
 from perpctl.exchange.gateway.feed.channels import SUBSCRIBE_S, book_of, is_book, product_in, subscribe, ticker_of, told
@@ -39,7 +39,7 @@ class MarketEnd:
         self._depths: dict[str, Depth] = {}
         self._quotes: dict[str, Quote] = {}
         self._comparing: set[str] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(inbox)
         self._rpc: SocketRpc | None = None
 
     async def up(self, rpc: SocketRpc) -> None:
@@ -97,25 +97,13 @@ class MarketEnd:
 
     async def aclose(self) -> None:
         """Stop what is still being mended."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.stop()
 
     def _compare_soon(self, channel: str) -> None:
         """Beside the probes: an answer that is slow over HTTP must not keep this socket from being watched."""
         if channel not in self._comparing:
             self._comparing.add(channel)
-            self._spawn(self._compare(channel))
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (bug := task.exception()) is not None:
-            self._inbox.close(bug)
+            self._tasks.start(self._compare(channel))
 
     async def _compare(self, channel: str) -> None:
         """A ticker that said nothing for long: its quote is confirmed by asking, or the channel is dead."""
@@ -143,7 +131,7 @@ class MarketEnd:
         if is_book(channel):
             self._depths[channel] = Depth()
         if self._rpc is not None:
-            self._spawn(self._mend(self._rpc, channel))
+            self._tasks.start(self._mend(self._rpc, channel))
 
     async def _mend(self, rpc: SocketRpc, channel: str) -> None:
         try:
