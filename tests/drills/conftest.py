@@ -1,4 +1,4 @@
-"""An arena for the drills of a module: one exchange that can be made to fail, and the bot that trades there."""
+"""An arena for the drills of a module, with a bot that trades there; a desk for those that kill."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.drills.arena import STRATEGY, Arena, arena
+from tests.drills.killing import Desk, running_exchange
 
 VARIABLES = ("PERPCTL_STATE_DIR", "PERPCTL_CONFIG_DIR")
 
@@ -33,3 +34,13 @@ def place(_arena: tuple[Arena, dict[str, str]], home: Path, monkeypatch: pytest.
         monkeypatch.setenv(name, value)
     _arena[0].trade_with(STRATEGY)
     return _arena[0]
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    """A desk beside an exchange of its own; kills that still work at the end are ended."""
+    with running_exchange(tmp_path / "exchange") as exchange:
+        desk = Desk(tmp_path / "state", tmp_path / "config", exchange)
+        desk.validate()
+        yield desk
+        desk.end_workers()

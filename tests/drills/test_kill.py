@@ -7,7 +7,6 @@ import shutil
 import signal
 import sqlite3
 import time
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -17,18 +16,9 @@ from perpctl.emergency.receipt import is_genuine
 from perpctl.model.mode import Mode
 from perpctl.store.identity_key import read_identity_key
 from perpctl.store.latch import Latch, LatchState
-from tests.drills.killing import BTC, ETH, SOL, Desk, running_exchange, wait_until
+from tests.drills.killing import BTC, ETH, SOL, Desk, wait_until
 
 pytestmark = pytest.mark.drill
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    with running_exchange(tmp_path / "exchange") as exchange:
-        desk = Desk(tmp_path / "state", tmp_path / "config", exchange)
-        desk.validate()
-        yield desk
-        desk.end_workers()
 
 
 def hold_three_positions(desk: Desk) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -13,18 +11,9 @@ from perpctl.model import identity
 from perpctl.model.mode import Mode
 from perpctl.store.identity_key import load_identity_key
 from perpctl.store.latch import Latch
-from tests.drills.killing import BTC, ETH, Desk, running_exchange, wait_until
+from tests.drills.killing import BTC, ETH, Desk, wait_until
 
 pytestmark = pytest.mark.drill
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    with running_exchange(tmp_path / "exchange") as exchange:
-        desk = Desk(tmp_path / "state", tmp_path / "config", exchange)
-        desk.validate()
-        yield desk
-        desk.end_workers()
 
 
 def label(desk: Desk, intent: int) -> str:

@@ -9,25 +9,14 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from perpctl.model.mode import Mode
 from perpctl.store.latch import Latch
-from tests.drills.killing import BTC, Desk, running_exchange, wait_until
+from tests.drills.killing import BTC, Desk, wait_until
 
 pytestmark = pytest.mark.drill
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    with running_exchange(tmp_path / "exchange") as exchange:
-        desk = Desk(tmp_path / "state", tmp_path / "config", exchange)
-        desk.validate()
-        yield desk
-        desk.end_workers()
 
 
 class Terminal:

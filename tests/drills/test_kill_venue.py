@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,15 +13,6 @@ from tests.drills.delaying import delayed
 from tests.drills.killing import BTC, ETH, SOL, Desk, running_exchange
 
 pytestmark = pytest.mark.drill
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    with running_exchange(tmp_path / "exchange") as exchange:
-        desk = Desk(tmp_path / "state", tmp_path / "config", exchange)
-        desk.validate()
-        yield desk
-        desk.end_workers()
 
 
 def fill_account(desk: Desk) -> None:
