@@ -158,16 +158,16 @@ class Closer:
         target = self.aims[key_of(close)].target
         size = close.size if close.size is not None else abs(position.size) - target
         if target == 0 and close.size is None and not (position.units_agree and _in_steps(size, instrument)):
-            self.orders += 1
             return await hand.close_whole(position, instrument)
         if not position.units_agree or size < instrument.min_size:
             why = f"{size:f} {instrument.base} is no order: the least is {instrument.min_size:f}"
             self.stuck[key_of(close)] = why if position.units_agree else "its size fields contradict each other"
             return Refused(None, self.stuck[key_of(close)], sent=False)
-        self.orders += 1
         return await hand.place(close_request(hand.new_identity(), position, size, close.price), instrument)
 
     def _told(self, key: Key, outcome: Settled | Refused) -> Decimal:
+        if not (isinstance(outcome, Refused) and not outcome.sent):
+            self.orders += 1
         match outcome:
             case Confirmed(order, _):
                 self.denials[key] = 0 if order.filled else self.denials[key]

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from perpctl.errors import UsageError
+from perpctl.errors import UnknownState, UsageError
 from perpctl.exchange.port import Confirmed, Exchange
 from perpctl.host.login import operator
 from perpctl.model import flatten
 from perpctl.model.flatten import Key, key_of
 from perpctl.model.instrument import Instrument
-from perpctl.model.money import floor_to
+from perpctl.model.money import ZERO, floor_to
 from perpctl.model.order import Order
 from perpctl.model.position import Position
 from perpctl.procedures.closer import Aim, Closer, markets_of, one_closer
@@ -151,9 +151,12 @@ async def _plan(
                 result = await Closer(desk, exchange, aims, manner.rungs).run()
             else:
                 result = await _close_beside_stops(desk, exchange, aims, manner)
-        again = () if result.done is Done.DONE else (f"perpctl -p {desk.settings.profile} {command} --market",)
-        after = f"perpctl -p {desk.settings.profile} positions"
-        return replace(result, facts={**result.facts, "next": [*again, after]})
+        if result.done in (Done.DONE, Done.NOTHING_TO_DO):
+            return _followed(result, f"perpctl -p {desk.settings.profile} positions")
+        in_the_way = () if exchange.terms.reduces_only else await _in_the_way(exchange, aims)
+        names = ("cancel-all",) * bool(in_the_way) + (f"{command} --market", "positions")
+        result = replace(result, left=(*result.left, *in_the_way))
+        return _followed(result, *(f"perpctl -p {desk.settings.profile} {name}" for name in names))
 
     closed = frozenset(key for key, aim in aims.items() if aim.target == 0)
     steps = [Step("close", "close positions", preview, perform)]
@@ -163,6 +166,26 @@ async def _plan(
     confirm = Confirm.YES if aims else Confirm.NONE
     name, command = named
     return Plan(name, await desk.scope(), Risk.LOWERS, confirm, sides, tuple(steps), command=command)
+
+
+def _followed(result: StepResult, *commands: str) -> StepResult:
+    return replace(result, facts={**result.facts, "next": list(commands)})
+
+
+async def _in_the_way(exchange: Exchange, aims: Mapping[Key, Aim]) -> tuple[str, ...]:
+    """What rests on the closing side of what is left: where no order is bound to reduce, a close leaves it room."""
+    try:
+        orders, positions = await asyncio.gather(exchange.open_orders(), exchange.positions())
+    except UnknownState:
+        return ()  # the result says already what could not be read
+    standing = flatten.sort_standing(orders, positions)
+    left = {key_of(one): one.size for one in standing.positions if key_of(one) in aims}
+    found = (one for one in standing.limits if one.side.sign * left.get(key_of(one), ZERO) < 0)
+    return tuple(
+        f"{one.side} {one.remaining:f} {one.product_id} rests, {one.order_id}: filled beside a close of everything it "
+        "would turn the position around"
+        for one in found
+    )
 
 
 async def _close_beside_stops(desk: Desk, exchange: Exchange, aims: Mapping[Key, Aim], manner: Manner) -> StepResult:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from perpctl.errors import ExitCode, UsageError
-from perpctl.procedures import closing, runner
+from perpctl.procedures import cancelling, closing, runner
 from perpctl.procedures.closer import one_closer
 from perpctl.procedures.closing import Amount, Manner
 from perpctl.procedures.runner import Build, Wish
@@ -125,3 +125,30 @@ async def test_less_than_a_step_or_more_than_is_held_is_refused(paper: dict[str,
         await trading.place(desk, size="0.06")
         with pytest.raises(UsageError):
             await runner.carry_out(reduce(by), desk, YES)
+
+
+@pytest.mark.parametrize("by", [None, "50%"])
+@pytest.mark.parametrize("paper", ["us"], indirect=True)
+async def test_an_order_that_rests_in_the_way_is_named_and_what_comes_next_clears_the_way(
+    paper: dict[str, Any], by: str | None
+) -> None:
+    build = close(MARKET) if by is None else reduce(by)
+    async with trading.at_the_desk() as desk:
+        await trading.place(desk, size="0.06")
+        adding = await trading.entry(desk, size="0.01")
+        resting = await trading.entry(desk, side="SELL", size="0.06")
+        answer = await runner.carry_out(build, desk, YES)
+        assert (answer.exit_code, await trading.held(desk)) == (ExitCode.PARTIAL, {trading.btc(paper): Decimal("0.06")})
+        [step] = answer.facts["steps"]
+        assert f"rests, {resting.order_id}" in str(step["left"])
+        assert adding.order_id not in str(step)
+        named, again, _ = step["facts"]["next"]
+        assert named == "perpctl -p paper cancel-all"
+        assert again.endswith("--market")
+        answer = await runner.carry_out(cancelling.cancel_all, desk, YES)
+        assert answer.exit_code is ExitCode.OK
+        answer = await runner.carry_out(build, desk, YES)
+        assert (answer.exit_code, await trading.held(desk)) == (
+            ExitCode.OK,
+            {} if by is None else {trading.btc(paper): Decimal("0.03")},
+        )
