@@ -13,6 +13,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from msgspec.structs import replace
+
 from perpctl import layout
 from perpctl.errors import ExitCode, PerpctlError, UsageError
 from perpctl.layout import Paper, clean
@@ -182,9 +184,11 @@ def tell(text: str) -> None:
     _write(sys.stderr, clean(text) + "\n")
 
 
-def tell_page(answer: Answer) -> None:
-    """Show a view before a question is asked: on stderr."""
-    _write(sys.stderr, layout.page(answer, Paper.of(sys.stderr), 0.0))
+def tell_page(answer: Answer) -> str:
+    """Show a view before a question is asked: on stderr. What it says, without colours."""
+    paper = Paper.of(sys.stderr)
+    _write(sys.stderr, layout.page(answer, paper, 0.0))
+    return layout.page(answer, replace(paper, colour=False), 0.0)
 
 
 def prompt() -> Callable[[str], str] | None:

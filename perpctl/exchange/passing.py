@@ -8,7 +8,8 @@ from contextvars import ContextVar
 from typing import Any
 
 from perpctl.clock import Clock
-from perpctl.model.passage import NO_PAPERS, Papers, Passage, hash_of
+from perpctl.exchange import trace
+from perpctl.model.passage import KEPT, NO_PAPERS, Papers, Passage, hash_of
 
 _noted: ContextVar[list[Passage] | None] = ContextVar("noted", default=None)
 
@@ -42,14 +43,16 @@ class Passing:
         if self._notes is not None:
             passage.request_hash = hash_of(body)
             self._notes.append(passage)
+            passage.attempt = len(self._notes)
 
-    def came_back(self, body: bytes | str, http_status: int | None = None) -> None:
+    def came_back(self, body: bytes | str, http_status: int | None = None, date: str | None = None) -> None:
         """A whole answer is here; what it says is another matter."""
         passage = self.passage
-        passage.answered_at, passage.http_status = self._clock.now(), http_status
+        passage.answered_at, passage.http_status, passage.venue_date = self._clock.now(), http_status, date
         passage.took_us = int((self._clock.monotonic() - self._began) * 1e6)
         if self._notes is not None:
             passage.response_hash = hash_of(body)
+            passage.response_kept = trace.kept(body, KEPT)
 
     def told(self, answer: dict[str, Any]) -> None:
         """The venue's own times, when the answer has them (Deribit docs, JSON-RPC: usIn, usOut)."""

@@ -8,10 +8,11 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
+from perpctl.hiding import HIDDEN, without_secrets
+
 API = logging.getLogger("perpctl.api")
 WEBSOCKET = logging.getLogger("perpctl.websocket")
 LONGEST = 2000  # characters of one message
-HIDDEN = "[hidden]"
 _DEBUG = logging.DEBUG
 _known: deque[str] = deque(maxlen=32)  # secrets by value: an error may quote one under any name
 _SECRETS = ("token", "secret", "signature", "password", "authorization", "private", "jwt", "pem", "nonce")
@@ -46,7 +47,7 @@ def frame(direction: str, content: bytes | str) -> None:
         WEBSOCKET.debug("%s %s", direction, shown(content))
 
 
-def shown(content: bytes | str | Mapping[str, Any]) -> str:
+def shown(content: bytes | str | Mapping[str, Any], longest: int = LONGEST) -> str:
     """As it may be shown: secrets hidden, cut when long. What cannot be read is not shown: it may hold anything."""
     if isinstance(content, bytes | str):
         try:
@@ -54,7 +55,12 @@ def shown(content: bytes | str | Mapping[str, Any]) -> str:
         except (ValueError, RecursionError):
             return f"[{len(content)} bytes that are no JSON]"
     text = _cleaned(json.dumps(_without_secrets(content), separators=(",", ":"), default=str))
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}[and {len(text) - LONGEST} more]"
+    return text if len(text) <= longest else f"{text[:longest]}[and {len(text) - longest} more]"
+
+
+def kept(content: bytes | str, longest: int) -> str:
+    """As it may be kept for years: what only looks like a secret hides it all."""
+    return without_secrets(shown(content, longest))
 
 
 def _cleaned(text: str) -> str:

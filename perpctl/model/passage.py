@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+KEPT = 16_384  # characters of an answer; one to an order has some 1,500
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -34,12 +35,13 @@ NO_PAPERS = Papers()
 
 @dataclass(slots=True)
 class Passage:
-    """One request and what came back, filled as it goes; bodies by their SHA-256 alone. Missing: not observed."""
+    """One request and what came back, filled as it goes; both bodies by their SHA-256. Missing: not observed."""
 
     way: str  # http | websocket
     method: str
     host: str
     sent_at: datetime  # right before the bytes
+    attempt: int = 1  # which try of its order or cancel
     connection_id: str | None = None  # of this process: which of its sockets; pooled connections have none
     key_id: str | None = None
     token_age_s: int | None = None
@@ -50,7 +52,9 @@ class Passage:
     http_status: int | None = None
     venue_in_us: int | None = None  # the venue's own wall clock, when it took the request in
     venue_out_us: int | None = None
+    venue_date: str | None = None  # the Date header, word for word: whole seconds, where nothing finer is told
     response_hash: str | None = None
+    response_kept: str | None = None  # what the venue answered, keys and tokens hidden, up to KEPT
 
     def clock_reading(self) -> ClockReading | None:
         """The venue's clock minus ours, as NTP reckons it (RFC 5905, section 8); None when the venue told no times.

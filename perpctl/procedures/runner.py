@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from perpctl import render
 from perpctl.errors import (
@@ -22,6 +22,7 @@ from perpctl.errors import (
     VenueRefused,
     WorldChanged,
 )
+from perpctl.hiding import without_secrets
 from perpctl.host.login import login
 from perpctl.results import (
     Answer,
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
     from perpctl.desk import Desk
 
 SCHEMA = "perpctl.plan/1"
-HIDDEN = "[hidden]"
 Build = Callable[["Desk"], Awaitable[Plan | Answer]]
 
 _CODES = {Done.PARTIAL: ExitCode.PARTIAL, Done.REFUSED: ExitCode.VENUE_REFUSED, Done.UNKNOWN: ExitCode.UNKNOWN}
@@ -63,6 +63,13 @@ class Wish(Struct, frozen=True):
     yes: bool = False
     reason: str = ""
     ask: Callable[[str], str] | None = None
+
+
+class Asked(Struct):
+    """What the operator was shown and how long he thought about it; None: nobody was asked."""
+
+    plan_shown: str | None = None  # the page, word for word
+    decided_in_s: str | None = None
 
 
 class Carried(Struct, frozen=True):
@@ -83,18 +90,16 @@ async def carry_out(build: Build, desk: Desk, wish: Wish) -> Answer:
         return plan
     if wish.dry_run:
         return await _preview(plan, desk, "DRY RUN: nothing is changed.", wished=True)
-    decided_in_s = None
+    asked = Asked()
     try:
         _check_reason(plan, wish)
         if plan.confirm is not Confirm.NONE and not wish.yes:
-            asked_at = desk.clock.monotonic()
-            await _confirmed(plan, desk, wish)
-            decided_in_s = desk.clock.monotonic() - asked_at
+            await _confirmed(plan, desk, wish, asked)
             plan = await _still_true(plan, build, desk)
     except (RefusedBySafety, WorldChanged) as why:
-        _note_refused(plan, desk, wish, why)
+        _note_refused(plan, desk, wish, asked, why)
         raise
-    return await _Carrying(plan, desk, wish, decided_in_s).run()
+    return await _Carrying(plan, desk, wish, asked).run()
 
 
 def worst(codes: Iterable[ExitCode]) -> ExitCode:
@@ -138,8 +143,8 @@ def _check_reason(plan: Plan, wish: Wish) -> None:
         raise RefusedBySafety(f"{plan.name} needs a reason", not_done="nothing was done", next_commands=(_again(plan),))
 
 
-def _asked(plan: Plan, wish: Wish) -> dict[str, object]:
-    """What was asked for, by whom, from where."""
+def _wished(plan: Plan, desk: Desk, wish: Wish, asked: Asked) -> dict[str, object]:
+    """What was asked for, by whom, from where, and what the screen said of it."""
     return {
         "plan": plan.name,
         "risk": plan.risk.value,
@@ -147,15 +152,17 @@ def _asked(plan: Plan, wish: Wish) -> dict[str, object]:
         "fingerprint": plan.fingerprint,
         "operator": login(),
         "argv": _argv(),
+        "environment_named": _environment_named(),
         "profile_variable": os.environ.get("PERPCTL_PROFILE"),
+        **structs.asdict(asked),
     }
 
 
-def _note_refused(plan: Plan, desk: Desk, wish: Wish, why: PerpctlError) -> None:
+def _note_refused(plan: Plan, desk: Desk, wish: Wish, asked: Asked, why: PerpctlError) -> None:
     """What was asked for and not done, where there is a journal; that it cannot be written changes nothing."""
     if (desk.settings.state_dir / "journal.db").exists():
         with contextlib.suppress(PerpctlError):
-            _append(desk, "plan.refused", {**_asked(plan, wish), "why": why.message}, None)
+            _append(desk, "plan.refused", {**_wished(plan, desk, wish, asked), "why": why.message}, None)
 
 
 def _append(desk: Desk, kind: str, body: dict[str, object], plan_id: str | None) -> None:
@@ -169,18 +176,20 @@ def _scope_now(plan: Plan, desk: Desk) -> Scope:
     return plan.scope if plan.scope is not None and plan.scope.account else desk.known_scope()
 
 
-async def _confirmed(plan: Plan, desk: Desk, wish: Wish) -> None:
+async def _confirmed(plan: Plan, desk: Desk, wish: Wish, asked: Asked) -> None:
     if wish.ask is None:
         raise RefusedBySafety(
             f"{plan.name} asks before it acts, and there is no terminal to ask at",
             not_done="nothing was done",
             next_commands=(_again(plan, "--dry-run"), _again(plan, "--yes")),
         )
-    render.tell_page(await _preview(plan, desk, f"{plan.name} would do this:", wished=False))
+    page = render.tell_page(await _preview(plan, desk, f"{plan.name} would do this:", wished=False))
+    asked.plan_shown, asked_at = without_secrets(page), desk.clock.monotonic()
     if plan.confirm is Confirm.TYPED:
         given = wish.ask(f"Type {plan.typed} to go on:") == plan.typed
     else:
         given = wish.ask("Do it? [y/N]").lower() in ("y", "yes")
+    asked.decided_in_s = f"{desk.clock.monotonic() - asked_at:.1f}"
     if not given:
         raise RefusedBySafety("not confirmed", not_done="nothing was done")
 
@@ -204,9 +213,8 @@ async def _is_done(step: Step) -> bool:
 class _Carrying:
     """One plan being carried out, each step journaled when it ends."""
 
-    def __init__(self, plan: Plan, desk: Desk, wish: Wish, decided_in_s: float | None) -> None:
-        self._plan, self._desk, self._wish = plan, desk, wish
-        self._decided_in_s = decided_in_s  # from the question to the answer; None: nobody was asked
+    def __init__(self, plan: Plan, desk: Desk, wish: Wish, asked: Asked) -> None:
+        self._plan, self._desk, self._wish, self._asked = plan, desk, wish, asked
         self._plan_id = uuid.uuid4().hex[:12]
         self._began = desk.clock.monotonic()
         self._carried: list[Carried] = []
@@ -251,10 +259,9 @@ class _Carrying:
         self._append(
             "plan.started",
             {
-                **_asked(plan, self._wish),
+                **_wished(plan, self._desk, self._wish, self._asked),
                 "confirmed": "--yes" if self._wish.yes else plan.confirm.value,
                 "typed_confirmation": None if self._wish.yes else plan.typed or None,
-                "decided_in_s": None if self._decided_in_s is None else f"{self._decided_in_s:.1f}",
                 "steps": [step.key for step in plan.steps],
             },
         )
@@ -266,8 +273,13 @@ class _Carrying:
         self._ended(ExitCode.INTERRUPTED)
 
     def _ended(self, code: ExitCode) -> None:
+        """Steps by how they ended; `unknown_left`: whose outcome nobody knows, the one in hand included."""
         left = [step.key for step in self._untouched()]
-        self._append("plan.ended", {"plan": self._plan.name, "exit_code": int(code), "not_reached": left})
+        unknown = [one.step.key for one in self._carried if one.result.done is Done.UNKNOWN]
+        if code is ExitCode.INTERRUPTED and self._in_hand is not None and self._in_hand.key in left:
+            unknown.append(self._in_hand.key)
+        body = {"plan": self._plan.name, "exit_code": int(code), "verdict": code.name.lower(), "not_reached": left}
+        self._append("plan.ended", {**body, "unknown_left": unknown})
 
     def _append(self, kind: str, body: dict[str, object]) -> None:
         try:
@@ -324,9 +336,14 @@ class _Carrying:
 
 def _argv() -> list[str]:
     """The command line as it was typed; a word that looks like a key or a token is left out."""
-    from perpctl.store.records import SECRETS
+    return [without_secrets(word) for word in sys.argv[1:]]
 
-    return [HIDDEN if SECRETS.search(word) else word for word in sys.argv[1:]]
+
+def _environment_named() -> str:
+    """How the profile, and with it live or paper money, came to be chosen: by flag, variable or default."""
+    if any(word.startswith(("-p", "--profile", "--venue")) for word in sys.argv[1:]):
+        return "flag"
+    return "variable" if os.environ.get("PERPCTL_PROFILE") else "default"
 
 
 def _failed(result: StepResult) -> bool:

@@ -1,12 +1,12 @@
-"""What a real journal holds years later: read line by line after a run and a cancel over real sockets."""
+"""What a real journal holds years later: a row for each fact that cannot be had afterwards, read from real runs."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-import subprocess
-import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,112 +16,226 @@ import pytest
 import perpctl
 from perpctl import profile
 from perpctl.host.build import hash_of_code
-from perpctl.store.journal import JournalReader
-from perpctl.store.records import Kind, Record
-from tests.drills.running import running
-from tests.drills.test_run import get_filled
+from perpctl.store.records import Kind
+from tests.conftest import VENUES
+from tests.drills.written import FROM, REASON, story
 
-pytestmark = [pytest.mark.drill, pytest.mark.timeout(120)]
-FROM = "203.0.113.7"
+pytestmark = [pytest.mark.drill, pytest.mark.timeout(180), pytest.mark.parametrize("paper", VENUES, indirect=True)]
 HEX = hashlib.sha256().digest_size * 2
+Line = dict[str, Any]
+
+INTENT, SENT = (Kind.ORDER_INTENDED,), (Kind.ORDER_SENT,)
+ANSWERS = (Kind.ORDER_CONFIRMED, Kind.CANCEL_CONFIRMED)
+STATES = (Kind.ORDER_SEEN, Kind.ORDER_CONFIRMED)
+PLAN = (Kind.PLAN_STARTED,)
 
 
-@pytest.fixture
-def journal(paper: dict[str, Any]) -> list[Record]:
-    """Of one bot that quoted and was filled, and of an operator who then cancelled what was left, over ssh and sudo."""
-    _config().parent.mkdir(exist_ok=True)
-    _config().write_text("[profiles.paper]\n")
-    with running() as bot:
-        get_filled(bot, paper)
-        bot.stop()
-    words = [sys.executable, "-m", "perpctl", "cancel-all", "--include-stops", "--yes", "--reason", "drill"]
-    there = {"SSH_CONNECTION": f"{FROM} 51022 192.0.2.1 22", "SUDO_USER": "alice", "PERPCTL_PROFILE": "paper"}
-    subprocess.run(words, env=os.environ | there, check=True, capture_output=True, stdin=subprocess.DEVNULL)
-    with JournalReader.open_read(profile.load("paper").state_dir / "journal.db") as reader:
-        assert reader.verify().is_whole
-        return list(reader.records())
+@dataclass(frozen=True)
+class Field:
+    """One fact: on every record of these kinds (none: of any kind) there is a value, or null with its reason.
+
+    At least one record has the value, unless `absent` is a reason that may stand on all of them, at that venue.
+    """
+
+    kinds: tuple[Kind, ...]
+    path: str  # members divided by dots; `*` stands for every member of a list
+    absent: str = ""
+    at: str = ""  # only at this venue may it be absent everywhere; empty: at both
 
 
-def of(journal: list[Record], *kinds: Kind) -> list[Record]:
-    found = [record for record in journal if record.kind in kinds]
-    assert found, f"no {kinds} in {sorted({str(record.kind) for record in journal})}"
-    return found
+def each(kinds: tuple[Kind, ...], under: str, names: str) -> list[Field]:
+    """A row for each name."""
+    return [Field(kinds, f"{under}{name}") for name in names.split()]
 
 
-def test_a_journal_says_what_cannot_be_had_later(journal: list[Record], paper: dict[str, Any]) -> None:
+ANY: tuple[Kind, ...] = ()
+UNEXPLAINED = (None, "not at hand")
+NO_TIMES = "this venue tells no times of its own but the Date header"
+
+FIELDS = (
+    # on every line: which place in the chain, when by which clocks, whose money, whose process, which code and limits
+    *each(ANY, "", "seq chain schema at_utc at_mono_ns boot_id kind correlation"),
+    *each(ANY, "clock.", "offset_us error_us source checked_at"),
+    *each(ANY, "writer.", "env venue profile account_id host process pid"),
+    *each(ANY, "writer.", "who version build_hash config_hash"),
+    *each(ANY, "writer.", "epoch bot_id limits_version"),
+    # an intent: what is to be sent, defaults included
+    *each(INTENT, "body.", "intent_id purpose product_id size size_unit"),
+    Field(INTENT, "body.price_unit"),
+    *each(INTENT, "body.request.", "identity side size type time_in_force"),
+    *each(INTENT, "body.request.", "price post_only reduce_only valid_until_ms"),
+    *each(INTENT, "body.request.", "trigger trigger_price"),
+    Field(INTENT, "body.request.ends_ms", "not asked for", "global"),
+    Field(INTENT, "body.request.slot", "cross margin"),
+    Field(INTENT, "body.request.allocated_margin", "not asked for"),
+    # an intent: who decided and who carried out, as what, by which rule
+    *each(INTENT, "body.decision_maker.", "algorithm_id algorithm_version operator_id"),
+    *each(INTENT, "body.execution_maker.", "algorithm_id algorithm_version operator_id"),
+    *each(INTENT, "body.", "manual_or_automated trading_capacity risk_day currency"),
+    *each(INTENT, "body.", "strategy strategy_params_hash"),
+    Field(INTENT, "body.client_id", "trades for own account"),
+    # the gate's word on it
+    *each(INTENT, "body.decision.", "allowed reduces controls"),
+    # each try as it was on the wire
+    *each(SENT, "body.attempt.", "method sent_at mode latch lease_epoch"),
+    Field(SENT, "body.attempt.lease_left_ms"),
+    *each(ANSWERS, "body.attempt.", "answered_at sent_at method"),
+    *each(ANSWERS, "body.attempt.tries.*.", "attempt way method host sent_at"),
+    *each(ANSWERS, "body.attempt.tries.*.", "answered_at took_us http_status"),
+    *each(ANSWERS, "body.attempt.tries.*.", "request_hash response_hash response_kept"),
+    *each(ANSWERS, "body.attempt.tries.*.", "key_id token_age_s venue_date"),
+    Field(ANSWERS, "body.attempt.tries.*.connection_id", "one of a pool", "us"),
+    Field(ANSWERS, "body.attempt.tries.*.venue_in_us", NO_TIMES, "us"),
+    Field(ANSWERS, "body.attempt.tries.*.venue_out_us", NO_TIMES, "us"),
+    Field(ANSWERS, "body.outcome"),
+    # an order's state, and who told it
+    *each(STATES, "body.", "order_id ours state_before state_after"),
+    *each(STATES, "body.order.", "identity origin status updated_ms filled"),
+    *each(STATES, "body.order.", "average_price cancel_reason"),
+    Field((Kind.ORDER_SEEN,), "body.seen_by"),
+    # a fill
+    *each((Kind.FILL_BOOKED,), "body.fill.", "trade_id order_id size price fee"),
+    *each((Kind.FILL_BOOKED,), "body.fill.", "fee_currency liquidity liquidation"),
+    *each((Kind.FILL_BOOKED,), "body.", "trade_type position_after realised"),
+    *each((Kind.FILL_BOOKED,), "body.", "counted_once_key seen_by ours effect"),
+    *(
+        Field((Kind.FILL_BOOKED,), f"body.fill.{name}", "the venue did not tell", "us")
+        for name in ("trade_seq", "mark", "index")
+    ),
+    # what an operator asked for: who, from where, how the money was named, what the screen said, what came of it
+    *each(PLAN, "body.operator.", "operator_id real_uid sudo_user source_address"),
+    Field(PLAN, "body.operator.tty"),
+    Field(PLAN, "body.operator.login_uid", "not so, or not told by this system"),
+    Field(PLAN, "body.operator.login_session", "not so, or not told by this system"),
+    *each(PLAN, "body.", "plan risk argv environment_named reason fingerprint"),
+    *each(PLAN, "body.", "plan_shown decided_in_s confirmed steps"),
+    Field(PLAN, "body.typed_confirmation", "nothing was to be typed"),
+    *each((Kind.STEP_DONE,), "body.", "step title result evidence left facts"),
+    *each((Kind.PLAN_ENDED,), "body.", "exit_code verdict not_reached unknown_left"),
+)
+
+
+def test_every_fact_is_on_the_record(paper: dict[str, Any]) -> None:
+    journal = story(paper)
+    lacking = [found for field in FIELDS for found in lacks(field, journal, paper["venue"])]
+    assert lacking == []
     every_record_names_its_build(journal)
     each_answer_is_on_record_as_it_was_on_the_wire(journal, paper)
     the_clocks_are_compared(journal)
     the_operator_is_on_record(journal)
 
 
-def every_record_names_its_build(journal: list[Record]) -> None:
+def lacks(field: Field, journal: list[Line], venue: str) -> Iterator[str]:
+    """In words, what is wrong with a fact."""
+    kinds = " or ".join(field.kinds) or "any line"
+    lines = [line for line in journal if not field.kinds or line["kind"] in field.kinds]
+    found = [(line, where, value) for line in lines for where, value in members(line, field.path.split("."))]
+    for line in lines:
+        if not any(one is line for one, _, _ in found):
+            yield f"{kinds} {line['seq']} lacks {field.path}"
+    reasons = {line["absent_reason"].get(where) for line, where, value in found if value is None}
+    if not reasons.isdisjoint(UNEXPLAINED):
+        yield f"{kinds}: {field.path} is null without a reason"
+    may_lack = {field.absent} if field.absent and field.at in ("", venue) else None
+    if all(value is None for _, _, value in found) and reasons != may_lack:
+        yield f"{kinds}: {field.path} is nowhere, {reasons or 'there is no such line'}"
+
+
+def members(value: Any, path: list[str], where: str = "") -> Iterator[tuple[str, Any]]:
+    """What stands there, and at which place of the line; a null on the way is the value of all below it."""
+    if not path or value is None:
+        yield where, value
+    elif path[0] == "*":
+        for one in value:
+            yield from members(one, path[1:], where)
+    elif path[0] in value:
+        yield from members(value[path[0]], path[1:], f"{where}.{path[0]}".lstrip("."))
+
+
+def of(journal: list[Line], *kinds: Kind) -> list[Line]:
+    found = [line for line in journal if line["kind"] in kinds]
+    assert found, f"no {kinds} in {sorted({line['kind'] for line in journal})}"
+    return found
+
+
+def every_record_names_its_build(journal: list[Line]) -> None:
     build = hash_of_code(Path(perpctl.__file__).parent)
-    assert {record.writer["build_hash"] for record in journal} == {build}
-    settings = hashlib.sha256(_config().read_bytes()).hexdigest()[:16]
-    assert {record.writer["config_hash"] for record in journal} == {settings}
+    assert {line["writer"]["build_hash"] for line in journal} == {build}
+    settings = hashlib.sha256((profile.config_dir() / "config.toml").read_bytes()).hexdigest()[:16]
+    assert {line["writer"]["config_hash"] for line in journal} == {settings}
     placed = of(journal, Kind.ORDER_INTENDED)[0]
-    assert len(placed.writer["limits_version"]) == 16
+    assert len(placed["writer"]["limits_version"]) == 16
     started = of(journal, Kind.RUN_STARTED)[0]
-    assert placed.writer["limits_version"] == started.writer["limits_version"]
+    assert placed["writer"]["limits_version"] == started["writer"]["limits_version"]
 
 
-def each_answer_is_on_record_as_it_was_on_the_wire(journal: list[Record], paper: dict[str, Any]) -> None:
-    for record in of(journal, Kind.ORDER_CONFIRMED, Kind.CANCEL_CONFIRMED):
-        attempt = record.body["attempt"]
-        (passed,) = attempt["tries"]
-        on_a_socket = passed["way"] == "websocket"
-        assert passed["host"] in paper["gateway_http" if not on_a_socket else "gateway_ws"]
-        assert passed["method"].startswith("private/")
-        assert passed["http_status"] == (None if on_a_socket else 200)
-        assert (passed["connection_id"] is not None) is on_a_socket
-        assert len(passed["request_hash"]) == len(passed["response_hash"]) == HEX
-        assert passed["request_hash"] != passed["response_hash"]
-        assert passed["key_id"]
-        assert "/" not in passed["key_id"]
-        assert passed["token_age_s"] >= 0
+def each_answer_is_on_record_as_it_was_on_the_wire(journal: list[Line], paper: dict[str, Any]) -> None:
+    ways = set()
+    for line in of(journal, Kind.ORDER_CONFIRMED, Kind.CANCEL_CONFIRMED):
+        attempt = line["body"]["attempt"]
+        for number, passed in enumerate(attempt["tries"], 1):
+            assert passed["attempt"] == number
+            it_was_so_on_the_wire(passed, paper)
+            times = [attempt["sent_at"], passed["sent_at"], passed["answered_at"], attempt["answered_at"]]
+            assert times == sorted(times)
+        it_says_what_the_venue_said(line)
+        ways |= {(line["writer"]["process"], passed["way"]) for passed in attempt["tries"]}
+    over_the_socket = ("perpctl run", "websocket") in ways
+    assert over_the_socket is (paper["venue"] == "global"), "entries over the socket where the venue takes them there"
+    assert ("perpctl run", "http") in ways, "stops over HTTP"
+
+
+def it_was_so_on_the_wire(passed: Line, paper: dict[str, Any]) -> None:
+    on_a_socket = passed["way"] == "websocket"
+    addresses = {"global": ("gateway_http", "gateway_ws"), "us": ("advanced_trade_rest", "advanced_trade_ws")}
+    assert passed["host"] in paper[addresses[paper["venue"]][on_a_socket]]
+    assert passed["method"].startswith("private/" if paper["venue"] == "global" else "POST /orders")
+    assert passed["http_status"] == (None if on_a_socket else 200)
+    assert (passed["connection_id"] is not None) is on_a_socket
+    assert len(passed["request_hash"]) == len(passed["response_hash"]) == HEX
+    assert passed["request_hash"] != passed["response_hash"]
+    assert passed["key_id"]
+    assert "/" not in passed["key_id"]
+    assert passed["token_age_s"] >= 0
+    assert 0 < passed["took_us"] < 5_000_000
+    assert (passed["venue_date"] is not None) is not on_a_socket
+    if paper["venue"] == "global":
         assert passed["rate_budget_left"] >= 0
-        times = [attempt["sent_at"], passed["sent_at"], passed["answered_at"], attempt["answered_at"]]
-        assert times == sorted(times)
-        assert 0 < passed["took_us"] < 5_000_000
         venue_in, venue_out = (_from_us(passed[name]) for name in ("venue_in_us", "venue_out_us"))
-        assert _at(passed["sent_at"]) - timedelta(seconds=1) < venue_in < venue_out
-    ways = {record.body["attempt"]["tries"][0]["way"] for record in of(journal, Kind.ORDER_CONFIRMED)}
-    assert ways == {"websocket", "http"}, "entries over the socket, stops over HTTP"
+        assert datetime.fromisoformat(passed["sent_at"]) - timedelta(seconds=1) < venue_in < venue_out
 
 
-def the_clocks_are_compared(journal: list[Record]) -> None:
+def it_says_what_the_venue_said(line: Line) -> None:
+    """The body itself is kept, so that a dispute is about the venue's words and not about our reading of them."""
+    kept = line["body"]["attempt"]["tries"][-1]["response_kept"]
+    assert json.loads(kept), "an answer is kept as it came"
+    assert line["body"]["order_id"] in kept
+
+
+def the_clocks_are_compared(journal: list[Line]) -> None:
     """On one machine both clocks are one: the offset lies within its own error, and every later line repeats it."""
-    clocks = [_whole(record)["clock"] for record in of(journal, Kind.ORDER_INTENDED, Kind.CANCEL_INTENDED)]
-    for clock in clocks:
+    for line in of(journal, Kind.ORDER_INTENDED, Kind.CANCEL_INTENDED):
+        clock = line["clock"]
         assert abs(clock["offset_us"]) <= clock["error_us"] + 1000, clock
         assert 0 < clock["error_us"] < 5_000_000
-        assert clock["source"] == "usIn and usOut of the venue"
 
 
-def the_operator_is_on_record(journal: list[Record]) -> None:
-    plan = of(journal, Kind.PLAN_STARTED)[0]
-    operator = plan.body["operator"]
-    assert (operator["operator_id"], operator["sudo_user"], operator["source_address"]) == ("alice", "alice", FROM)
-    assert operator["real_uid"] == os.getuid()
-    assert operator["tty"] is None
-    assert plan.body["argv"] == ["cancel-all", "--include-stops", "--yes", "--reason", "drill"]
-    assert plan.body["profile_variable"] == "paper"
-    assert (plan.body["reason"], plan.body["confirmed"]) == ("drill", "--yes")
-    assert plan.writer["who"] == "alice"
-    assert of(journal, Kind.RUN_STARTED)[0].body["operator"]["real_uid"] == os.getuid()
-
-
-def _config() -> Path:
-    return profile.config_dir() / "config.toml"
-
-
-def _whole(record: Record) -> dict[str, Any]:
-    return dict(json.loads(record.canonical))
-
-
-def _at(text: str) -> datetime:
-    return datetime.fromisoformat(text)
+def the_operator_is_on_record(journal: list[Line]) -> None:
+    shown, forced = of(journal, Kind.PLAN_STARTED)
+    for plan in (shown, forced):
+        operator = plan["body"]["operator"]
+        assert (operator["operator_id"], operator["sudo_user"], operator["source_address"]) == ("alice", "alice", FROM)
+        assert operator["real_uid"] == os.getuid()
+        assert (plan["body"]["environment_named"], plan["body"]["profile_variable"]) == ("variable", "paper")
+        assert (plan["body"]["reason"], plan["writer"]["who"]) == (REASON, "alice")
+    assert forced["body"]["argv"] == ["cancel-all", "--include-stops", "--yes", "--reason", REASON]
+    assert (forced["body"]["confirmed"], forced["body"]["operator"]["tty"]) == ("--yes", None)
+    assert shown["body"]["confirmed"] == "yes"
+    assert shown["body"]["operator"]["tty"].startswith("/dev/")
+    assert "WHAT WOULD BE DONE" in shown["body"]["plan_shown"]
+    assert "SELL" in shown["body"]["plan_shown"]
+    assert float(shown["body"]["decided_in_s"]) >= 0
+    assert of(journal, Kind.RUN_STARTED)[0]["body"]["operator"]["real_uid"] == os.getuid()
 
 
 def _from_us(us: int) -> datetime:

@@ -264,4 +264,5 @@ def test_a_plan_that_is_interrupted_says_where_and_journals_it(
     with pytest.raises(asyncio.CancelledError):
         carry(world.plan(world.step("a"), Step("b", "step b", preview, interrupted)))
     assert "at: step b (its outcome is unknown); ended before: step a" in capsys.readouterr().err
-    assert journaled(clock)[-1].body == {"plan": "test it", "exit_code": 130, "not_reached": ["b"]}
+    ended = {"plan": "test it", "exit_code": 130, "verdict": "interrupted"}
+    assert journaled(clock)[-1].body == {**ended, "not_reached": ["b"], "unknown_left": ["b"]}

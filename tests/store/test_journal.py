@@ -20,9 +20,10 @@ from msgspec.structs import replace
 
 from perpctl.clock import ManualClock
 from perpctl.errors import ExitCode, StateDamaged, TimedOut, UsageError
+from perpctl.hiding import SECRETS, SIGNS
 from perpctl.model.passage import ClockReading
 from perpctl.store.journal import Journal, anchor_path
-from perpctl.store.records import SECRETS, SIGNS, Correlation, Kind, SecretRefused, link
+from perpctl.store.records import Correlation, Kind, SecretRefused, link
 from tests.store.stock import START, WRITER, opened
 
 NOTED = Kind.OPERATOR_NOTED

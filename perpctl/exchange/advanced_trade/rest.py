@@ -168,7 +168,7 @@ class Rest:
             reply = await self.web.get(url, headers, call.deadline_s)
         else:
             reply = await self.web.post(url, call.body, headers, call.deadline_s)
-        passing.came_back(reply.body, reply.status)
+        passing.came_back(reply.body, reply.status, reply.headers.get("date"))
         trace.answered("http", f"{call.method} {call.path}", reply.body, reply.status)
         self._learn_the_time(reply.headers.get("date"))
         return _read(reply)

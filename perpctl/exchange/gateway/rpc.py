@@ -94,7 +94,7 @@ class HttpRpc:
         passing.leaves(body, papers)
         trace.asked("http", call.method, body)
         reply = await self._transport.post(f"{self._url}/{call.method}", body, headers, call.deadline_s)
-        passing.came_back(reply.body, reply.status)
+        passing.came_back(reply.body, reply.status, reply.headers.get("date"))
         trace.answered("http", call.method, reply.body, reply.status)
         self.on_date(reply.headers.get("date"))
         try:
