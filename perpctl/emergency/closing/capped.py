@@ -10,28 +10,25 @@ rest is closed, at market and never more than stands near the touch. Whatever go
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
 
 from perpctl.emergency.closing.closer import Closer, Round, Wish, near_liquidation
+from perpctl.emergency.closing.stops import Stops, mark
 from perpctl.emergency.pending import Record
 from perpctl.emergency.venue.port import Book, CappedVenue, Listing, Meaning, Said, market_of
 from perpctl.emergency.venue.wire import NoAnswer
 from perpctl.emergency.world import World
 from perpctl.errors import PerpctlError
-from perpctl.model import identity
 from perpctl.model.books.whereabouts import Move, Whereabouts
 from perpctl.model.fill import Fill
 from perpctl.model.flatten import Climb, Close, Standing, is_exhausted, key_of, next_closes
-from perpctl.model.money import ZERO, floor_to, plain
-from perpctl.model.order import Order, OrderStatus, Side
+from perpctl.model.money import ZERO, floor_to
+from perpctl.model.order import Order, Side
 from perpctl.model.position import Position
 
-_NO_KEY = bytes(32)  # an identity that every host makes alike; the kill mark is read without any key
-_STOP_GONE_S = (0.0, 0.05, 0.05, 0.1, 0.1, 0.2, 0.2, 0.4)
 CLOCKS_APART_S = 5.0  # ours and the venue's, before its clock was measured
 NEVER_CAME_S = 65.0  # by then an order that is not listed never arrived
 ALL_AT_MARKET: tuple[Decimal | None, ...] = (None,)
@@ -46,7 +43,6 @@ class Run:
     closes: dict[str, Order]  # of any kill, by id; each came after the one before it had ended
     proved: bool = False  # a close was filled
     stops_first: bool = False  # a resting order holds the position: nothing closes before it is gone
-    dropped: dict[str, Order] = field(default_factory=dict)  # stops that we asked to cancel
     climb: Climb = field(default_factory=Climb)
 
     @property
@@ -104,6 +100,7 @@ class CappedCloser(Closer[CappedVenue]):
         self._flights: dict[str, Flight] = {}
         self._moved: set[str] = set()  # products of which this round closed something
         self._untold: dict[str, tuple[Close, Order]] = {}  # closes whose fills are not all read yet, by order
+        self._stops = Stops(record, world, self.note_refusal)
 
     # -- what is so
 
@@ -223,8 +220,11 @@ class CappedCloser(Closer[CappedVenue]):
         if size < run.step:
             return False
         if not first:
-            taken = self._drop_stops(venue, run, task.stops)
-            if taken is None or (size := size - taken) < run.step:
+            taken = self._stops.drop(venue, name, task.stops)
+            if taken is None:
+                return False
+            self.stops_dropped += len(task.stops)
+            if (size := size - taken) < run.step:
                 return False
         self._close(venue, run, Close(name, task.position.slot, run.side, size, None), first=first)
         return True
@@ -315,67 +315,28 @@ class CappedCloser(Closer[CappedVenue]):
         Two closers, or one after an old read, make one order: who lacks the newest close makes its identity again.
         Neither size nor side is in it, for those who count differently must not make two orders.
         """
-        account = venue.owner.account_id if venue.owner else ""
-        return _mark(account, product_id, "close after", run.last_close.order_id if run.last_close else "none")
+        return mark(venue, product_id, "close after", run.last_close.order_id if run.last_close else "none")
 
     # -- stops
 
-    def _drop_stops(self, venue: CappedVenue, run: Run, stops: Sequence[Order]) -> Decimal | None:
-        """Cancel what protects this position, and say what of it was filled meanwhile; None: not all is read ended."""
-        if not stops:
-            return ZERO
-        for answer in venue.cancel(stops):
-            if isinstance(answer, Exception) and not (isinstance(answer, Said) and answer.meaning is Meaning.GONE):
-                raise answer
-        run.dropped |= {stop.order_id: stop for stop in stops}
-        for pause_s in _STOP_GONE_S:
-            self._world.sleep(pause_s)
-            states = venue.states(stops)
-            if all(stop.order_id in states and states[stop.order_id].status.is_terminal for stop in stops):
-                self.stops_dropped += len(stops)
-                self._record.write("stops_dropped", product=stops[0].product_id, orders=[one.order_id for one in stops])
-                return sum((states[stop.order_id].filled - stop.filled for stop in stops), ZERO)
-        return None
-
     def _put_back(self, venue: CappedVenue, names: Sequence[str]) -> None:
-        """Protect again what we laid bare and did not close; best effort, and said when the venue refuses.
+        """Protect again what we laid bare and did not close.
 
         What was closed since the last look, by another kill or by a close of ours without an answer, is asked for
         first: a stop over a position that is gone would open the other side.
         """
-        if not any(self._runs[name].dropped for name in names):
+        bare = [name for name in names if name in self._stops.dropped]
+        if not bare:
             return
         try:
             lately, told_ms = venue.lately(self._since_ms), venue.market_ms()
         except (NoAnswer, Said, PerpctlError) as why:
             self._record.write("trouble", text=f"stops not put back yet: {why}")
             return
-        for name in names:
+        for name in bare:
             run = self._runs[name]
             run.held.hear([_move(fill) for fill in lately.fills if fill.product_id == name], told_ms)
-            left = run.left
-            try:
-                states = venue.states(list(run.dropped.values())) if run.dropped and left >= run.step else {}
-                for stop in [one for one in states.values() if one.status is OrderStatus.CANCELLED]:
-                    size = min(stop.remaining, left)
-                    if size >= run.step:
-                        self._put_stop(venue, stop, size)
-                    left -= size
-                    del run.dropped[stop.order_id]
-            except (NoAnswer, Said, PerpctlError) as why:  # next time: its identity makes no second one
-                self._record.write("trouble", text=f"stop of {name} not put back yet: {why}")
-
-    def _put_stop(self, venue: CappedVenue, stop: Order, size: Decimal) -> None:
-        """Raises NoAnswer; a refusal is final, and is on the receipt."""
-        account = venue.owner.account_id if venue.owner else ""
-        label = _mark(account, stop.product_id, "stop", stop.order_id, plain(size))
-        try:
-            venue.put_stop(stop, size, label)
-            self._record.write("stop_put_back", product=stop.product_id, size=size, label=label, instead=stop.order_id)
-        except Said as why:
-            if why.throttled:
-                raise
-            self.note_refusal(f"stop of {stop.product_id} put back", why)
+            self._stops.put_back(venue, name, run.left, run.step)
 
     # -- proof
 
@@ -410,9 +371,3 @@ def _move(fill: Fill) -> Move:
 
 def _lag_ms(venue: CappedVenue) -> int:
     return int((venue.terms.reads_lag_s + CLOCKS_APART_S) * 1_000)
-
-
-def _mark(*words: str) -> str:
-    """An identity with the kill mark, made of words."""
-    digest = hashlib.sha256("\n".join(words).encode()).digest()
-    return identity.make(_NO_KEY, identity.KILL_EPOCH, int.from_bytes(digest[:8]))
