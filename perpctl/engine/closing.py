@@ -78,7 +78,7 @@ async def close_down(bot: Bot, wish: Wish) -> Ended:
         wish=wish,
         read_back=read_back,
         kept=_kept(bot),
-        fills=bot.meter.counts["fills"],
+        fills=bot.gear.projections.fills_booked,
         result=core.day.pnl(core.worth(worse=True), core.market_ms),
         refused_by_venue=bot.meter.counts["refused.venue"],
         refused_by_gate=bot.meter.counts["refused.gate"],

@@ -147,8 +147,8 @@ class Bot:
 
     def _book(self, fill: Fill, seen_by: str) -> None:
         """Fills from before a new journal began belong to nobody's run."""
-        if fill.at_ms >= self.books_from_ms and self.gear.projections.book_fill(fill, seen_by):
-            self.meter.counts["fills"] += 1
+        if fill.at_ms >= self.books_from_ms:
+            self.gear.projections.book_fill(fill, seen_by)
 
     def _write_down_settled(self, identity: str, settled: port.Settled) -> None:
         if isinstance(settled, port.Confirmed):

@@ -119,6 +119,6 @@ class Figures(Collector):
                 family.add_metric([value], count)
             yield family
         yield CounterMetricFamily("perpctl_sends", "Orders sent to the venue.", value=core.left)
-        yield CounterMetricFamily("perpctl_fills", "Fills booked in this run.", value=bot.meter.counts["fills"])
+        yield CounterMetricFamily("perpctl_fills", "Fills booked in this run.", value=bot.gear.projections.fills_booked)
         head = bot.gear.projections.journal.head().seq
         yield CounterMetricFamily("perpctl_journal_appends", "Records in the journal.", value=head)

@@ -260,6 +260,7 @@ class Projections(Views):
     def __init__(self, journal: Journal, is_ours: Callable[[str | None], bool] | None = None) -> None:
         super().__init__(journal.connection, journal.path)
         self.journal = journal
+        self.fills_booked = 0  # from here: by whichever answer, channel or reading told of them first
         self._is_ours = is_ours
 
     def book_fill(self, fill: Fill, seen_by: str, correlation: Correlation | None = None) -> bool:
@@ -285,6 +286,7 @@ class Projections(Views):
                 "realised": change.realized,
             }
             self.journal.append(Kind.FILL_BOOKED, body, correlation or Correlation(intent_id=fill.identity), fill.at_ms)
+        self.fills_booked += 1
         return True
 
     def book_funding(self, payment: FundingPayment, seen_by: str) -> bool:

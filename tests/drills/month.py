@@ -3,7 +3,8 @@
 `python -m tests.drills.month [FILE] [us] [DAYS] [quoter|trend ...]`: each strategy with loss limits set wide by name,
 twice, byte for byte; then once with the default limits, to see when and why they stop it. FILE is minutes of a market
 as csv.gz; without it ../shared is looked at. The books compared: the bot's own, the exchange's transaction log, and a
-reading of the journal here, which uses sqlite3, json and hashlib and none of our code.
+reading of the journal here, which uses sqlite3, json and hashlib and none of our code. What cannot be known from
+outside is named: a venue may book funding and tell nobody, and tells its figures rounded.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ from tests.trading import PRODUCTS
 
 MONTH = Path(__file__).parents[2] / "../shared/data/btc-perp-1m-2022-01.csv.gz"
 SYMBOLS, SEED = ("BTC-PERP",), 7
-HALF_A_CENT = Decimal("0.005")
+# How far a fee or a payment that is told may be from what was booked: eight digits here, all of them there.
+TOLD_WITHIN = {"global": Decimal("0.000000005"), "us": Decimal(0)}
+# And the equity that is told: eight digits of a sum, or a sum of figures of which two were rounded to cents.
+EQUITY_WITHIN = {"global": Decimal("0.00000001"), "us": Decimal("0.01")}
 DEFAULT = level_limits(RiskLevel.CONSERVATIVE)
 WIDE = with_overrides(
     DEFAULT,
@@ -59,14 +63,18 @@ class Part:
 class Books:
     """What one run comes to by somebody's reckoning."""
 
-    cash: Decimal = Decimal(0)  # fills, fees and funding booked, from nothing
+    cash: Decimal = Decimal(0)  # of fills, from nothing, without fees
+    fees: Decimal = Decimal(0)
+    funding: Decimal = Decimal(0)
+    payments: int = 0
     size: Decimal = Decimal(0)
     trades: set[str] = field(default_factory=set)
 
     def trade(self, trade_id: str, side: str, size: Decimal, price: Decimal, fee: Decimal) -> None:
         signed = size if side.lower() == "buy" else -size
         self.size += signed
-        self.cash -= signed * price + fee
+        self.cash -= signed * price
+        self.fees += fee
         self.trades.add(trade_id)
 
 
@@ -87,7 +95,8 @@ def journal_books(path: Path) -> tuple[Books, str | None]:
                 fill = line["body"]["fill"]
                 books.trade(fill["trade_id"], fill["side"], *(Decimal(fill[name]) for name in ("size", "price", "fee")))
             elif line["kind"] == "funding.booked":
-                books.cash += Decimal(line["body"]["payment"]["amount"])
+                books.funding += Decimal(line["body"]["payment"]["amount"])
+                books.payments += 1
     return books, trouble
 
 
@@ -147,30 +156,39 @@ def run(part: Part, strategy: str, limits: Limits, directory: Path) -> dict[str,
 
 
 def _compared(bot: Bot, played: Played, directory: Path, venue_name: str) -> dict[str, Any]:
-    """The three books side by side. Funding that a venue books and tells nobody is taken from its own log."""
+    """The books side by side, to the last digit, and apart from them what the venue tells of its equity."""
     exchange = exchange_of(bot)
-    account = exchange.account(MAIN_ACCOUNT)
-    mark = exchange.ticker(PRODUCTS[venue_name]).mark_price
+    account, mark = exchange.account(MAIN_ACCOUNT), exchange.ticker(PRODUCTS[venue_name]).mark_price
     journal, broken = journal_books(directory / "journal.db")
     venue, cash = venue_books(bot, venue_name)
-    continuous = bot.gear.exchange.terms.continuous_funding
+    told_by_row = bot.gear.exchange.terms.continuous_funding
     paid = sum((one.funding for one in exchange.settlements(MAIN_ACCOUNT)), Decimal(0))
-    running, untold = (account.session_funding, Decimal(0)) if continuous else (Decimal(0), paid)
-    ours = played.start_equity + journal.cash + journal.size * mark + running + untold
+    running, untold = account.session_funding, Decimal(0) if told_by_row else paid
+    price_result = journal.cash + journal.size * mark
+    ours = played.start_equity + price_result - journal.fees + journal.funding
+    own = None if played.difference is None else played.equity - played.difference - (running if told_by_row else 0)
+    exact = account.equity - running - untold
     apart = {
-        "own books": None if played.difference is None else played.difference - untold,
-        "journal": played.equity - ours,
+        "own books": None if own is None else exact - own,
+        "journal": exact - ours,
         "exchange's log": account.balance - cash,
+        "equity as told": played.equity - (account.equity if told_by_row else account.equity - running),
     }
-    trouble = [
-        f"{name} are {value} apart" for name, value in apart.items() if value is None or abs(value) > HALF_A_CENT
-    ]
+    within = TOLD_WITHIN[venue_name] * (len(journal.trades) + journal.payments)
+    bounds = dict.fromkeys(apart, within) | {"exchange's log": Decimal(0), "equity as told": EQUITY_WITHIN[venue_name]}
+    trouble = [f"{name} are {it} apart" for name, it in apart.items() if it is None or abs(it) > bounds[name]]
     trouble += [f"fill {one} stands in one of the two books only" for one in journal.trades ^ venue.trades]
     trouble += [] if journal.size == venue.size else [f"we hold {journal.size}, they say {venue.size}"]
+    trouble += (
+        [] if abs(journal.fees - venue.fees) <= within else [f"we paid {journal.fees} in fees, they took {venue.fees}"]
+    )
     trouble += [] if len(journal.trades) == played.ended.fills else [f"the bot counted {played.ended.fills} fills"]
     trouble += [broken] if broken else []
     trouble += [] if played.is_whole else ["verify finds the chain broken"]
-    return {"apart": {name: str(value) for name, value in apart.items()}, "trouble": trouble}
+    parts = {"start": played.start_equity, "realised and unrealised": price_result, "fees": -journal.fees}
+    parts |= {"funding told": journal.funding, "funding booked and not told": untold, "funding running": running}
+    sums = {name: f"{value:.6f}" for name, value in parts.items()} | {"equity": f"{account.equity:.6f}"}
+    return {"sums": sums, "apart": {name: str(value) for name, value in apart.items()}, "trouble": trouble}
 
 
 def _lines(path: Path) -> bytes:

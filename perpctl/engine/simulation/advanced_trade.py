@@ -53,6 +53,7 @@ class UsMarket:
         self.face = AdvancedTrade(self.exchange, self.keys, seed=seed)
         self.face.limits.enabled = False
         self.face.switches.change({"cancel_s": 0})
+        self.face.told_levels = 1  # books are made anew with each tick, and nothing in the bot looks beyond the touch
         self._ticks, self._clock = iter(ticks), clock
 
     @property

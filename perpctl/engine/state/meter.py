@@ -6,6 +6,10 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import takewhile
+from typing import TypeVar
+
+T = TypeVar("T")
 
 SUCCESS_S, LATENCY_S, SAMPLE = 900.0, 300.0, 20
 OWN_FAULT = frozenset({11054})  # a post-only order that would have taken: no fault of the venue
@@ -45,12 +49,16 @@ class Meter:
 
     def _fresh(self, now: float) -> tuple[float, Decimal | None, int | None]:
         if self._figures is None or now - self._figures[0] >= REFRESH_S:
-            good = [ok for at, ok in self.answers if at > now - SUCCESS_S]
-            took = [seconds for at, seconds in self.latencies if at > now - LATENCY_S]
+            good, took = _since(self.answers, now - SUCCESS_S), _since(self.latencies, now - LATENCY_S)
             success = Decimal(100 * sum(good)) / len(good) if len(good) >= SAMPLE else None
             latency = int(percentile(took, 95) * 1000) if len(took) >= SAMPLE else None
             self._figures = (now, success, latency)
         return self._figures
+
+
+def _since(noted: deque[tuple[float, T]], then: float) -> list[T]:
+    """What was noted after that moment, newest first."""
+    return [what for _, what in takewhile(lambda one: one[0] > then, reversed(noted))]
 
 
 def percentile(values: Iterable[float], percent: int) -> float:

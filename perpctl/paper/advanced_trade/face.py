@@ -9,6 +9,7 @@ from typing import Any
 
 from perpctl.paper.advanced_trade import market, money
 from perpctl.paper.advanced_trade.access import Caller, Limits, TooMany, identify, require
+from perpctl.paper.advanced_trade.feed.channels import WHOLE_BOOK
 from perpctl.paper.advanced_trade.feed.session import FeedSession
 from perpctl.paper.advanced_trade.orders import entry, history
 from perpctl.paper.advanced_trade.orders.rows import Row
@@ -144,6 +145,7 @@ class AdvancedTrade:
         self.limits = Limits()
         self.sight = Sight(exchange, seed)
         self.sessions: list[FeedSession] = []
+        self.told_levels = WHOLE_BOOK  # of each side of a book, by the channel level2
         self._wall_s = 0.0
 
     @property

@@ -203,6 +203,7 @@ class Level2:
 
     exchange: Exchange
     products: list[Product]
+    depth: int = WHOLE_BOOK
     _sides: dict[str, dict[str, dict[Decimal, Decimal]]] = field(default_factory=dict)
     _stale: set[str] = field(default_factory=set)
 
@@ -223,7 +224,7 @@ class Level2:
         return messages
 
     def _updates(self, product: Product) -> list[Row]:
-        view = self.exchange.book(product.name, WHOLE_BOOK)
+        view = self.exchange.book(product.name, self.depth)
         before, rows = self._sides.get(product.name, {}), []
         now = {"bid": dict(view.bids), "offer": dict(view.asks)}
         for side, levels in now.items():

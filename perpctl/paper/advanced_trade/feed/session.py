@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from perpctl.paper.advanced_trade.access import Caller, identify_socket
-from perpctl.paper.advanced_trade.feed.channels import MARKET, Stream
+from perpctl.paper.advanced_trade.feed.channels import MARKET, Level2, Stream
 from perpctl.paper.advanced_trade.feed.user import Balance, Mine
 from perpctl.paper.advanced_trade.listing import moment
 from perpctl.paper.advanced_trade.orders.rows import USER_ID
@@ -198,7 +198,10 @@ class FeedSession:
         shown_as, every_s, opener = MARKET[channel]
         chosen = [exchange.product(name) for name in names] or list(exchange.products.values())
         listed = [channel] if channel == "heartbeats" else names
-        return _Subscription(shown_as, opener(exchange, chosen), every_s, names, listed)
+        stream = opener(exchange, chosen)
+        if isinstance(stream, Level2):
+            stream.depth = self.face.told_levels
+        return _Subscription(shown_as, stream, every_s, names, listed)
 
     def _unsubscribe(self, channel: str, ids: list[str], wall_s: float) -> None:
         known = self._subscriptions.get(channel)

@@ -17,7 +17,7 @@ STATUSES = (
     "UNKNOWN_ORDER_STATUS", "PENDING", "OPEN", "FILLED", "CANCELLED", "EXPIRED", "FAILED", "QUEUED", "CANCEL_QUEUED",
     "EDIT_QUEUED",
 )  # fmt: skip
-LIVE = {"PENDING", "OPEN", "QUEUED", "CANCEL_QUEUED", "EDIT_QUEUED"}
+LIVE = {"PENDING", "OPEN", "QUEUED", "CANCEL_QUEUED", "EDIT_QUEUED", "UNKNOWN_ORDER_STATUS"}  # unknown: never here
 MOST = 1000
 FILLS = 100  # a page unless asked otherwise
 T = TypeVar("T")
@@ -36,8 +36,9 @@ def list_orders(call: Call) -> Row:
         return {"orders": [], "sequence": "0", "has_next": False, "cursor": "", "proof_token_required": True}
     wanted = _order_filter(call.query)
     statuses = call.query.words("order_status")
-    live_only = bool(statuses) and set(statuses) <= LIVE
-    found = [seen for seen in call.face.sight.orders(call.account, call.wall_s, live_only=live_only) if wanted(seen)]
+    live_only, among = bool(statuses) and set(statuses) <= LIVE, call.query.words("order_ids")
+    found = call.face.sight.orders(call.account, call.wall_s, among=among, live_only=live_only)
+    found = [seen for seen in found if wanted(seen)]
     _sort(found, call.query)
     shown, cursor = _page(found, call.query, lambda seen: (seen.order.created_ms, seen.order.order_id[-12:]), MOST)
     return {
@@ -123,7 +124,7 @@ def list_fills(call: Call) -> Row:
             return False
         return all(not chosen or of(trade) in chosen for chosen, of in lists)
 
-    found = [trade for trade in call.face.sight.fills(call.account, call.wall_s) if wanted(trade)]
+    found = [trade for trade in call.face.sight.fills(call.account, call.wall_s, start or 0) if wanted(trade)]
     if query.word("sort_by") == "PRICE":
         found.sort(key=lambda trade: trade.price, reverse=True)
     shown, cursor = _page(found, query, lambda trade: (trade.at_ms, f"{trade.trade_seq:015d}"), FILLS)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -57,7 +59,8 @@ class Sight:
     switches: Switches = field(default_factory=Switches)
     edits: dict[str, list[Row]] = field(default_factory=dict)
     _labels: dict[tuple[int, str], str] = field(default_factory=dict)
-    _trades: dict[str, list[tuple[float, Trade]]] = field(default_factory=lambda: defaultdict(list))
+    _trades: dict[str, list[Trade]] = field(default_factory=lambda: defaultdict(list))  # by order
+    _late: dict[str, float] = field(default_factory=dict)  # trade id -> wall s from which reads show it
     _by_account: dict[int, list[Trade]] = field(default_factory=lambda: defaultdict(list))
     realised: dict[tuple[int, str], Decimal] = field(default_factory=lambda: defaultdict(Decimal))  # since the start
     _versions: dict[str, list[tuple[float, Order]]] = field(default_factory=dict)  # not all to be seen yet
@@ -85,7 +88,9 @@ class Sight:
                 self._note_trade(event.trade, shown_s)
 
     def _note_trade(self, trade: Trade, shown_s: float) -> None:
-        self._trades[trade.order_id].append((shown_s, trade))
+        if shown_s:
+            self._late[trade.trade_id] = shown_s
+        self._trades[trade.order_id].append(trade)
         self._by_account[trade.account_id].append(trade)
         self.realised[trade.account_id, trade.product] += trade.profit_loss
 
@@ -167,10 +172,15 @@ class Sight:
 
     # -- reads
 
-    def orders(self, account: int, wall_s: float, *, live_only: bool = False) -> list[Seen]:
-        """Every order that a read may show now, newest first; `live_only` leaves out what surely has ended."""
-        found = self.exchange.open_orders(account)
-        if live_only:  # what ended lately may still be shown as it was
+    def orders(
+        self, account: int, wall_s: float, *, among: Collection[str] = (), live_only: bool = False
+    ) -> list[Seen]:
+        """Every order that a read may show now, newest first: of `among` if given, or without what surely has ended."""
+        found = [] if among else self.exchange.open_orders(account)
+        if among:
+            named = [self._known(account, order_id) for order_id in set(among)]
+            found = [order for order in named if order is not None]
+        elif live_only:  # what ended lately may still be shown as it was
             late = [self._known(account, order_id) for order_id in self._versions]
             found += [order for order in late if order is not None and not order.is_live]
         else:
@@ -183,15 +193,10 @@ class Sight:
         order = self._known(account, order_id)
         return self._seen(order, wall_s) if order is not None else None
 
-    def fills(self, account: int, wall_s: float) -> list[Trade]:
-        """Fills that a read may show now, newest first."""
-        shown = [
-            trade
-            for trades in self._trades.values()
-            for shown_s, trade in trades
-            if trade.account_id == account and shown_s <= wall_s
-        ]
-        return sorted(shown, key=lambda trade: (trade.at_ms, trade.trade_seq), reverse=True)
+    def fills(self, account: int, wall_s: float, since_ms: int = 0) -> list[Trade]:
+        """Fills from then on that a read may show now, newest first."""
+        newest_first = itertools.takewhile(lambda trade: trade.at_ms >= since_ms, reversed(self._by_account[account]))
+        return [trade for trade in newest_first if self._late.get(trade.trade_id, 0.0) <= wall_s]
 
     def newest(self, order: Order) -> Seen:
         """An order without any lag, as the user channel tells of it."""
@@ -208,12 +213,12 @@ class Sight:
                 del self._versions[order.order_id]
         return self._with_details(order, wall_s)
 
-    def _with_details(self, order: Order, fills_until_s: float) -> Seen:
+    def _with_details(self, order: Order, until_s: float) -> Seen:
         product = self.exchange.product(order.product)
         return Seen(
             order,
             product,
-            tuple(trade for shown_s, trade in self._trades.get(order.order_id, ()) if shown_s <= fills_until_s),
+            tuple(one for one in self._trades.get(order.order_id, ()) if self._late.get(one.trade_id, 0.0) <= until_s),
             portfolio_of(order.account_id),
             pending_cancel=order.order_id in self._cancels,
             waiting=self.switches.pending_as if order.order_id in self._accepted else "",
