@@ -26,6 +26,7 @@ SCHEMA = "perpctl.record/1"
 MAX_DEPTH = 32
 
 ENCODER = msgspec.json.Encoder(order="sorted")  # the bytes of json.dumps(sort_keys=True, ensure_ascii=False), no spaces
+_SHA256 = hashlib.sha256()  # copied for each line: to look the algorithm up again takes as long as hashing 300 bytes
 _AS_THEY_ARE = frozenset({str, int, bool, NoneType})
 _MEMBERS: dict[type, tuple[str, ...] | None] = {}  # looked up once for each class
 
@@ -173,7 +174,10 @@ class Record(msgspec.Struct, frozen=True):
 
 def link(prev_hash: bytes, canonical: bytes) -> bytes:
     """The hash that chains a record to the one before it."""
-    return hashlib.sha256(prev_hash + canonical).digest()
+    chained = _SHA256.copy()
+    chained.update(prev_hash)
+    chained.update(canonical)
+    return chained.digest()
 
 
 def parse(canonical: bytes, prev_hash: bytes, own_hash: bytes) -> Record:
