@@ -41,5 +41,6 @@ async def none_working(desk: Desk) -> Answer:
         view = (Line(words, Tone.BAD, mark=True), again)
         unknown: dict[str, Json] = {"none": None, "orders": None}
         return Answer("perpctl.verify.no-orders/1", scope, unknown, view, ExitCode.UNKNOWN, trouble=words)
-    head = Line("NO ORDERS: two empty listings, every currency and slot, triggers included", Tone.GOOD)
+    listed = (await desk.exchange()).terms.listed
+    head = Line(f"NO ORDERS: two empty listings, {listed}", Tone.GOOD)
     return Answer("perpctl.verify.no-orders/1", scope, {"none": True, "orders": []}, (head,))

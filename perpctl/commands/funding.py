@@ -23,7 +23,7 @@ def overview() -> Ask:
 def rates(
     symbols: Annotated[list[str] | None, typer.Argument(metavar="[SYMBOL]...", help="Default: the profile's.")] = None,
 ) -> Ask:
-    """The rate of each product, per 8 hours and a year, and when it is paid next."""
+    """The rate of each product, per 8 hours and a year, and when it is paid or accrues next."""
     from perpctl.questions import funding
 
     return lambda desk: funding.rates(desk, tuple(symbols or ()))
@@ -33,7 +33,7 @@ def rates(
 def history(
     days: Annotated[int, typer.Option(metavar="DAYS", min=1, max=365, help="How far back.")] = 7,
 ) -> Ask:
-    """Payments, not rates: exact from the venue's ledger, with the running session beside them."""
+    """Payments, not rates: exact from the venue's ledger, or estimated from our own samples, with every gap named."""
     from perpctl.questions import funding
 
     return lambda desk: funding.history(desk, days)
@@ -41,7 +41,7 @@ def history(
 
 @app.ask("schedule")
 def schedule() -> Ask:
-    """When funding is paid next, and about what each position would pay."""
+    """When funding is paid or accrues next, and about what each position would pay."""
     from perpctl.questions import funding
 
     return funding.schedule

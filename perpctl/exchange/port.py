@@ -116,7 +116,11 @@ class VenueTerms(Struct, frozen=True):
     mark_absent: str | None  # why there is no mark price; None: there is one
     valued_by: str  # the price that positions are valued at
     slots: bool  # it has isolated positions
-    continuous_funding: bool  # it accrues by the second and is paid once a day; else it is paid each hour
+    continuous_funding: bool  # it accrues by the second and is paid once a day; else hour by hour, paid twice a day
+    mass_cancel: bool  # one request takes every entry; else they are listed and cancelled by id, each read back
+    listed: str  # what a listing of orders takes in beside plain orders
+    limit_at_once: bool  # a limit can end at once; else that goes at market, no larger than what stands within it
+    limits_untold: str | None  # why the request limits of the account are not told; None: they are
 
 
 class VenueStatus(Struct, frozen=True):

@@ -94,11 +94,11 @@ class Quote(Struct, frozen=True):
 
 
 class Book(Struct, frozen=True):
-    """Depth, best first; sizes in base coin. `change_id` is the venue's sequence."""
+    """Depth, best first; sizes in base coin. `change_id` is the venue's sequence; None: it has none."""
 
     product_id: str
     bids: tuple[tuple[Decimal, Decimal], ...]
     asks: tuple[tuple[Decimal, Decimal], ...]
-    change_id: int
+    change_id: int | None
     at_ms: int
     seen: float

@@ -79,7 +79,7 @@ class Control:
 
     def _status(self, wanted: Answer) -> Answer:
         exchange, gateway = self.venue.exchange, self.venue.gateway
-        products = [product for product in exchange.products.values() if product.tradable]
+        us = self.venue.us
         return {
             "schema": "perpctl.paper.status/1",
             "market_time_ms": exchange.now,
@@ -88,9 +88,13 @@ class Control:
             "feed_ended": self.venue.feed_ended,
             "maintenance": exchange.maintenance,
             "connections": len(gateway.sessions) + len(self.venue.us.face.sessions),
-            "marks": {product.name: exchange.ticker(product.name).mark_price for product in products},
+            "marks": _marks(exchange),
             "accounts": _accounts(exchange),
-            "us": {"accounts": _accounts(self.venue.us.exchange), "switches": self.venue.us.face.switches},
+            "us": {
+                "marks": _marks(us.exchange),
+                "accounts": _accounts(us.exchange),
+                "switches": us.face.switches,
+            },
             "faults": self.venue.faults.list(),
         }
 
@@ -222,6 +226,12 @@ class Control:
         self.venue.publish()
         self.venue.record.commit()
         self.venue.us.record.commit()
+
+
+def _marks(exchange: Exchange) -> Answer:
+    """What positions are valued at, by product."""
+    products = [product for product in exchange.products.values() if product.tradable]
+    return {product.name: exchange.ticker(product.name).mark_price for product in products}
 
 
 def _accounts(exchange: Exchange) -> Answer:

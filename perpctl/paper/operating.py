@@ -29,6 +29,23 @@ ADDRESSES = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """How one of the two venues that an exchange serves stands in its status."""
+
+    address: str
+    within: str | None  # where its own part of the status is; None: at the top
+    prices: str  # what positions are valued at: a mark is published at one of them only
+    unit: str
+    portfolios: bool  # its accounts go by the portfolio of their key
+
+
+_SERVED = {
+    "global": _Served("gateway_http", None, "marks", "USDC", portfolios=False),
+    "us": _Served("advanced_trade_rest", "us", "FCM prices", "USD", portfolios=True),
+}
+
+
 def folder_of(desk: Desk) -> Path:
     """Where the profile's own exchange keeps its state. Raises UsageError when the profile has none."""
     file = desk.settings.endpoints_file
@@ -105,14 +122,15 @@ async def status(desk: Desk) -> Answer:
         return Answer("perpctl.paper.status/1", desk.known_scope(), facts, view, ExitCode.NEGATIVE)
     seen = await remote.ask("GET", "/status")
     ready = {name: remote.card[name] for name in ADDRESSES}
-    marks = ", ".join(f"{name} {mark}" for name, mark in seen["marks"].items())
+    served = _SERVED[desk.settings.venue]
+    here = seen if served.within is None else seen[served.within]
+    prices = ", ".join(f"{name} {Decimal(price).normalize():f}" for name, price in here["marks"].items())
     lines = [
-        Line(f"running, pid {ready['pid']}, {seen['connections']} connections, {ready['gateway_http']}"),
+        Line(f"running, pid {ready['pid']}, {seen['connections']} connections, {ready[served.address]}"),
         Line(f"market time {_moment(seen['market_time_ms'])}, speed {seen['speed'] or 'max'}"),
-        Line(f"marks {marks}"),
+        Line(f"{served.prices} {prices}"),
+        *(_account_line(served, number, account) for number, account in here["accounts"].items()),
     ]
-    for unit, accounts in (("USDC", seen["accounts"]), ("USD", seen["us"]["accounts"])):
-        lines += [_account_line(number, account, unit) for number, account in accounts.items()]
     lines += [Line(f"fault {rule['id']}: {rule['kind']} {rule['method']}", mark=True) for rule in seen["faults"]]
     body: dict[str, Json] = {"running": True, "state_dir": str(folder), **ready, **seen}
     return Answer("perpctl.paper.status/1", desk.known_scope(), body, tuple(lines))
@@ -122,9 +140,12 @@ def _moment(at_ms: int) -> str:
     return f"{from_ms(at_ms):%a %d %b %Y %H:%M:%S} UTC"
 
 
-def _account_line(number: str, account: Mapping[str, Any], unit: str) -> Line:
+def _account_line(served: _Served, number: str, account: Mapping[str, Any]) -> Line:
+    from perpctl.paper.keys import portfolio_of
+
     held = ", ".join(f"{size} {name}" for name, size in account["positions"].items()) or "flat"
-    text = f"account {number} ({account['username']}): equity {Decimal(account['equity']):,.2f} {unit}, "
+    whose = f"portfolio {portfolio_of(int(number))}" if served.portfolios else f"account {number}"
+    text = f"{whose} ({account['username']}): equity {Decimal(account['equity']):,.2f} {served.unit}, "
     return Line(f"{text}open orders {account['open_orders']}, {held}")
 
 

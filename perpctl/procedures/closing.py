@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from perpctl.errors import UnknownState, UsageError
-from perpctl.exchange.port import Confirmed, Exchange
+from perpctl.exchange.port import Confirmed, Exchange, VenueTerms
 from perpctl.host.login import operator
 from perpctl.model import flatten
 from perpctl.model.flatten import Key, key_of
@@ -149,7 +149,9 @@ async def _plan(
 
     async def preview() -> str:
         markets = await markets_of(exchange, positions)
-        words = [_preview_words(one, aims[key_of(one)], markets[one.product_id], manner) for one in positions]
+        terms = exchange.terms
+        words = [_preview_words(one, aims[key_of(one)], markets[one.product_id], manner, terms) for one in positions]
+        words += () if terms.reduces_only else await _in_the_way(exchange, aims)
         return "; ".join(words) or "nothing is held"
 
     async def perform() -> StepResult:
@@ -256,14 +258,16 @@ def _leftover_stops(desk: Desk, exchange: Exchange, closed: frozenset[Key]) -> S
     return Step("stops", "cancel leftover stops", preview, perform)
 
 
-def _preview_words(position: Position, aim: Aim, market: flatten.Market, manner: Manner) -> str:
+def _preview_words(position: Position, aim: Aim, market: flatten.Market, manner: Manner, terms: VenueTerms) -> str:
     first = manner.rungs[0]
     touch = market.bid if position.size > 0 else market.ask
     there = "an empty book" if touch is None else f"{touch:,f}"
-    how = "at market" if first is None else f"limit IOC up to {first * 100:.2f} % through {there}"
+    limit = "limit IOC" if terms.limit_at_once else "at market, no more than stands"
+    how = "at market" if first is None else f"{limit} up to {first * 100:.2f} % through {there}"
+    bound = "reduce-only" if terms.reduces_only else "never more than is held"
     side = "SELL" if position.size > 0 else "BUY"
     slot = "" if position.slot is None else f" iso {position.slot}"
-    return f"{side} {abs(position.size) - aim.target:f} {position.product_id}{slot}, reduce-only, {how}"
+    return f"{side} {abs(position.size) - aim.target:f} {position.product_id}{slot}, {bound}, {how}"
 
 
 def _ids(orders: list[Order]) -> str:

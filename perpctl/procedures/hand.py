@@ -67,18 +67,20 @@ class Hand:
         return outcomes
 
     async def cancel_by_one_request(self, entries: Sequence[Order], product_id: str | None = None) -> str:
-        """The venue's own mass cancel, intended for `entries`; says in words what came of it.
+        """The venue's own mass cancel, or what stands for it, intended for `entries`; says in words what came of it.
 
         What became of each order is not in the answer: `book_ends` reads and journals that.
         """
         for order in entries:
             self._intents.intend_cancel(order, self._why, self._maker)
-        name = "mass cancel" if product_id is None else f"mass cancel of {product_id}"
+        of = "" if product_id is None else f" of {product_id}"
+        at_once = self._exchange.terms.mass_cancel
+        name = f"mass cancel{of}" if at_once else f"every listed id{of}"
         attempt = self._attempt(name)
         outcome = await self._exchange.cancel_entries(product_id)
         match outcome:
             case int():
-                return f"{name}: the venue counts {outcome}"
+                return f"{name}: the venue counts {outcome}" if at_once else f"{name}: {outcome} read back gone"
             case Refused(code, reason):
                 for order in entries:
                     self._intents.cancel_refused(order, code, reason, self._answered(attempt, outcome))

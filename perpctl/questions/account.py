@@ -35,7 +35,7 @@ async def summary(desk: Desk) -> Answer:
             f"{figures.day_start(exchange.calendar)}"
         ),
         Line(f"MODEL        {account.margin_model or figures.MISSING}" + (f"   {slots} in use" if slotted else "")),
-        Line(f"REQUESTS     {_requests(account, slotted=slotted)}"),
+        Line(f"REQUESTS     {_requests(account, exchange.terms)}"),
     )
     facts: dict[str, Json] = {
         "username": account.username,
@@ -73,9 +73,9 @@ def _included(terms: VenueTerms, account: Account) -> str:
     return f"cash and what is unrealised{beside}"
 
 
-def _requests(account: Account, *, slotted: bool) -> str:
-    if account.engine_rate is None and not slotted:
-        return "n/a (this venue tells no limits of an account)"
+def _requests(account: Account, terms: VenueTerms) -> str:
+    if terms.limits_untold is not None:
+        return f"n/a ({terms.limits_untold})"
     return f"{_rate(account.engine_rate)}/s, burst {_rate(account.engine_burst)} (matching engine)"
 
 

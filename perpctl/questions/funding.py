@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 EIGHT_HOURS_A_YEAR = Decimal(3 * 365)
 DAY_MS = 86_400_000
 SOURCE = "venue over HTTP"
+# Coinbase help, perpetual-style futures, funding: by the hour, on what is held at its end; paid in cash twice a day.
+BY_THE_HOUR = "accrues at the end of each hour on what is then held; paid twice a day, told by no row of the venue"
 
 
 async def rates(desk: Desk, symbols: tuple[str, ...]) -> Answer:
@@ -27,7 +29,9 @@ async def rates(desk: Desk, symbols: tuple[str, ...]) -> Answer:
     found = await _rates(desk, exchange, symbols)
     now_ms = await exchange.time_ms()
     rows = tuple(_rate_row(symbol, rate, now_ms) for symbol, rate in found)
-    view = (Table(_RATE_COLUMNS, rows), Line("positive: longs pay shorts", Tone.DIM))
+    following = Column("next", "PAID NEXT" if exchange.terms.continuous_funding else "ACCRUES NEXT")
+    table = Table((*_RATE_COLUMNS, following), rows)
+    view = (table, Line("positive: longs pay shorts", Tone.DIM))
     facts: dict[str, Json] = {"rates": [_rate_facts(symbol, rate) for symbol, rate in found]}
     standing = desk.standing(source=SOURCE, age_s=0.0)
     return Answer("perpctl.funding.rates/1", await desk.scope(), facts, view, records="rates", standing=standing)
@@ -46,7 +50,6 @@ _RATE_COLUMNS = (
     Column("rate", "PER 8 HOURS", True),
     Column("current", "CURRENT", True),
     Column("year", "A YEAR", True),
-    Column("next", "PAID NEXT"),
 )
 
 
@@ -152,16 +155,17 @@ async def schedule(desk: Desk) -> Answer:
     found = {
         rate.product_id: rate for _, rate in await _rates(desk, exchange, symbols) if isinstance(rate, FundingRate)
     }
+    continuous = exchange.terms.continuous_funding
     rows: list[Row] = []
     facts: list[Json] = []
     for position in positions:
         rate = found.get(position.product_id)
-        expected = _expected(position.size, position.mark, rate, now_ms)
+        expected = _expected(position.size, position.mark, rate, now_ms, continuous=continuous)
         rows.append(
             Row(
                 {
                     "product": position.product_id,
-                    "accrued": figures.money(position.funding, signed=True),
+                    "accrued": _accrued(position.funding, continuous=continuous),
                     "expected": _expected_words(rate, expected),
                 }
             )
@@ -177,20 +181,33 @@ async def schedule(desk: Desk) -> Answer:
     when = "n/a at this venue"
     if next_ms is not None:
         when = f"{from_ms(next_ms):%a %d %b %H:%M} UTC, in {figures.span((next_ms - now_ms) / 1000)}"
-    view = (Line(""), Line(f"NEXT     {when}"), Table(_SCHEDULE_COLUMNS, tuple(rows), "no open position: nothing due"))
+    columns = (*_SCHEDULE_COLUMNS, _STILL_TO_COME if continuous else _NEXT_HOUR)
+    view: list[Block] = [
+        Line(""),
+        Line(f"NEXT     {when}"),
+        Table(columns, tuple(rows), "no open position: nothing due"),
+    ]
+    if rows and not continuous:
+        view.append(Line(BY_THE_HOUR, Tone.DIM))
     body: dict[str, Json] = {
         "next_at": None if next_ms is None else from_ms(next_ms).isoformat(),
         "positions": facts,
     }
     standing = desk.standing(source=SOURCE, age_s=0.0)
-    return Answer("perpctl.funding.schedule/1", await desk.scope(), body, view, records="positions", standing=standing)
+    scope = await desk.scope()
+    return Answer("perpctl.funding.schedule/1", scope, body, tuple(view), records="positions", standing=standing)
 
 
 _SCHEDULE_COLUMNS = (
     Column("product", "PRODUCT"),
     Column("accrued", "ACCRUED", True),
-    Column("expected", "STILL TO COME, AT THE RATE OF NOW", True),
 )
+_STILL_TO_COME = Column("expected", "STILL TO COME, AT THE RATE OF NOW", True)
+_NEXT_HOUR = Column("expected", "OF THIS HOUR, AT THE RATE OF NOW", True)
+
+
+def _accrued(funding: Decimal | None, *, continuous: bool) -> str:
+    return "n/a" if funding is None and not continuous else figures.money(funding, signed=True)
 
 
 def _expected_words(rate: FundingRate | None, expected: Decimal | None) -> str:
@@ -199,11 +216,13 @@ def _expected_words(rate: FundingRate | None, expected: Decimal | None) -> str:
     return figures.MISSING if expected is None else f"~{figures.money(expected, signed=True)}"
 
 
-def _expected(size: Decimal, mark: Decimal | None, rate: FundingRate | None, now_ms: int) -> Decimal | None:
-    """Rate x notional x elapsed / 8 h until the payment; negative: we pay."""
+def _expected(
+    size: Decimal, mark: Decimal | None, rate: FundingRate | None, now_ms: int, *, continuous: bool
+) -> Decimal | None:
+    """Rate x notional x time / 8 h, until the payment or of the hour that is held to its end; negative: we pay."""
     if rate is None or mark is None:
         return None
-    hours = Decimal(rate.next_at_ms - now_ms) / 3_600_000
+    hours = Decimal(rate.next_at_ms - now_ms) / 3_600_000 if continuous else Decimal(1)
     return -size * mark * rate.rate_8h * hours / 8
 
 

@@ -241,7 +241,8 @@ async def book(desk: Desk, symbol: str, depth: int) -> Answer:
         "asks": [[figures.text(price), figures.text(size)] for price, size in found.asks[:depth]],
     }
     age_s = desk.clock.monotonic() - found.seen
-    head = Line(f"{instrument.product_id}   as of {figures.clock(found.at_ms)}, change {found.change_id}")
+    change = "" if found.change_id is None else f", change {found.change_id}"
+    head = Line(f"{instrument.product_id}   as of {figures.clock(found.at_ms)}{change}")
     view = (Line(""), head, Table(columns, tuple(rows), "the book is empty"))
     standing = desk.standing(source=SOURCE, age_s=age_s)
     return Answer("perpctl.market.book/1", await desk.scope(), facts, view, standing=standing)

@@ -38,14 +38,15 @@ class _Asked:
         self._name = desk.settings.profile
 
     async def orders(self) -> Finding:
-        orders = await (await self._desk.exchange()).open_orders()
+        exchange = await self._desk.exchange()
+        orders = await exchange.open_orders()
         foreign = [one.order_id for one in orders if owner(self._desk, one.identity) == "NOT OURS"]
         if foreign:
             shown = ", ".join(foreign[:3]) + (" ..." if len(foreign) > 3 else "")
             words = f"{len(foreign)} of {figures.count(len(orders), 'working order')} not ours: {shown}"
             return warned(words, f"perpctl -p {self._name} orders list")
         words = figures.count(len(orders), "order") + " working, all ours" if orders else "none working"
-        return passed(f"{words}; triggers and isolated slots included")
+        return passed(f"{words}; {exchange.terms.listed}")
 
     async def positions(self) -> Finding:
         exchange = await self._desk.exchange()
@@ -63,7 +64,10 @@ class _Asked:
         return passed(names or "flat; margin in use 0.00; 2 endpoints agree")
 
     async def slots(self) -> Finding:
-        used = (await (await self._desk.exchange()).account()).slots_in_use
+        exchange = await self._desk.exchange()
+        if not exchange.terms.slots:
+            return passed("n/a: this venue has none, margin is of the whole account")
+        used = (await exchange.account()).slots_in_use
         words = f"{used} in use"
         if used == 0:
             return passed(words)

@@ -93,7 +93,10 @@ class _Asked:
         return passed("; ".join(words))
 
     async def request_limits(self) -> Finding:
-        account, limits = await (await self._desk.exchange()).account(), limits_of(self._desk)
+        exchange = await self._desk.exchange()
+        if exchange.terms.limits_untold is not None:
+            return passed(f"n/a: {exchange.terms.limits_untold}")
+        account, limits = await exchange.account(), limits_of(self._desk)
         if account.engine_rate is None:
             return warned("the venue tells no request limits; the slowest tier is assumed")
         words = f"engine {account.engine_rate}/s, burst {account.engine_burst} (read from the account)"

@@ -175,7 +175,7 @@ def _funding(bot: Bot, product: Product) -> Line:
     a_year = figures.percent(percent_a_year(rate) / 100, 1)
     text = f"FUNDING    {figures.percent(percent_8h(rate) / 100, 4)} per 8 h ({a_year} a year)"
     if not bot.gear.exchange.terms.continuous_funding:
-        return Line(f"{text}   paid each hour, next in {span((HOUR_MS - now_ms % HOUR_MS) / 1000)}")
+        return Line(f"{text}   accrues each hour, next in {span((HOUR_MS - now_ms % HOUR_MS) / 1000)}")
     left_s = (calendar.next_day_ms(now_ms) - now_ms) / 1000
     return Line(f"{text}   settles {figures.day_start(calendar)} in {span(left_s)}")
 

@@ -77,6 +77,10 @@ TERMS = VenueTerms(
     valued_by=products.VALUED_BY,
     slots=False,
     continuous_funding=False,
+    mass_cancel=False,
+    listed="both placement sources, every page, triggers included",
+    limit_at_once=False,
+    limits_untold="this venue tells no limits of an account; 10,000 requests an hour are documented, and kept to",
 )
 
 
@@ -294,7 +298,7 @@ class AdvancedTrade:
         return await self._writes.cancel(orders)
 
     async def cancel_entries(self, product_id: str | None = None) -> Outcome | Unsupported | int:
-        """There is no mass cancel here: list, then cancel by id in batches. The count is of accepted requests."""
+        """There is no mass cancel here: list, then cancel by id in batches. The count is of those read back gone."""
         return await self._writes.cancel_entries(product_id)
 
     async def close(self, position: Position, limit_price: Decimal | None) -> Outcome:

@@ -63,6 +63,10 @@ TERMS = VenueTerms(
     valued_by="mark",
     slots=True,
     continuous_funding=True,
+    mass_cancel=True,
+    listed="every currency and isolated slot, triggers included",
+    limit_at_once=True,
+    limits_untold=None,
 )
 
 

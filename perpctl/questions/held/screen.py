@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from perpctl.questions.held.positions import Day, Held, Holding
 
 FUNDING_NOTE = "(1) accrued since the last settlement at 08:00 UTC, exact (the venue's), paid at the next settlement"
-NO_FUNDING_NOTE = "(1) paid each hour; the venue's rows of positions do not tell it: perpctl funding"
+NO_FUNDING_NOTE = (
+    "(1) accrues each hour, paid twice a day; the venue's rows of positions do not tell it: perpctl funding"
+)
 LIQUIDATION_NOTE = "(2) the venue sends no liquidation price; worked out from margins, other prices unchanged"
 BESIDE = 64  # where the second half of a line under a product begins
 STALE_S = 60.0  # a position proven over HTTP

@@ -52,7 +52,7 @@ class Depth:
             product_id=self.unit.product_id,
             bids=tuple((price, self.unit.coin(amount)) for price, amount in bids),
             asks=tuple((price, self.unit.coin(amount)) for price, amount in asks),
-            change_id=self._at_ms,
+            change_id=None,
             at_ms=self._at_ms,
             seen=seen,
         )

@@ -191,7 +191,7 @@ def quote(row: Row, touch: Book, seen: float) -> Quote:
 
 
 def funding_rate(row: Row, now_ms: int) -> FundingRate | None:
-    """The hourly rate, stated per 8 hours; paid each hour after `funding_time`. None: a dated future has none."""
+    """The hourly rate, stated per 8 hours; it accrues each hour after `funding_time`. None: a dated future has none."""
     details = _details(row)
     hourly = words.number(details, "funding_rate")
     if hourly is None:
@@ -211,13 +211,13 @@ def _interval_ms(details: Row) -> int:
 
 
 def book(pricebook: Row, unit: Contract, seen: float, depth: int) -> Book:
-    """A book in base coin, best first; its time stands for a sequence, for it has none."""
+    """A book in base coin, best first; it has no sequence here."""
     at_ms = words.need_moment(pricebook, "time")
     return Book(
         product_id=text(pricebook, "product_id"),
         bids=_levels(pricebook, "bids", unit, depth),
         asks=_levels(pricebook, "asks", unit, depth),
-        change_id=at_ms,
+        change_id=None,
         at_ms=at_ms,
         seen=seen,
     )
