@@ -26,6 +26,8 @@ from perpctl.desk import Desk
 from perpctl.host.process import is_running, start_detached
 
 VENUES = ("global", "us")
+both_venues = pytest.mark.parametrize("venue", VENUES, indirect=True)
+us_alone = pytest.mark.parametrize("venue", ["us"], indirect=True)  # for what the other does not have
 START = datetime(2026, 11, 25, 3, 12, 7, tzinfo=UTC)
 _FOREIGN = ("PERPCTL_", "COINBASE_", "XDG_", "DEBUG_", "LOG_LEVEL", "NO_COLOR", "SUDO_USER")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ftp_proxy")
@@ -39,6 +41,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def update(request: pytest.FixtureRequest) -> bool:
     """Whether generated files are to be rewritten; review them in the diff."""
     return bool(request.config.getoption("--update"))
+
+
+@pytest.fixture(scope="module")
+def venue(request: pytest.FixtureRequest) -> str:
+    """Where the test trades. A test or module marked `both_venues` runs at each, with whatever it builds upon this."""
+    return str(getattr(request, "param", "global"))
 
 
 @pytest.fixture(autouse=True)
@@ -136,13 +144,12 @@ def _paper_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str
 
 
 @pytest.fixture
-def paper(request: pytest.FixtureRequest, _paper_server: dict[str, Any], home: Path) -> dict[str, Any]:
-    """A running paper exchange, as new, with a book: what its ready line says. Commands find it by themselves.
-
-    Parametrised with "us" the paper profile trades at that venue: `pytest.mark.parametrize("paper", VENUES,
-    indirect=True)`.
+def paper(request: pytest.FixtureRequest, venue: str, _paper_server: dict[str, Any], home: Path) -> dict[str, Any]:
+    """A running paper exchange, as new, with a book: what its ready line says. Commands find it by themselves, and
+    the paper profile trades at the venue of the test.
     """
-    if (venue := getattr(request, "param", "global")) != "global":
+    assert not hasattr(request, "param"), "the venue is the parameter: mark the test both_venues or us_alone"
+    if venue != "global":
         folder = profile.config_dir()
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.toml").write_text(f'[profiles.paper]\nvenue = "{venue}"\n')

@@ -92,6 +92,11 @@ class Quote(Struct, frozen=True):
             return None
         return (self.bid + self.ask) / 2
 
+    @property
+    def reference(self) -> Decimal | None:
+        """The price that orders and the index are held against: the mark, and where the venue has none, the mid."""
+        return self.mark if self.mark is not None else self.mid
+
 
 class Book(Struct, frozen=True):
     """Depth, best first; sizes in base coin. `change_id` is the venue's sequence; None: it has none."""

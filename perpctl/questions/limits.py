@@ -22,7 +22,7 @@ def limits_of(desk: Desk) -> Limits | None:
 
 def bounds_of(desk: Desk, account: Account, quote: Quote) -> Bounds | None:
     """What may be ordered and held in one product now; None without a level or a reference price."""
-    limits, reference = limits_of(desk), quote.mark or quote.mid
+    limits, reference = limits_of(desk), quote.reference
     if limits is None or reference is None:
         return None
     market = Market(reference, quote.open_interest, quote.band_low, quote.band_high)

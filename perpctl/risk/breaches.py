@@ -53,7 +53,7 @@ class LossWatch:
     ) -> tuple[LossWatch, Breach | None]:
         """The watch after this evaluation (market time) and the breach, if any.
 
-        `pnl_pct` is the day's, conservatively marked; `apart_pct` is how far mark and index are apart at most, over
+        `pnl_pct` is the day's, conservatively marked; `apart_pct` is how far price and index are apart at most, over
         the products held. Past the kill line with prices apart or unknown, or not for long enough, it is reduce-only
         and a page. The same with `unread`, why transfers could not be read: the loss may be a withdrawal, and a kill
         cannot be taken back, while the lines above it only take risk away.
@@ -73,8 +73,8 @@ class LossWatch:
         if pnl_pct <= kill:
             long_enough = self.since_ms is not None and now_ms - self.since_ms >= KILL_AFTER_MS
             if long_enough and self.evaluations >= KILL_EVALUATIONS:
-                return Breach(Action.KILL, "day PnL", pnl_pct, kill, "past the kill line, mark and index agreeing")
-            why = "past the kill line, not yet confirmed by mark and index for 5 s and 3 evaluations"
+                return Breach(Action.KILL, "day PnL", pnl_pct, kill, "past the kill line, price and index agreeing")
+            why = "past the kill line, price and index did not agree yet for 5 s and 3 evaluations"
             if unread is not None:
                 why = f"past the kill line, but it may be a withdrawal, no unattended kill: {unread}"
             return Breach(Action.PAGE, "day PnL", pnl_pct, kill, why)

@@ -148,7 +148,7 @@ def _reference(quote: Quote | None) -> Decimal | None:
     """Mark, else mid, of the order's own product."""
     if quote is None:
         return None
-    price = quote.mark if quote.mark is not None else quote.mid
+    price = quote.reference
     return price if price is not None and price > 0 else None
 
 

@@ -37,11 +37,9 @@ def _still_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str
 
 
 @pytest.fixture
-def stage(
-    request: pytest.FixtureRequest, _still_server: dict[str, Any], home: Path, monkeypatch: pytest.MonkeyPatch
-) -> Stage:
-    """The exchange as new; the commands find it by themselves. Parametrised with "us", they trade at that venue."""
-    found = Stage(_still_server, getattr(request, "param", "global"))
+def stage(venue: str, _still_server: dict[str, Any], home: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    """The exchange as new; the commands find it by themselves, and trade at the venue of the test."""
+    found = Stage(_still_server, venue)
     if found.venue != "global":
         monkeypatch.setenv("PERPCTL_PROFILE", PAPER_AT[found.venue])
         monkeypatch.setitem(SHARES, Duty.OPERATOR, Share(rate=10_000, burst=10_000, hourly=10_000))  # nor our own

@@ -15,7 +15,7 @@ from perpctl.model.venue.calendars import US
 from perpctl.profile import load
 from perpctl.questions.venue import calendar
 from tests import trading
-from tests.conftest import Cli
+from tests.conftest import Cli, us_alone
 
 Golden = Callable[[str, str], None]
 
@@ -137,7 +137,7 @@ def test_an_old_key_is_due(paper: dict[str, Any], cli: Cli, tmp_path: Path) -> N
 @pytest.mark.skipif(
     datetime.now(UTC).date() + timedelta(days=8) > US.holidays_until, reason="the holidays of that year are not known"
 )
-@pytest.mark.parametrize("paper", ["us"], indirect=True)
+@us_alone
 def test_the_us_calendar_shows_new_yorks_clock(paper: dict[str, Any], cli: Cli) -> None:
     ran = cli("calendar")
     assert ran.code == 0, ran.err

@@ -22,7 +22,7 @@ from perpctl.host import own_exchange
 from perpctl.model.mode import Mode
 from perpctl.profile import Endpoints, Pin
 from perpctl.store.latch import LatchState
-from tests.conftest import VENUES, Cli, end
+from tests.conftest import Cli, both_venues, end
 
 NOWHERE = Endpoints("http://127.0.0.1:1/api/v2", "ws://127.0.0.1:1/ws", "ws://127.0.0.1:1/streams")
 
@@ -151,7 +151,7 @@ def test_a_state_directory_that_cannot_be_written_is_exit_11(home: Path, clock: 
         Desk(settings, clock).journal()
 
 
-@pytest.mark.parametrize("paper", VENUES, indirect=True)
+@both_venues
 def test_a_new_live_profile_is_pinned_to_the_account_that_its_key_reaches(paper: dict[str, Any], cli: Cli) -> None:
     names = {
         "global": ("gateway_http", "gateway_ws", "gateway_streams"),

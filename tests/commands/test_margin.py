@@ -14,7 +14,7 @@ import pytest
 from perpctl.clock import SystemClock
 from perpctl.model.venue import calendars
 from tests import trading
-from tests.conftest import Cli
+from tests.conftest import Cli, us_alone
 from tests.trading import masked
 
 Golden = Callable[[str, str], None]
@@ -175,7 +175,7 @@ def contracts(paper: dict[str, Any]) -> None:
     asyncio.run(_hold({"size": "0.1", "product_id": trading.PRODUCTS["us"]}))
 
 
-@pytest.mark.parametrize("paper", ["us"], indirect=True)
+@us_alone
 def test_both_margin_windows_are_shown_and_the_dearest_is_judged(
     paper: dict[str, Any], contracts: None, cli: Cli
 ) -> None:
@@ -197,7 +197,7 @@ def next_day(wanted: Callable[[date], bool]) -> date:
     return next(day for day in days if wanted(day))
 
 
-@pytest.mark.parametrize("paper", ["us"], indirect=True)
+@us_alone
 @pytest.mark.parametrize(
     ("hour", "weekend", "window"), [(10, False, "intraday"), (16, False, "overnight"), (10, True, "overnight")]
 )

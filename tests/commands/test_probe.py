@@ -21,7 +21,7 @@ from perpctl.profile import load
 from perpctl.questions.venue import probe
 from perpctl.store.facts.probe import Kept, keep_probe
 from tests import trading
-from tests.conftest import Cli
+from tests.conftest import Cli, us_alone
 from tests.trading import masked
 
 Golden = Callable[[str, str], None]
@@ -216,7 +216,7 @@ def test_a_resume_does_not_wait_for_a_probe(paper: dict[str, Any], clock: Shifte
     assert own.PROBE not in names[True]
 
 
-@pytest.mark.parametrize("paper", ["us"], indirect=True)
+@us_alone
 def test_at_the_us_venue_types_of_order_are_previewed_and_nothing_is_placed(
     paper: dict[str, Any], cli: Cli, golden: Golden
 ) -> None:

@@ -20,7 +20,7 @@ from perpctl import profile
 from perpctl.clock import ManualClock
 from tests.commands import scenes
 from tests.commands.stage import Stage, StillClock
-from tests.conftest import START, VENUES, Cli, Ran
+from tests.conftest import START, Cli, Ran, both_venues
 
 SURE = ("--yes", "--reason", "drill")
 NARROW = {"positions-bare", "positions-unknown", "preflight", "preflight-may-not-start", "orders-list", "status-warn"}
@@ -198,7 +198,7 @@ def kept(request: pytest.FixtureRequest, golden: Golden, stage: Stage, update: b
     return Kept(golden, request.path.parent / "golden", stage, update)
 
 
-@pytest.mark.parametrize("stage", VENUES, indirect=True)
+@both_venues
 @pytest.mark.parametrize("screen", SCREENS, ids=lambda screen: screen.name)
 def test_a_screen_reads_as_before(
     screen: Screen, stage: Stage, cli: Cli, kept: Kept, monkeypatch: pytest.MonkeyPatch

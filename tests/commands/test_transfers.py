@@ -17,7 +17,7 @@ from perpctl.store.latch import Latch
 from tests import trading
 from tests.commands import scenes
 from tests.commands.stage import Stage
-from tests.conftest import Cli, Ran
+from tests.conftest import Cli, Ran, us_alone
 
 LEDGER = "private/get_transaction_log"
 
@@ -97,7 +97,7 @@ def test_with_the_ledger_unread_preflight_warns_and_a_human_gets_no_further_than
     assert "the result of the day is not known: " in ran.out
 
 
-@pytest.mark.parametrize("paper", ["us"], indirect=True)
+@us_alone
 def test_where_the_venue_lists_no_transfers_the_figure_has_them_in_it_and_says_so(paper: dict[str, Any]) -> None:
     async def ask() -> tuple[Any, Any, str]:
         async with trading.at_the_desk() as desk:

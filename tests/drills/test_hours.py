@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests import trading
-from tests.conftest import Cli
+from tests.conftest import Cli, us_alone
 from tests.drills.running import Running, running
 
 BIP = "BIP-20DEC30-CDE"
@@ -52,7 +52,7 @@ def test_a_stop_that_is_announced_takes_the_entries_of_a_running_bot(
 
 
 @pytest.mark.timeout(420)
-@pytest.mark.parametrize("paper", ["us"], indirect=True)
+@us_alone
 def test_a_running_bot_holds_its_position_through_a_stop_and_comes_back_by_itself(
     paper: dict[str, Any], cli: Cli
 ) -> None:

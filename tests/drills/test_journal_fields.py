@@ -17,10 +17,10 @@ import perpctl
 from perpctl import profile
 from perpctl.host.build import hash_of_code
 from perpctl.store.records import Kind
-from tests.conftest import VENUES
+from tests.conftest import both_venues
 from tests.drills.written import FROM, REASON, story
 
-pytestmark = [pytest.mark.drill, pytest.mark.timeout(180), pytest.mark.parametrize("paper", VENUES, indirect=True)]
+pytestmark = [pytest.mark.drill, pytest.mark.timeout(180), both_venues]
 HEX = hashlib.sha256().digest_size * 2
 Line = dict[str, Any]
 

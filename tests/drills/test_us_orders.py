@@ -16,7 +16,7 @@ from perpctl.model.order import OrderRequest, OrderType, Side
 from perpctl.store.intents import Intents
 from perpctl.store.journal import JournalReader
 from perpctl.store.records import Kind, Record
-from tests.conftest import Cli, tell
+from tests.conftest import Cli, tell, us_alone
 from tests.drills.running import Running, running
 from tests.store.stock import ALLOWED, GROUNDS
 from tests.trading import at_the_desk, btc, entry, our_name
@@ -24,7 +24,7 @@ from tests.trading import at_the_desk, btc, entry, our_name
 pytestmark = [
     pytest.mark.drill,
     pytest.mark.timeout(120),
-    pytest.mark.parametrize("paper", ["us"], indirect=True),
+    us_alone,
 ]
 STILL = ("--strategy", "tests.drills.still:Still")
 HOLDER = ("--strategy", "tests.drills.still:Holder")

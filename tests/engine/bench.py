@@ -15,19 +15,16 @@ from perpctl.engine.core import Core, Rules
 from perpctl.engine.state.product import Product
 from perpctl.engine.strategy import Desired, View
 from perpctl.exchange import port
-from perpctl.exchange.advanced_trade.client import AdvancedTrade
-from perpctl.exchange.gateway.client import Gateway
 from perpctl.model.fill import Fill
 from perpctl.model.instrument import Quote
 from perpctl.model.mode import Mode
-from perpctl.model.order import Order, OrderRequest, OrderStatus, OrderType, Side
+from perpctl.model.order import TRIGGER_TYPES, Order, OrderRequest, OrderStatus, Side
 from perpctl.model.position import Position
 from perpctl.risk.limits import Limits, RiskLevel, level_limits
-from tests.risk.world import ACCOUNT, BTC, INSTRUMENT, NOW, QUOTE
+from tests.risk.world import NOW, WORLDS, World
 
 MINE = "mine-"
 OPEN = {"locked": "false", "maintenance": None, "announcements": (), "offset_ms": 0, "round_trip_ms": 1}
-VENUES: dict[str, type[AdvancedTrade] | type[Gateway]] = {"global": Gateway, "us": AdvancedTrade}
 
 
 @dataclass(frozen=True)
@@ -56,28 +53,29 @@ class Scripted:
 
 
 class Bench:
-    """A running core in normal mode, flat, with a fresh account and an armed socket."""
+    """A running core in normal mode, flat, with a fresh account; its entries cannot outlive it."""
 
-    def __init__(self, limits: Limits | None = None, **rules_: Any) -> None:
+    def __init__(self, venue: str = "global", limits: Limits | None = None, **rules_: Any) -> None:
         numbers = itertools.count(1)
         self.strategy = Scripted()
-        venue = VENUES[rules_.pop("venue", "global")]
-        calendar = rules_.pop("calendar", venue.calendar)
-        rules = Rules(limits or level_limits(RiskLevel.CONSERVATIVE), calendar, venue.terms, **rules_)
-        self.core = Core(rules, [Product(INSTRUMENT, self.strategy)], lambda: f"{MINE}{next(numbers)}", is_mine)
+        self.world: World = WORLDS[venue]
+        calendar = rules_.pop("calendar", self.world.calendar)
+        rules = Rules(limits or level_limits(RiskLevel.CONSERVATIVE), calendar, self.world.terms, **rules_)
+        product = Product(self.world.instrument, self.strategy)
+        self.core = Core(rules, [product], lambda: f"{MINE}{next(numbers)}", is_mine)
         self.now = 100.0
         self.at_ms = NOW
         self.trades = itertools.count(1)
         self.core.mode = Mode.NORMAL
-        self.core.dead_man = True
+        self.core.dead_man = self.world.dead_man
         self.core.begin(e.Reconciled((), (), (), self.now), self.now)
         self.venue_read()
         self.quote()
-        self.tell(e.AccountRead(ACCOUNT))
+        self.tell(e.AccountRead(self.world.account))
 
     @property
     def product(self) -> Product:
-        return self.core.products[BTC]
+        return self.core.products[self.world.btc]
 
     def tell(self, event: e.Event) -> list[e.Effect]:
         effects = self.core.step(event, self.now)
@@ -85,11 +83,17 @@ class Bench:
         return effects
 
     def quote(self, mid: str = "84100", **change: Any) -> list[e.Effect]:
-        """The market a moment later."""
+        """The market a moment later, two ticks wide; a mark only where the venue has one."""
         self.at_ms += 100
-        middle = D(mid)
+        quote, tick, middle = self.world.quote, self.world.tick, D(mid)
         moved: Quote = structs.replace(
-            QUOTE, bid=middle - D("0.1"), ask=middle + D("0.1"), mark=middle, at_ms=self.at_ms, seen=self.now
+            quote,
+            bid=middle - tick,
+            ask=middle + tick,
+            mark=None if quote.mark is None else middle,
+            last=middle,
+            at_ms=self.at_ms,
+            seen=self.now,
         )
         return self.tell(port.QuoteSeen(structs.replace(moved, **change)))
 
@@ -121,12 +125,12 @@ class Bench:
             trade_id=f"t-{number}",
             order_id=f"o-{request.identity}",
             identity=request.identity,
-            product_id=BTC,
+            product_id=request.product_id,
             side=request.side,
             size=D(size) if size else request.size,
             price=D(price),
             fee=D("0.01"),
-            fee_currency="USDC",
+            fee_currency=self.world.instrument.currency,
             liquidity="M",
             at_ms=self.at_ms,
         )
@@ -138,21 +142,43 @@ class Bench:
         self.accept(entry.request)
         return only(self.tell(self.fill(entry.request)), e.PlaceStop)
 
+    def position(self, size: str, entry: str = "84100", **change: Any) -> Position:
+        """What the venue tells of a holding; the index is not told of one where there is no mark."""
+        told = Position(
+            product_id=self.world.btc,
+            slot=None,
+            size=D(size),
+            entry_price=D(entry),
+            mark=D(84100),
+            index=None if self.world.quote.mark is None else D(84100),
+            notional=None,
+            unrealized=None,
+            realized=None,
+            funding=None,
+            initial_margin=None,
+            maintenance_margin=None,
+            leverage=None,
+            units_agree=True,
+            at_ms=NOW,
+            seen=0.0,
+        )
+        return replace(told, **change)
+
 
 def is_mine(label: str | None) -> bool:
     return label is not None and label.startswith(MINE)
 
 
-def bid(size: str = "0.01", price: str = "84080.0", **change: Any) -> Desired:
+def bid(size: str = "0.01", price: str = "84080", **change: Any) -> Desired:
     return replace(Desired(Side.BUY, D(size), D(price), "test", tolerance=D(5)), **change)
 
 
-def offer(size: str = "0.01", price: str = "84120.0", **change: Any) -> Desired:
+def offer(size: str = "0.01", price: str = "84120", **change: Any) -> Desired:
     return replace(Desired(Side.SELL, D(size), D(price), "test", tolerance=D(5)), **change)
 
 
 def as_order(request: OrderRequest, status: OrderStatus | None = None, **change: Any) -> Order:
-    resting = OrderStatus.UNTRIGGERED if request.type is OrderType.STOP_MARKET else OrderStatus.OPEN
+    resting = OrderStatus.UNTRIGGERED if request.type in TRIGGER_TYPES else OrderStatus.OPEN
     order = Order(
         order_id=f"o-{request.identity}",
         identity=request.identity,
@@ -172,27 +198,6 @@ def as_order(request: OrderRequest, status: OrderStatus | None = None, **change:
         updated_ms=NOW,
     )
     return replace(order, **change)
-
-
-def position(size: str, entry: str = "84100") -> Position:
-    return Position(
-        product_id=BTC,
-        slot=None,
-        size=D(size),
-        entry_price=D(entry),
-        mark=D(84100),
-        index=D(84100),
-        notional=None,
-        unrealized=None,
-        realized=None,
-        funding=None,
-        initial_margin=None,
-        maintenance_margin=None,
-        leverage=None,
-        units_agree=True,
-        at_ms=NOW,
-        seen=0.0,
-    )
 
 
 def placed(effects: Sequence[e.Effect]) -> list[e.PlaceEntry]:

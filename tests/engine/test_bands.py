@@ -19,7 +19,7 @@ LAST = D("84100")
 
 @pytest.fixture
 def bench() -> Bench:
-    bench = Bench(venue="us")
+    bench = Bench("us")
     bench.quote(last=LAST)
     return bench
 
@@ -32,33 +32,33 @@ def refuse(bench: Bench, request: OrderRequest) -> list[e.Effect]:
 
 
 def test_it_goes_half_as_far_from_the_last_price_with_an_identity_of_its_own(bench: Bench) -> None:
-    bench.strategy.wishes = [bid(price="84000.0")]
+    bench.strategy.wishes = [bid(price="84000")]
     far = placed(bench.quote(last=LAST))[0].request
     near = placed(refuse(bench, far))[0].request
-    assert near.price == D("84050.0")
+    assert near.price == D("84050")
     assert near == replace(far, identity=near.identity, price=near.price)
     assert near.identity != far.identity
     assert far.identity not in bench.core.orders.ours
 
 
 def test_three_times_and_not_a_fourth(bench: Bench) -> None:
-    bench.strategy.wishes = [offer(price="84500.0")]
+    bench.strategy.wishes = [offer(price="84500")]
     request = placed(bench.quote(last=LAST))[0].request
     prices = []
     while again := placed(refuse(bench, request)):
         request = again[0].request
         prices.append(request.price)
-    assert prices == [D("84300.0"), D("84200.0"), D("84150.0")]
+    assert prices == [D("84300"), D("84200"), D("84150")]
 
 
 def test_another_refusal_is_not_tried_again(bench: Bench) -> None:
-    bench.strategy.wishes = [bid(price="84000.0")]
+    bench.strategy.wishes = [bid(price="84000")]
     far = placed(bench.quote(last=LAST))[0].request
     assert not placed(bench.tell(e.Placed(far.identity, port.Refused(None, "INSUFFICIENT_FUNDS_FOR_FUTURES"))))
 
 
 def test_while_nothing_may_be_entered_nothing_is_tried_again(bench: Bench) -> None:
-    bench.strategy.wishes = [bid(price="84000.0")]
+    bench.strategy.wishes = [bid(price="84000")]
     far = placed(bench.quote(last=LAST))[0].request
     bench.tell(e.ModeChanged(Mode.REDUCE_ONLY, "test"))
     assert not placed(refuse(bench, far))

@@ -12,22 +12,20 @@ from perpctl.engine import events as e
 from perpctl.engine.state.working import Stage
 from perpctl.exchange import port
 from perpctl.model.mode import Mode
+from perpctl.model.money import floor_to
 from perpctl.model.order import OrderStatus, Purpose, Side, TimeInForce
 from perpctl.risk.verdict import Reason
-from tests.conftest import VENUES
-from tests.engine.bench import Bench, as_order, bid, of, offer, only, placed, position
-from tests.risk.world import ACCOUNT, BTC, INSTRUMENT
+from tests.conftest import both_venues
+from tests.engine.bench import Bench, as_order, bid, of, offer, only, placed
 
-
-@pytest.fixture(params=VENUES)
-def bench(request: pytest.FixtureRequest) -> Bench:
-    """Whatever the venue's terms, the core does about an event what these tests say."""
-    return Bench(venue=request.param)
+pytestmark = both_venues  # whatever the terms, the core does about an event what these tests say
 
 
 def test_a_wish_becomes_a_post_only_entry_on_the_socket(bench: Bench) -> None:
-    entry = placed(bench.wish(bid("0.0123456", "84080.0")))[0].request
-    assert (entry.side, entry.size, entry.post_only, entry.reduce_only) == (Side.BUY, D("0.0123"), True, False)
+    entry = placed(bench.wish(bid("0.0123456", "84080")))[0].request
+    on_the_step = floor_to(D("0.0123456"), bench.world.step)
+    assert (entry.side, entry.size, entry.post_only, entry.reduce_only) == (Side.BUY, on_the_step, True, False)
+    assert (entry.time_in_force is TimeInForce.GTD) is (bench.world.terms.entries_end_s is not None)
     assert entry.purpose is Purpose.OPEN
 
 
@@ -36,19 +34,19 @@ def test_a_wish_below_the_smallest_order_is_left_out(bench: Bench) -> None:
 
 
 def test_an_order_near_enough_to_the_wish_stays_where_it_is(bench: Bench) -> None:
-    bench.accept(placed(bench.wish(bid(price="84080.0")))[0].request)
-    assert bench.wish(bid(price="84083.0")) == []
+    bench.accept(placed(bench.wish(bid(price="84080")))[0].request)
+    assert bench.wish(bid(price="84083")) == []
 
 
 def test_a_new_price_first_cancels_and_places_only_when_the_old_order_is_gone(bench: Bench) -> None:
-    old = placed(bench.wish(bid(price="84080.0")))[0].request
+    old = placed(bench.wish(bid(price="84080")))[0].request
     bench.accept(old)
-    effects = bench.wish(bid(price="84040.0"))
+    effects = bench.wish(bid(price="84040"))
     cancel = only(effects, e.CancelEntry)
     assert not placed(effects)
     gone = port.Confirmed(replace(cancel.order, status=OrderStatus.CANCELLED, updated_ms=cancel.order.updated_ms + 1))
     again = placed(bench.tell(e.CancelAnswered(old.identity, gone)))
-    assert [effect.request.price for effect in again] == [D("84040.0")]
+    assert [effect.request.price for effect in again] == [D("84040")]
 
 
 def test_a_filled_order_is_not_replaced_until_the_strategy_says_so(bench: Bench) -> None:
@@ -61,7 +59,7 @@ def test_a_filled_order_is_not_replaced_until_the_strategy_says_so(bench: Bench)
 def test_a_wish_that_could_not_be_sent_for_two_seconds_is_forgotten(bench: Bench) -> None:
     old = placed(bench.wish(bid()))[0].request
     bench.accept(old)
-    cancel = only(bench.wish(bid(price="84040.0")), e.CancelEntry)
+    cancel = only(bench.wish(bid(price="84040")), e.CancelEntry)
     bench.later(3)
     gone = port.Confirmed(replace(cancel.order, status=OrderStatus.CANCELLED, updated_ms=cancel.order.updated_ms + 1))
     assert not placed(bench.tell(e.CancelAnswered(old.identity, gone)))
@@ -69,7 +67,7 @@ def test_a_wish_that_could_not_be_sent_for_two_seconds_is_forgotten(bench: Bench
 
 def test_what_is_taken_against_the_position_never_turns_it_over(bench: Bench) -> None:
     bench.accept(bench.hold("0.1").request)
-    exit_ = placed(bench.wish(offer("0.5", "84090.0", take=True)))[0].request
+    exit_ = placed(bench.wish(offer("0.5", "84090", take=True)))[0].request
     assert (exit_.size, exit_.reduce_only, exit_.purpose) == (D("0.1000"), True, Purpose.CLOSE)
     assert exit_.time_in_force is TimeInForce.IOC
 
@@ -126,7 +124,7 @@ def test_a_fill_counts_once_however_often_and_wherever_it_is_told(bench: Bench) 
     done = as_order(entry, OrderStatus.FILLED, filled=D("0.02"))
     bench.tell(e.Placed(entry.identity, port.Confirmed(done, (news.fill,))))
     bench.tell(news)
-    bench.tell(e.Reconciled((position("0.02"),), (), (news.fill,), bench.now))
+    bench.tell(e.Reconciled((bench.position("0.02"),), (), (news.fill,), bench.now))
     assert bench.product.position == D("0.02")
     assert bench.product.held.fills == 1
 
@@ -173,7 +171,7 @@ def test_an_entry_that_was_on_its_way_when_the_mode_changed_is_cancelled_on_arri
 def test_in_reduce_only_only_what_takes_towards_zero_is_sent(bench: Bench) -> None:
     bench.accept(bench.hold("0.1").request)
     bench.tell(e.ModeChanged(Mode.REDUCE_ONLY, "test"))
-    sent = placed(bench.wish(bid(), offer("0.05"), offer("0.05", "84095.0", take=True)))
+    sent = placed(bench.wish(bid(), offer("0.05"), offer("0.05", "84095", take=True)))
     assert [(effect.request.side, effect.request.reduce_only) for effect in sent] == [(Side.SELL, True)]
 
 
@@ -213,7 +211,7 @@ def test_losing_the_user_channel_makes_its_entries_unknown_and_stops_the_strateg
 
 def test_losing_the_market_cancels_what_rests_in_the_dark(bench: Bench) -> None:
     bench.accept(placed(bench.wish(bid()))[0].request)
-    assert only(bench.tell(port.FeedLost(f"ticker.{BTC}.100ms", "a gap")), e.CancelEntry)
+    assert only(bench.tell(port.FeedLost(f"ticker.{bench.world.btc}.100ms", "a gap")), e.CancelEntry)
 
 
 def test_a_liquidation_halts(bench: Bench) -> None:
@@ -233,7 +231,7 @@ def test_a_foreign_order_is_told_once_and_counts(bench: Bench) -> None:
 
 def test_a_position_that_nothing_explains_is_taken_over_told_and_stops_entries(bench: Bench) -> None:
     bench.now += 1
-    effects = bench.tell(e.Reconciled((position("0.3"),), (), (), bench.now))
+    effects = bench.tell(e.Reconciled((bench.position("0.3"),), (), (), bench.now))
     assert bench.product.position == D("0.3")
     assert only(effects, e.EnterMode).mode is Mode.REDUCE_ONLY
     assert only(effects, e.PlaceStop).request.size == D("0.3")
@@ -256,24 +254,24 @@ def test_a_listing_read_before_the_order_was_placed_says_nothing_about_it(bench:
 
 def test_at_the_start_our_stop_is_kept_a_leftover_entry_is_cancelled_a_stranger_is_counted(bench: Bench) -> None:
     stop = bench.hold().request
-    fresh = Bench()
+    fresh = Bench(bench.world.venue)
     entry = placed(fresh.wish(bid()))[0].request
     orders = (as_order(stop), as_order(entry), as_order(entry, order_id="x-1", identity="by-hand"))
-    second = Bench()
-    effects = second.core.begin(e.Reconciled((position("0.1"),), orders, (), second.now), second.now)
+    second = Bench(bench.world.venue)
+    effects = second.core.begin(e.Reconciled((bench.position("0.1"),), orders, (), second.now), second.now)
     assert [cancel.order.identity for cancel in of(effects, e.CancelEntry)] == [entry.identity]
     assert not of(effects, e.PlaceStop)
     assert list(second.core.orders.foreign) == ["x-1"]
 
 
 def test_at_the_start_a_position_without_a_stop_gets_one(bench: Bench) -> None:
-    effects = bench.core.begin(e.Reconciled((position("-0.2"),), (), (), bench.now), bench.now)
+    effects = bench.core.begin(e.Reconciled((bench.position("-0.2"),), (), (), bench.now), bench.now)
     stop = only(effects, e.PlaceStop).request
     assert (stop.side, stop.size, stop.reduce_only) == (Side.BUY, D("0.2"), True)
 
 
 def test_the_day_is_measured_from_its_first_read_and_the_reduce_line_acts_once(bench: Bench) -> None:
-    loss = replace(ACCOUNT, equity=D(97_900))
+    loss = replace(bench.world.account, equity=D(97_900))
     effects = bench.tell(e.AccountRead(loss))
     assert only(effects, e.EnterMode).mode is Mode.REDUCE_ONLY
     assert only(effects, e.EnterMode).risk
@@ -281,7 +279,7 @@ def test_the_day_is_measured_from_its_first_read_and_the_reduce_line_acts_once(b
 
 
 def test_a_drawdown_past_its_line_halts(bench: Bench) -> None:
-    modes = of(bench.tell(e.AccountRead(replace(ACCOUNT, equity=D(94_000)))), e.EnterMode)
+    modes = of(bench.tell(e.AccountRead(replace(bench.world.account, equity=D(94_000)))), e.EnterMode)
     assert Mode.HALTED in [mode.mode for mode in modes]
 
 
@@ -295,7 +293,7 @@ def test_the_strategy_may_aim_at_sixty_percent_of_the_largest_position(bench: Be
 def test_a_changed_tick_ends_entries_in_that_product(bench: Bench) -> None:
     entry = placed(bench.wish(bid()))[0].request
     bench.accept(entry)
-    assert bench.tell(e.SpecificationRead(INSTRUMENT)) == []
-    effects = bench.tell(e.SpecificationRead(structs.replace(INSTRUMENT, tick=D(1))))
+    assert bench.tell(e.SpecificationRead(bench.world.instrument)) == []
+    effects = bench.tell(e.SpecificationRead(structs.replace(bench.world.instrument, tick=D(1))))
     assert only(effects, e.CancelEntry).order.identity == entry.identity
     assert not placed(bench.wish(offer()))

@@ -5,25 +5,44 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import Decimal as D
 
-import pytest
-
 from perpctl.engine import events as e
 from perpctl.exchange import port
 from perpctl.model.mode import Mode
-from perpctl.model.order import OrderStatus, OrderType, Purpose, Side
+from perpctl.model.money import price_up
+from perpctl.model.order import OrderStatus, Purpose, Side
+from tests.conftest import both_venues
 from tests.engine.bench import Bench, as_order, bid, of, offer, only, placed
-from tests.risk.world import BTC
+
+pytestmark = both_venues
 
 
-@pytest.fixture
-def bench() -> Bench:
-    return Bench()
+def answered(bench: Bench, effects: list[e.Effect]) -> list[e.Effect]:
+    """The venue does what is asked about stops, and about what that leads to; everything that was asked."""
+    asked, following = list(effects), list(effects)
+    while following:
+        match following.pop(0):
+            case e.PlaceStop(request, _):
+                bench.now += 0.1
+                more = bench.accept(request)
+            case e.CancelStop(order, _):
+                over = replace(order, status=OrderStatus.CANCELLED, updated_ms=order.updated_ms + 1)
+                more = bench.tell(e.CancelAnswered(order.identity or "", port.Confirmed(over)))
+            case _:
+                more = []
+        asked += more
+        following += more
+    return asked
+
+
+def covered(bench: Bench) -> D:
+    return bench.core.guard.covered(bench.product, bench.core.orders)
 
 
 def test_a_fill_asks_at_once_for_a_stop_of_its_size_two_percent_away(bench: Bench) -> None:
     stop = bench.hold("0.1").request
-    assert (stop.side, stop.size, stop.type) == (Side.SELL, D("0.1"), OrderType.STOP_MARKET)
-    assert (stop.reduce_only, stop.trigger, stop.trigger_price) == (True, "mark_price", D("82418.0"))
+    terms = bench.world.terms.stop
+    assert (stop.side, stop.size, stop.type, stop.trigger) == (Side.SELL, D("0.1"), terms.type, terms.trigger)
+    assert (stop.reduce_only, stop.trigger_price) == (True, price_up(D(82418), bench.world.tick))
     assert stop.purpose is Purpose.STOP
 
 
@@ -32,29 +51,36 @@ def test_only_one_stop_is_on_its_way_at_a_time(bench: Bench) -> None:
     assert not of(bench.later(1), e.PlaceStop)
 
 
-def test_a_grown_position_gets_a_stop_of_its_whole_size_and_then_loses_the_old_one(bench: Bench) -> None:
+def test_a_grown_position_is_covered_whole_and_what_was_there_is_not_taken_before(bench: Bench) -> None:
+    """By one stop of its whole size, or where nothing keeps two from turning it, by one of the difference."""
     old = bench.hold("0.1").request
     bench.accept(old)
     entry = placed(bench.wish(bid("0.05")))[0].request
     bench.accept(entry)
-    new = only(bench.tell(bench.fill(entry)), e.PlaceStop).request
-    assert new.size == D("0.15")
-    bench.now += 0.1
-    assert only(bench.accept(new), e.CancelStop).order.identity == old.identity
+    effects = bench.tell(bench.fill(entry))
+    assert not of(effects, e.CancelStop)
+    native = bench.world.terms.reduces_only
+    assert only(effects, e.PlaceStop).request.size == (D("0.15") if native else D("0.05"))
+    gone = [cancel.order.identity for cancel in of(answered(bench, effects), e.CancelStop)]
+    assert gone == ([old.identity] if native else [])
+    assert covered(bench) == D("0.15")
 
 
 def test_a_shrunken_stop_is_not_counted_at_its_old_size_when_the_position_grows_again(bench: Bench) -> None:
     bench.accept(bench.hold("0.1").request)
-    out = placed(bench.wish(offer("0.06", "84095.0", take=True)))[0].request
-    bench.tell(bench.fill(out))
+    out = placed(bench.wish(offer("0.06", "84095", take=True)))[0].request
+    answered(bench, bench.tell(bench.fill(out)))
     back = placed(bench.wish(bid("0.04")))[0].request
-    assert only(bench.tell(bench.fill(back)), e.PlaceStop).request.size == D("0.08")
+    effects = bench.tell(bench.fill(back))
+    assert only(effects, e.PlaceStop).request.size == (D("0.08") if bench.world.terms.reduces_only else D("0.04"))
+    answered(bench, effects)
+    assert covered(bench) == D("0.08")
 
 
 def test_flat_again_the_stop_is_taken_back(bench: Bench) -> None:
     stop = bench.hold("0.1").request
     bench.accept(stop)
-    out = placed(bench.wish(offer("0.1", "84095.0", take=True)))[0].request
+    out = placed(bench.wish(offer("0.1", "84095", take=True)))[0].request
     assert only(bench.tell(bench.fill(out)), e.CancelStop).order.identity == stop.identity
 
 
@@ -70,7 +96,7 @@ def test_a_position_bare_for_five_seconds_is_closed_collared_and_reduce_only(ben
     assert not of(bench.later(4.9), e.CloseNow)
     close = only(bench.later(0.2), e.CloseNow).request
     assert (close.side, close.size, close.reduce_only, close.purpose) == (Side.SELL, D("0.1"), True, Purpose.CLOSE)
-    assert close.price == D("83679.5")  # half a percent under the mark
+    assert close.price == price_up(D("83679.5"), bench.world.tick)  # half a percent under the mark
     assert not of(bench.later(1), e.CloseNow)
 
 
@@ -112,13 +138,17 @@ def test_a_stop_placed_by_hand_covers_too(bench: Bench) -> None:
 
 def test_a_stop_follows_the_average_entry_when_it_moves_far_enough(bench: Bench) -> None:
     bench.accept(bench.hold("0.1").request)
-    out = placed(bench.wish(offer("0.09", "84095.0", take=True)))[0].request
-    bench.tell(bench.fill(out))
+    out = placed(bench.wish(offer("0.09", "84095", take=True)))[0].request
+    answered(bench, bench.tell(bench.fill(out)))
     bench.quote("85500")
-    back = placed(bench.wish(bid("0.05", "85480.0")))[0].request
+    back = placed(bench.wish(bid("0.05", "85480")))[0].request
     bench.accept(back)
-    effects = bench.tell(bench.fill(back, price="85500"))
-    assert only(effects, e.PlaceStop).request.trigger_price > D(82_900)
+    answered(bench, bench.tell(bench.fill(back, price="85500")))
+    for _ in range(3):
+        answered(bench, bench.later(0.1))
+    stops = bench.core.orders.of(bench.product.product_id, stops=True)
+    assert min(stop.request.trigger_price or D(0) for stop in stops) > D(82_900)
+    assert covered(bench) == D("0.06")
 
 
 def test_a_gate_that_held_a_stop_back_for_a_size_of_the_past_gets_the_new_size_at_once(bench: Bench) -> None:
@@ -131,8 +161,8 @@ def test_a_gate_that_held_a_stop_back_for_a_size_of_the_past_gets_the_new_size_a
 
 def test_closing_everything_asks_once_for_each_position(bench: Bench) -> None:
     bench.accept(bench.hold("0.1").request)
-    close = only(bench.core.close_all("test", bench.now), e.CloseNow)
-    assert close.request.product_id == BTC
+    close = only(answered(bench, bench.core.close_all("test", bench.now)), e.CloseNow)
+    assert close.request.product_id == bench.world.btc
     assert bench.core.close_all("test", bench.now + 1) == []
 
 
@@ -140,4 +170,5 @@ def test_an_unexplained_growth_is_covered_as_well(bench: Bench) -> None:
     stop = bench.hold("0.1").request
     bench.accept(stop)
     news = bench.fill(replace(stop, identity="by-hand", side=Side.BUY), "0.05", identity="by-hand")
-    assert only(bench.tell(news), e.PlaceStop).request.size == D("0.15")
+    answered(bench, bench.tell(news))
+    assert covered(bench) == D("0.15")

@@ -19,10 +19,9 @@ from perpctl.engine.state.meter import Meter
 from perpctl.engine.state.sight import Permission, look
 from perpctl.exchange import port
 from perpctl.model.mode import Mode
-from perpctl.model.order import OrderRequest, OrderType
+from perpctl.model.order import OrderRequest, OrderType, Side
 from perpctl.model.venue.calendar import Happening, Kind
-from tests.engine.bench import Bench, bid, of, offer, only, placed, position
-from tests.risk.world import ACCOUNT, INSTRUMENT
+from tests.engine.bench import Bench, bid, of, offer, only, placed
 
 STEP_S = 15
 NEW_YORK = ZoneInfo("America/New_York")
@@ -69,7 +68,7 @@ class Walk:
     def hold(self) -> OrderRequest:
         """A long position with its stop, and an entry that rests beside it; the entry."""
         self.bench.accept(self.bench.hold("0.1").request)
-        (entry,) = placed(self.bench.wish(bid("0.01", "84050.0")))
+        (entry,) = placed(self.bench.wish(bid("0.01", "84050")))
         self.bench.accept(entry.request)
         return entry.request
 
@@ -77,19 +76,19 @@ class Walk:
         """The venue's truth as the core believes it, or with the stop gone."""
         core = self.bench.core
         live = tuple(w.order for w in core.orders.ours.values() if w.order is not None and (stop or not w.is_stop))
-        size = core.products[INSTRUMENT.product_id].position
-        held = (position(str(size)),) if size else ()
+        size = self.bench.product.position
+        held = (self.bench.position(str(size)),) if size else ()
         return self.bench.tell(e.Reconciled(held, live, (), self.bench.now))
 
 
 def walk_from(venue: str, at_ms: int) -> Walk:
     """The day has been going on for a while."""
-    bench = Bench(venue=venue)
+    bench = Bench(venue)
     bench.now += (at_ms - bench.at_ms) / 1000 if at_ms > bench.at_ms else 1_000_000.0
     bench.at_ms = bench.core.market.at_ms = at_ms
     bench.venue_read()
     bench.quote()
-    bench.tell(e.AccountRead(replace(ACCOUNT, at_ms=at_ms)))
+    bench.tell(e.AccountRead(replace(bench.world.account, at_ms=at_ms)))
     bench.tell(e.Reconciled((), (), (), bench.now))
     return Walk(bench)
 
@@ -101,7 +100,7 @@ def off(walk: Walk) -> str | None:
 
 def gate_sees_a_stop(bench: Bench) -> bool:
     core, permission = bench.core, Permission(Mode.NORMAL, False, 5000)
-    wanted = OrderRequest("x", INSTRUMENT.product_id, bid().side, D("0.01"), OrderType.LIMIT, D(84000))
+    wanted = OrderRequest("x", bench.world.btc, Side.BUY, D("0.01"), OrderType.LIMIT, D(84000))
     return look(core, wanted, permission, Meter(), bench.now).planned_stop
 
 
@@ -121,9 +120,9 @@ def test_a_friday_step_by_step(day: str) -> None:
 
     walk.to(ny(f"{day}T16:45:00"))
     assert (walk.bench.core.may_increase, gate_sees_a_stop(walk.bench)) == (False, True)
-    kept = bid("0.01", "84050.0")  # what rests may stay for now
-    assert not placed(walk.bench.wish(kept, bid("0.02", "84060.0")))  # nothing new ...
-    (exit_,) = placed(walk.bench.wish(kept, offer("0.05", "84000.0", take=True)))
+    kept = bid("0.01", "84050")  # what rests may stay for now
+    assert not placed(walk.bench.wish(kept, bid("0.02", "84060")))  # nothing new ...
+    (exit_,) = placed(walk.bench.wish(kept, offer("0.05", "84000", take=True)))
     assert exit_.request.reduce_only  # ... but the way out
 
     walk.to(ny(f"{day}T16:54:45"))
@@ -139,7 +138,7 @@ def test_a_friday_step_by_step(day: str) -> None:
     effects = walk.to(ny(f"{day}T17:00:00")) + walk.to(ny(f"{day}T17:59:45"), quotes=False, locked="true")
     notes = [one for one in of(effects, e.Note) if one.kind == "SHUT"]
     assert 59 <= len(notes) <= 61
-    assert "0.1 BTC, stop at the venue, buffer 100,000.00 USDC" in notes[0].text
+    assert "0.1 BTC, stop at the venue, buffer 100,000.00 USD" in notes[0].text
     assert not [one for one in effects if isinstance(one, e.PlaceEntry | e.PlaceStop | e.CloseNow | e.CancelStop)]
     assert walk.bench.core.hours.is_shut
 
@@ -154,8 +153,8 @@ class Opening:
         bench = self.walk.bench
         return {
             "reconciled": self.walk.reconciled,
-            "the account read anew": lambda: bench.tell(e.AccountRead(replace(ACCOUNT, at_ms=bench.at_ms))),
-            "the specification of BTC-PERP read anew": lambda: bench.tell(e.SpecificationRead(INSTRUMENT)),
+            "the account read anew": lambda: bench.tell(e.AccountRead(replace(bench.world.account, at_ms=bench.at_ms))),
+            "the specification of BTC-PERP read anew": lambda: bench.tell(e.SpecificationRead(bench.world.instrument)),
         }
 
 
@@ -239,7 +238,7 @@ def test_a_position_that_is_bare_in_the_stop_gets_its_stop_in_the_first_second_a
     (entry,) = placed(walk.bench.tell(port.Beat(walk.bench.now))) or (None,)
     assert entry is None
     walk.to(ny("2026-11-20T17:00:15"), quotes=False, locked="true")
-    request = OrderRequest("mine-late", INSTRUMENT.product_id, bid().side, D("0.1"), OrderType.LIMIT, D(84100))
+    request = OrderRequest("mine-late", walk.bench.world.btc, Side.BUY, D("0.1"), OrderType.LIMIT, D(84100))
     effects = walk.bench.tell(walk.bench.fill(request))  # its news comes late: nothing can protect it now
     effects += walk.to(ny("2026-11-20T17:59:45"), quotes=False, locked="true")
     assert not [one for one in effects if isinstance(one, e.PlaceStop | e.CloseNow)]
@@ -273,7 +272,7 @@ def test_no_stop_before_a_stop_is_told_gravely() -> None:
 
 
 def test_a_bot_that_starts_three_minutes_before_makes_up_for_what_it_missed() -> None:
-    bench = Bench(venue="us")
+    bench = Bench("us")
     (entry,) = placed(bench.wish(bid()))
     bench.accept(entry.request)
     at_ms = ny("2026-11-20T16:57:30")
@@ -287,7 +286,7 @@ def test_a_bot_that_starts_three_minutes_before_makes_up_for_what_it_missed() ->
 
 @pytest.mark.parametrize(("count", "words"), [(2, "2 still listed or on their way"), (None, "could not be read")])
 def test_entries_that_are_not_proven_gone_are_told_gravely_each_week(count: int | None, words: str) -> None:
-    bench = Bench(venue="us")
+    bench = Bench("us")
     for _ in range(2):
         alert = only(bench.tell(e.EntriesLeft("before weekly stop", count)), e.Alert)
         assert (alert.level, words in alert.text) == (3, True)
@@ -338,7 +337,7 @@ def test_a_venue_that_turns_out_to_be_open_inside_a_planned_stop_lets_the_stop_b
     walk.to(utc("2026-12-02T10:05:00"), planned=planned)
     core = walk.bench.core
     assert (core.hours.is_shut, core.may_increase) == (False, False)
-    request = OrderRequest("mine-1", INSTRUMENT.product_id, bid().side, D("0.1"), OrderType.LIMIT, D(84100))
+    request = OrderRequest("mine-1", walk.bench.world.btc, Side.BUY, D("0.1"), OrderType.LIMIT, D(84100))
     assert only(walk.bench.tell(walk.bench.fill(request)), e.PlaceStop)
 
 
@@ -426,7 +425,7 @@ def test_a_bot_that_never_read_the_venues_state_sends_no_entry() -> None:
 
 
 def over(walk: Walk, used: str) -> None:
-    walk.bench.tell(e.AccountRead(replace(ACCOUNT, initial_margin=D(used), at_ms=walk.bench.at_ms)))
+    walk.bench.tell(e.AccountRead(replace(walk.bench.world.account, initial_margin=D(used), at_ms=walk.bench.at_ms)))
 
 
 def margin_alarms(day: str, used: str, until: str = "17:00:00") -> list[tuple[str, int]]:

@@ -40,8 +40,8 @@ def holds(bench: Bench) -> Callable[[OrderRequest], str | None]:
 
 
 def test_an_order_whose_price_left_the_collar_meanwhile_does_not_leave_again(latch: Latch) -> None:
-    bench = Bench(venue="us")
-    entry = placed(bench.wish(bid(price="84080.0")))[0].request
+    bench = Bench("us")
+    entry = placed(bench.wish(bid(price="84080")))[0].request
     permit = Permit(latch, SoleHolder(), holds(bench))
     assert permit(entry) is None
     bench.quote("84600")
@@ -51,14 +51,14 @@ def test_an_order_whose_price_left_the_collar_meanwhile_does_not_leave_again(lat
 
 
 def test_a_price_that_grew_old_meanwhile_holds_it_back(latch: Latch) -> None:
-    bench = Bench(venue="us")
-    entry = placed(bench.wish(bid(price="84080.0")))[0].request
+    bench = Bench("us")
+    entry = placed(bench.wish(bid(price="84080")))[0].request
     bench.now += 2.5
     assert Permit(latch, SoleHolder(), holds(bench))(entry) is not None
 
 
 def test_a_latch_set_meanwhile_holds_it_back_whatever_the_price(latch: Latch) -> None:
-    bench = Bench(venue="us")
+    bench = Bench("us")
     entry = placed(bench.wish(bid()))[0].request
     permit = Permit(latch, SoleHolder(), holds(bench))
     latch.write(LatchState(Mode.HALTED, "t", "stop", to_ms(START), "human"))
@@ -70,6 +70,6 @@ def test_a_lost_lease_holds_it_back(latch: Latch) -> None:
         def left_ms(self) -> int:
             return 0
 
-    bench = Bench(venue="us")
-    entry = replace(placed(bench.wish(bid()))[0].request, price=D("84080.0"))
+    bench = Bench("us")
+    entry = replace(placed(bench.wish(bid()))[0].request, price=D("84080"))
     assert Permit(latch, Lost(), holds(bench))(entry) == "the lease is lost"

@@ -16,7 +16,7 @@ from tests.engine.bench import Bench, as_order, bid, of, only, placed
 
 @pytest.fixture
 def bench() -> Bench:
-    return Bench(venue="us")
+    return Bench("us")
 
 
 def rest(bench: Bench, size: str = "0.03") -> OrderRequest:
@@ -119,9 +119,9 @@ def test_a_strategy_that_still_wants_it_gets_one_and_not_two(bench: Bench) -> No
 def test_a_strategy_that_wants_another_gets_that_one_alone(bench: Bench) -> None:
     old = rest(bench)
     order = renewal(bench)
-    bench.wish(bid("0.03", "84040.0"))
+    bench.wish(bid("0.03", "84040"))
     new = placed(bench.tell(e.CancelAnswered(old.identity, ended(order))))
-    assert [one.request.price for one in new] == [D("84040.0")]
+    assert [one.request.price for one in new] == [D("84040")]
 
 
 def test_a_strategy_that_wants_none_gets_none(bench: Bench) -> None:
@@ -136,7 +136,7 @@ def test_nothing_is_renewed_in_a_stricter_mode_or_on_a_lost_line(bench: Bench) -
     order = renewal(bench)
     bench.tell(e.ModeChanged(Mode.REDUCE_ONLY, "test"))
     assert not placed(bench.tell(e.CancelAnswered(old.identity, ended(order))))
-    other = Bench(venue="us")
+    other = Bench("us")
     rest(other)
     other.tell(port.FeedLost("user", "closed"))
     assert not of(pass_time(other, 80), e.CancelEntry)

@@ -16,8 +16,9 @@ from perpctl.engine import events as e
 from perpctl.engine.state.day import RiskDay
 from perpctl.model.venue.calendar import VenueCalendar
 from perpctl.model.venue.calendars import GLOBAL, US
+from tests.conftest import both_venues
 from tests.engine.bench import Bench, of
-from tests.risk.world import ACCOUNT
+from tests.risk import world
 
 HOUR_MS = 3_600_000
 YEAR = to_ms(datetime(2026, 1, 1, tzinfo=UTC))
@@ -40,7 +41,7 @@ def test_a_baseline_is_taken_once_a_day_of_the_venue(
     for step in steps:
         at_ms += step
         name = named_by_hand(at_ms, zone, hour)
-        assert day.read(replace(ACCOUNT, at_ms=at_ms), D(0), 1.0) is (name not in seen)
+        assert day.read(replace(world.GLOBAL.account, at_ms=at_ms), D(0), 1.0) is (name not in seen)
         assert calendar.day_name(at_ms) == name
         seen.add(name)
         assert day.pnl(D(-5), at_ms) == -5
@@ -57,7 +58,7 @@ def test_a_restart_within_the_day_keeps_its_baseline(calendar: VenueCalendar, at
     start_ms = calendar.day_start_ms(at_ms)
     day = RiskDay(calendar)
     day.remember({one: (D(100_000), one) for one in calendar.last_days_ms(at_ms, 7)}, at_ms)
-    assert not day.read(replace(ACCOUNT, equity=D(97_000), at_ms=at_ms), D(0), 1.0)
+    assert not day.read(replace(world.GLOBAL.account, equity=D(97_000), at_ms=at_ms), D(0), 1.0)
     assert day.pnl_pct(D(0), calendar.next_day_ms(at_ms) - 1) == -3
     assert day.baseline is not None
     assert day.baseline.day_start_ms == start_ms
@@ -72,19 +73,18 @@ def test_the_peak_of_a_week_ago_is_forgotten_whichever_way_the_clocks_changed(
     at_ms = to_ms(datetime.fromisoformat(f"{day}:00+00:00"))
     *week, eighth = calendar.last_days_ms(at_ms, 8)
     old, kept = RiskDay(calendar), RiskDay(calendar)
-    old.read(replace(ACCOUNT, equity=D(200_000), at_ms=eighth + HOUR_MS), D(0), 1.0)
-    kept.read(replace(ACCOUNT, equity=D(200_000), at_ms=week[-1] + HOUR_MS), D(0), 1.0)
+    old.read(replace(world.GLOBAL.account, equity=D(200_000), at_ms=eighth + HOUR_MS), D(0), 1.0)
+    kept.read(replace(world.GLOBAL.account, equity=D(200_000), at_ms=week[-1] + HOUR_MS), D(0), 1.0)
     for one in (old, kept):
-        one.read(replace(ACCOUNT, at_ms=at_ms), D(0), 2.0)
+        one.read(replace(world.GLOBAL.account, at_ms=at_ms), D(0), 2.0)
     assert (old.drawdown_pct(D(0)), kept.drawdown_pct(D(0))) == (0, 50)
 
 
-@pytest.mark.parametrize("calendar", [GLOBAL, US])
-def test_the_bot_counts_orders_and_books_funding_anew_when_the_venues_day_begins(calendar: VenueCalendar) -> None:
-    bench = Bench(calendar=calendar)
-    next_ms = calendar.next_day_ms(bench.at_ms)
+@both_venues
+def test_the_bot_counts_orders_and_books_funding_anew_when_the_venues_day_begins(bench: Bench) -> None:
+    next_ms = bench.world.calendar.next_day_ms(bench.at_ms)
     bench.at_ms = next_ms - 60_000
     assert not of(bench.quote(), e.ReadFunding)
     bench.at_ms = next_ms
     assert of(bench.quote(), e.ReadFunding)
-    assert of(bench.tell(e.AccountRead(replace(ACCOUNT, at_ms=next_ms))), e.TakeBaseline)
+    assert of(bench.tell(e.AccountRead(replace(bench.world.account, at_ms=next_ms))), e.TakeBaseline)

@@ -14,13 +14,11 @@ from perpctl.engine.state.sight import Permission, look
 from perpctl.exchange import port
 from perpctl.model.mode import Mode
 from perpctl.model.order import OrderRequest, OrderStatus
-from perpctl.model.venue import calendars
-from perpctl.model.venue.calendar import VenueCalendar
 from perpctl.risk.gate import decide
 from perpctl.risk.verdict import Reason
 from perpctl.risk.view import GateInput
+from tests.conftest import both_venues
 from tests.engine.bench import Bench, as_order, bid, offer, placed
-from tests.risk.world import request
 
 FREE = Permission(Mode.NORMAL, kill_in_progress=False, lease_left_ms=5_000)
 
@@ -29,66 +27,64 @@ def seen(bench: Bench, about: OrderRequest) -> GateInput:
     return look(bench.core, about, FREE, Meter(), bench.now)
 
 
-def test_an_order_on_its_way_counts_in_full_for_the_next_one() -> None:
-    bench = Bench()
+@both_venues
+def test_an_order_on_its_way_counts_in_full_for_the_next_one(bench: Bench) -> None:
     first, second = (one.request for one in placed(bench.wish(bid("0.05"), offer("0.05"))))
     assert [one.request.identity for one in seen(bench, second).unknown] == [first.identity]
     assert [one.request.identity for one in seen(bench, first).unknown] == [second.identity]
 
 
-def test_orders_in_flight_cannot_pass_the_limit_together() -> None:
-    bench = Bench()
+@both_venues
+def test_orders_in_flight_cannot_pass_the_limit_together(bench: Bench) -> None:
     for number in range(5):
-        bench.core.follow(request(size="0.11", identity=f"mine-{number}"), "on its way")
-    one_more = request(size="0.11", identity="mine-5")
+        bench.core.follow(bench.world.request(size="0.11", identity=f"mine-{number}"), "on its way")
+    one_more = bench.world.request(size="0.11", identity="mine-5")
     decision = decide(one_more, seen(bench, one_more), bench.core.rules.limits)
     refused = {control.reason_code for control in decision.controls if control.reason_code is not None}
     assert Reason.POSITION_TOO_LARGE in refused
 
 
-def test_an_unknown_order_and_one_whose_fills_are_missing_count_by_what_is_left() -> None:
-    bench = Bench()
+@both_venues
+def test_an_unknown_order_and_one_whose_fills_are_missing_count_by_what_is_left(bench: Bench) -> None:
     lost, ended = (one.request for one in placed(bench.wish(bid("0.05"), offer("0.04"))))
     bench.tell(e.Placed(lost.identity, port.Unknown("no answer")))
     bench.tell(e.Placed(ended.identity, port.Confirmed(as_order(ended, OrderStatus.FILLED, filled=D("0.04")))))
     bench.tell(bench.fill(ended, "0.03"))
-    unknown = [one.request for one in seen(bench, request()).unknown if one.request.trigger_price is None]
+    unknown = [one.request for one in seen(bench, bench.world.request()).unknown if one.request.trigger_price is None]
     left = {asked.identity: asked.size for asked in unknown}
     assert left == {lost.identity: D("0.05"), ended.identity: D("0.01")}
 
 
-def test_resting_orders_and_strangers_are_shown_as_the_venue_told_them() -> None:
-    bench = Bench()
+@both_venues
+def test_resting_orders_and_strangers_are_shown_as_the_venue_told_them(bench: Bench) -> None:
     entry = placed(bench.wish(bid()))[0].request
     bench.accept(entry)
     bench.tell(port.OrderSeen(as_order(entry, order_id="x-1", identity="by-hand")))
-    assert [order.order_id for order in seen(bench, request()).working] == [f"o-{entry.identity}", "x-1"]
+    assert [order.order_id for order in seen(bench, bench.world.request()).working] == [f"o-{entry.identity}", "x-1"]
 
 
-def test_what_was_never_read_has_no_age() -> None:
-    bench = Bench()
+@both_venues
+def test_what_was_never_read_has_no_age(bench: Bench) -> None:
     bench.core.day.account = None
     bench.product.quote = None
-    view = seen(bench, request())
+    view = seen(bench, bench.world.request())
     assert (view.account, view.account_age_ms, view.quote_age_ms) == (None, None, None)
 
 
 @pytest.mark.parametrize(
-    ("calendar", "at", "paused"),
+    ("venue", "at", "paused"),
     [
-        (calendars.GLOBAL, "2026-11-27T07:59:31", True),
-        (calendars.GLOBAL, "2026-11-27T21:50:00", False),
-        (calendars.US, "2026-11-27T07:59:31", False),
-        (calendars.US, "2026-11-27T21:50:00", True),  # ten minutes before the weekly stop of New York's Friday
+        ("global", "2026-11-27T07:59:31", True),
+        ("global", "2026-11-27T21:50:00", False),
+        ("us", "2026-11-27T07:59:31", False),
+        ("us", "2026-11-27T21:50:00", True),  # ten minutes before the weekly stop of New York's Friday
     ],
+    indirect=["venue"],
 )
-def test_the_gate_is_shown_the_planned_stops_of_the_venue_that_is_traded(
-    calendar: VenueCalendar, at: str, paused: bool
-) -> None:
-    bench = Bench(calendar=calendar)
+def test_the_gate_is_shown_the_planned_stops_of_the_venue_that_is_traded(bench: Bench, at: str, paused: bool) -> None:
     bench.at_ms = to_ms(datetime.fromisoformat(at).replace(tzinfo=UTC))
     bench.quote()
-    asked = request()
+    asked = bench.world.request()
     decision = decide(asked, seen(bench, asked), bench.core.rules.limits)
     refused = {control.reason_code for control in decision.controls if control.reason_code is not None}
     assert (Reason.PLANNED_STOP in refused) is paused

@@ -15,14 +15,14 @@ from perpctl.exchange import port
 from perpctl.model.mode import Mode
 from perpctl.model.order import Order, OrderRequest, OrderStatus, OrderType, Purpose, Side
 from perpctl.risk.gate import decide
-from tests.engine.bench import Bench, as_order, bid, of, offer, only, placed, position
+from tests.engine.bench import Bench, as_order, bid, of, offer, only, placed
 
 FREE = Permission(Mode.NORMAL, kill_in_progress=False, lease_left_ms=5_000)
 
 
 @pytest.fixture
 def bench() -> Bench:
-    return Bench(venue="us")
+    return Bench("us")
 
 
 def covered(bench: Bench, size: str = "0.1") -> OrderRequest:
@@ -39,7 +39,7 @@ def grow(bench: Bench, size: str, price: str = "84100") -> list[e.Effect]:
 
 
 def shrink(bench: Bench, size: str) -> list[e.Effect]:
-    out = placed(bench.wish(offer(size, "84095.0", take=True)))[0].request
+    out = placed(bench.wish(offer(size, "84095", take=True)))[0].request
     return bench.tell(bench.fill(out))
 
 
@@ -56,8 +56,8 @@ def cancels(effects: Sequence[e.Effect]) -> list[str | None]:
 def test_the_stop_is_a_stop_limit_on_last_one_percent_beyond_and_without_an_end(bench: Bench) -> None:
     stop = bench.hold("0.1").request
     assert (stop.type, stop.trigger, stop.purpose) == (OrderType.STOP_LIMIT, "last_price", Purpose.STOP)
-    assert stop.trigger_price == D("82418.0")
-    assert stop.price == D("81593.8")  # one percent under, on the tick
+    assert stop.trigger_price == D(82420)
+    assert stop.price == D("81595")  # one percent under, on the tick
     assert stop.ends_ms is None
 
 
@@ -228,7 +228,7 @@ def test_the_gate_knows_that_nothing_here_is_reduce_only(bench: Bench) -> None:
 
 def test_a_second_stop_of_the_whole_position_is_no_exit(bench: Bench) -> None:
     stop = covered(bench)
-    bench.tell(e.Reconciled((position("0.1"),), (as_order(stop, OrderStatus.UNTRIGGERED),), (), bench.now))
+    bench.tell(e.Reconciled((bench.position("0.1"),), (as_order(stop, OrderStatus.UNTRIGGERED),), (), bench.now))
     twin = replace(stop, identity="mine-99")
     view = look(bench.core, twin, FREE, Meter(), bench.now)
     assert not decide(twin, view, bench.core.rules.limits).allowed
@@ -247,5 +247,5 @@ def test_a_position_beside_a_resting_offer_still_gets_its_stop(bench: Bench) -> 
     stop = bench.hold("0.1").request
     rests = placed(bench.wish(offer("0.1")))[0].request
     bench.accept(rests)
-    bench.tell(e.Reconciled((position("0.1"),), (as_order(rests),), (), bench.now))
+    bench.tell(e.Reconciled((bench.position("0.1"),), (as_order(rests),), (), bench.now))
     assert decide(stop, look(bench.core, stop, FREE, Meter(), bench.now), bench.core.rules.limits).allowed

@@ -13,8 +13,11 @@ from perpctl.exchange import port
 from perpctl.model.day import NOTHING_MOVED, Moves, Transfer
 from perpctl.model.mode import Mode
 from perpctl.model.order import OrderRequest, OrderType, Side
+from tests.conftest import both_venues
 from tests.engine.bench import MINE, Bench, of, only
-from tests.risk.world import ACCOUNT, BTC, NOW
+from tests.risk.world import NOW
+
+pytestmark = both_venues
 
 PAST_KILL, PAST_REDUCE, PAST_WARN = "96900", "97900", "98900"  # of a baseline of 100,000, conservative: -3, -2, -1 %
 
@@ -32,7 +35,7 @@ def lose(
 ) -> list[e.Effect]:
     """The account reads so much, and the market goes on for so long, a look a second; index None: not told."""
     bench.quote(index=None if index is None else D(index))
-    effects = bench.tell(e.AccountRead(replace(ACCOUNT, equity=D(equity)), moves))
+    effects = bench.tell(e.AccountRead(replace(bench.world.account, equity=D(equity)), moves))
     for _ in range(seconds):
         bench.now += 1
         bench.at_ms += 900
@@ -42,9 +45,8 @@ def lose(
 
 
 @pytest.fixture
-def held() -> Bench:
-    """A bench that holds something, so that mark and index can disagree about it."""
-    bench = Bench()
+def held(bench: Bench) -> Bench:
+    """A bench that holds something, so that prices can disagree about it."""
     bench.accept(bench.hold("0.1").request)
     return bench
 
@@ -58,8 +60,10 @@ def held() -> Bench:
         (PAST_KILL, [3, 4], [(Mode.REDUCE_ONLY, True)]),
     ],
 )
-def test_the_lines_of_the_days_loss(equity: str, levels_: list[int], modes_: list[tuple[Mode, bool]]) -> None:
-    effects = lose(Bench(), equity)
+def test_the_lines_of_the_days_loss(
+    bench: Bench, equity: str, levels_: list[int], modes_: list[tuple[Mode, bool]]
+) -> None:
+    effects = lose(bench, equity)
     assert levels(effects) == levels_
     assert modes(effects) == modes_
     assert not of(effects, e.StartKill)
@@ -78,19 +82,25 @@ def kills(bench: Bench, seconds: int, index: str | None = "84100") -> int:
     return len(of(lose(bench, PAST_KILL, seconds, index), e.StartKill))
 
 
-def test_where_it_is_allowed_the_kill_starts_once_after_five_seconds_of_agreeing_prices() -> None:
-    bench = Bench(unattended_kill=True)
+@pytest.fixture
+def killer(venue: str) -> Bench:
+    """As `held`, where the profile allows the kill unattended."""
+    bench = Bench(venue, unattended_kill=True)
     bench.accept(bench.hold("0.1").request)
-    assert kills(bench, 4) == 0
-    assert kills(bench, 10) == 1
-    assert kills(bench, 10) == 0
+    return bench
+
+
+def test_where_it_is_allowed_the_kill_starts_once_after_five_seconds_of_agreeing_prices(killer: Bench) -> None:
+    assert kills(killer, 4) == 0
+    assert kills(killer, 10) == 1
+    assert kills(killer, 10) == 0
 
 
 @pytest.mark.parametrize("index", ["83600", "84600", None])
-def test_with_mark_and_index_apart_or_unknown_nothing_is_killed_but_somebody_is_called(index: str | None) -> None:
-    bench = Bench(unattended_kill=True)
-    bench.accept(bench.hold("0.1").request)
-    effects = lose(bench, PAST_KILL, 30, index)
+def test_with_mark_and_index_apart_or_unknown_nothing_is_killed_but_somebody_is_called(
+    killer: Bench, index: str | None
+) -> None:
+    effects = lose(killer, PAST_KILL, 30, index)
     assert not of(effects, e.StartKill)
     assert 4 in levels(effects)
     assert (Mode.REDUCE_ONLY, True) in modes(effects)
@@ -99,10 +109,8 @@ def test_with_mark_and_index_apart_or_unknown_nothing_is_killed_but_somebody_is_
 UNREAD = Moves(unread="the ledger did not answer")
 
 
-def test_while_transfers_cannot_be_read_the_lines_that_take_risk_away_act_and_the_kill_does_not() -> None:
-    bench = Bench(unattended_kill=True)
-    bench.accept(bench.hold("0.1").request)
-    effects = lose(bench, PAST_KILL, 30, moves=UNREAD)
+def test_while_transfers_cannot_be_read_the_lines_that_take_risk_away_act_and_the_kill_does_not(killer: Bench) -> None:
+    effects = lose(killer, PAST_KILL, 30, moves=UNREAD)
     assert not of(effects, e.StartKill)
     assert modes(effects) == [(Mode.REDUCE_ONLY, True)]
     texts = {alert.level: alert.text for alert in of(effects, e.Alert)}
@@ -110,40 +118,38 @@ def test_while_transfers_cannot_be_read_the_lines_that_take_risk_away_act_and_th
     assert "deposits and withdrawals count as profit and loss" in texts[2]
 
 
-def test_once_they_are_read_again_a_loss_kills_after_another_five_seconds_and_a_withdrawal_does_not() -> None:
-    for found, killed in (((), 1), ((Transfer("9", D(-3100), "USDC", NOW),), 0)):
-        bench = Bench(unattended_kill=True)
-        bench.accept(bench.hold("0.1").request)
-        lose(bench, PAST_KILL, 30, moves=UNREAD)
-        assert len(of(lose(bench, PAST_KILL, 4, moves=Moves(found, bench.at_ms)), e.StartKill)) == 0
-        assert kills(bench, 4) == killed
+@pytest.mark.parametrize(("amounts", "killed"), [([], 1), ([-3100], 0)])
+def test_once_they_are_read_again_a_loss_kills_after_another_five_seconds_and_a_withdrawal_does_not(
+    killer: Bench, amounts: list[int], killed: int
+) -> None:
+    found = tuple(Transfer("9", D(amount), killer.world.account.currency, NOW) for amount in amounts)
+    lose(killer, PAST_KILL, 30, moves=UNREAD)
+    assert not of(lose(killer, PAST_KILL, 4, moves=Moves(found, killer.at_ms)), e.StartKill)
+    assert kills(killer, 4) == killed
 
 
-def test_what_came_or_went_is_on_the_record_once_and_crosses_no_line() -> None:
-    bench = Bench(unattended_kill=True)
-    bench.accept(bench.hold("0.1").request)
-    lose(bench, "100000", moves=Moves(until_ms=NOW))
-    row = Transfer("9", D(-50000), "USDC", bench.at_ms)
-    effects = lose(bench, "50000", 30, moves=Moves((row,), bench.at_ms))
-    effects += lose(bench, "50000", 30, moves=Moves((row,), bench.at_ms))
+def test_what_came_or_went_is_on_the_record_once_and_crosses_no_line(killer: Bench) -> None:
+    lose(killer, "100000", moves=Moves(until_ms=NOW))
+    currency = killer.world.account.currency
+    row = Transfer("9", D(-50000), currency, killer.at_ms)
+    effects = lose(killer, "50000", 30, moves=Moves((row,), killer.at_ms))
+    effects += lose(killer, "50000", 30, moves=Moves((row,), killer.at_ms))
     assert [(alert.level, alert.text) for alert in of(effects, e.Alert)] == [
-        (1, "50000 USDC left (ledger row 9): neither profit nor loss of the day")
+        (1, f"50000 {currency} left (ledger row 9): neither profit nor loss of the day")
     ]
     assert not of(effects, e.EnterMode)
 
 
-def test_a_market_that_stands_still_kills_nothing() -> None:
+def test_a_market_that_stands_still_kills_nothing(killer: Bench) -> None:
     """Five seconds of ours are none of the market's: the same old prices are looked at again and again."""
-    bench = Bench(unattended_kill=True)
-    bench.accept(bench.hold("0.1").request)
-    effects = lose(bench, PAST_KILL)
+    effects = lose(killer, PAST_KILL)
     for _ in range(40):
-        effects += bench.later(0.25)
+        effects += killer.later(0.25)
     assert not of(effects, e.StartKill)
 
 
-def test_a_drawdown_halts_until_a_human_goes_on() -> None:
-    effects = lose(Bench(), "94000")
+def test_a_drawdown_halts_until_a_human_goes_on(bench: Bench) -> None:
+    effects = lose(bench, "94000")
     assert (Mode.HALTED, True) in modes(effects)
     assert 4 in levels(effects)
 
@@ -167,22 +173,20 @@ def slow(bench: Bench, ms: int | None = None, success: str | None = None) -> lis
     ],
 )
 def test_slow_or_refused_orders(
-    ms: int | None, success: str | None, levels_: list[int], modes_: list[tuple[Mode, bool]]
+    bench: Bench, ms: int | None, success: str | None, levels_: list[int], modes_: list[tuple[Mode, bool]]
 ) -> None:
-    effects = slow(Bench(), ms, success)
+    effects = slow(bench, ms, success)
     assert (levels(effects), modes(effects)) == (levels_, modes_)
 
 
-def test_what_is_operational_is_over_when_its_cause_is_and_only_when_nothing_else_holds() -> None:
-    bench = Bench()
+def test_what_is_operational_is_over_when_its_cause_is_and_only_when_nothing_else_holds(bench: Bench) -> None:
     slow(bench, 2000, "50")
     bench.tell(e.ModeChanged(Mode.REDUCE_ONLY, "gate"))
     assert not of(slow(bench, 100, "50"), e.LeaveMode)
     assert only(slow(bench, 100, "99"), e.LeaveMode)
 
 
-def test_a_loss_takes_over_a_mode_that_was_only_operational() -> None:
-    bench = Bench()
+def test_a_loss_takes_over_a_mode_that_was_only_operational(bench: Bench) -> None:
     slow(bench, 2000)
     bench.tell(e.ModeChanged(Mode.REDUCE_ONLY, "gate: slow"))
     assert modes(lose(bench, PAST_REDUCE)) == [(Mode.REDUCE_ONLY, True)]
@@ -192,12 +196,11 @@ def test_a_loss_takes_over_a_mode_that_was_only_operational() -> None:
 def trade(bench: Bench, side: Side, price: str = "84100") -> list[e.Effect]:
     """One more order of ours executes on this side."""
     bench.at_ms += 20_000
-    request = OrderRequest(f"{MINE}{bench.at_ms}", BTC, side, D("0.01"), OrderType.LIMIT, D(price))
+    request = OrderRequest(f"{MINE}{bench.at_ms}", bench.world.btc, side, D("0.01"), OrderType.LIMIT, D(price))
     return bench.tell(bench.fill(request, price=price))
 
 
-def test_ten_executions_on_one_side_halt_at_the_tenth_until_a_human_goes_on() -> None:
-    bench = Bench()
+def test_ten_executions_on_one_side_halt_at_the_tenth_until_a_human_goes_on(bench: Bench) -> None:
     for _ in range(9):
         assert not of(trade(bench, Side.BUY), e.EnterMode)
     assert modes(trade(bench, Side.BUY)) == [(Mode.HALTED, True)]
@@ -206,15 +209,13 @@ def test_ten_executions_on_one_side_halt_at_the_tenth_until_a_human_goes_on() ->
     assert not of(trade(bench, Side.BUY), e.EnterMode)  # else nobody could ever go on
 
 
-def test_many_fills_of_one_order_are_one_execution() -> None:
-    bench = Bench()
-    request = OrderRequest(f"{MINE}one", BTC, Side.BUY, D("0.2"), OrderType.LIMIT, D("84100"))
+def test_many_fills_of_one_order_are_one_execution(bench: Bench) -> None:
+    request = OrderRequest(f"{MINE}one", bench.world.btc, Side.BUY, D("0.2"), OrderType.LIMIT, D("84100"))
     for _ in range(20):
         assert not of(bench.tell(bench.fill(request, "0.01")), e.EnterMode)
 
 
-def test_four_losing_round_trips_in_an_hour_halt_at_the_fourth() -> None:
-    bench = Bench()
+def test_four_losing_round_trips_in_an_hour_halt_at_the_fourth(bench: Bench) -> None:
     for trip in range(4):
         assert not of(trade(bench, Side.BUY, "84100"), e.EnterMode)
         effects = trade(bench, Side.SELL, "84000")

@@ -8,7 +8,14 @@ from decimal import Decimal as D
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from perpctl.engine import events as e
 from perpctl.engine.state.meter import Meter
@@ -16,10 +23,12 @@ from perpctl.engine.state.sight import Permission, look
 from perpctl.exchange import port
 from perpctl.model.fill import Fill
 from perpctl.model.mode import Mode
+from perpctl.model.money import floor_to, price_up
 from perpctl.model.order import Order, OrderRequest, OrderStatus, Side
 from perpctl.risk.gate import decide
-from tests.engine.bench import Bench, as_order, bid, offer, position
-from tests.risk.world import ACCOUNT, BTC, NOW
+from tests.conftest import both_venues
+from tests.engine.bench import Bench, as_order, bid, offer
+from tests.risk.world import NOW
 
 PRICES = st.integers(84_050, 84_150)
 SIZES = st.sampled_from(["0.01", "0.05", "0.11"])
@@ -39,9 +48,13 @@ class Venue:
 class EngineMachine(RuleBasedStateMachine):
     """Sends wait in `outbox` until a rule decides what becomes of them."""
 
+    def __init__(self, venue: str) -> None:
+        super().__init__()
+        self.bench = Bench(venue)
+        self.terms, self.tick, self.step = self.bench.world.terms, self.bench.world.tick, self.bench.world.step
+
     @initialize(held=st.sampled_from(["0", "0.45", "-0.45"]))
     def start(self, held: str) -> None:
-        self.bench = Bench()
         self.venue = Venue(start=D(held), size=D(held))
         self.outbox: list[OrderRequest] = []
         self.cancels: list[Order] = []
@@ -50,7 +63,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.asked_while_halted = 0
         self.stamps = itertools.count(NOW + 1)
         if self.venue.size:
-            truth = e.Reconciled((position(held),), (), (), self.bench.now)
+            truth = e.Reconciled((self.bench.position(held),), (), (), self.bench.now)
             self._do(self.bench.core.begin(truth, self.bench.now))
 
     def _do(self, effects: list[e.Effect]) -> None:
@@ -75,14 +88,15 @@ class EngineMachine(RuleBasedStateMachine):
     @rule(mid=PRICES, size=SIZES, sides=st.sampled_from(["bid", "bids", "offers", "both"]), hurry=st.booleans())
     def the_market_moves_and_the_strategy_wishes(self, mid: int, size: str, sides: str, hurry: bool) -> None:
         """`hurry`: takes instead of resting, and everything under way is accepted at once."""
-        bids = [bid(size, f"{mid - 10}.0"), bid(size, f"{mid - 20}.0")]
-        offers = [offer(size, f"{mid + 10}.0", take=hurry), offer(size, f"{mid + 20}.0")]
+        middle = floor_to(D(mid), self.tick)
+        bids = [bid(size, str(middle - 10)), bid(size, str(middle - 20))]
+        offers = [offer(size, str(middle + 10), take=hurry), offer(size, str(middle + 20))]
         wishes = {"bid": bids[:1], "bids": bids, "offers": offers, "both": [bids[0], offers[0]]}[sides]
         before = self.bench.strategy.asked
         self.bench.strategy.wishes = wishes
         self.bench.now += 2
         self.bench.at_ms += 2000
-        self._do(self.bench.quote(str(mid)))
+        self._do(self.bench.quote(str(middle)))
         if self.bench.core.mode is Mode.HALTED:
             self.asked_while_halted += self.bench.strategy.asked - before
         while hurry and self.outbox:
@@ -204,8 +218,8 @@ class EngineMachine(RuleBasedStateMachine):
     def the_venue_fills(self, number: int, part: D, tell: bool) -> None:
         entries = [order for order in self.venue.live.values() if not order.is_trigger]
         order = entries[number % len(entries)]
-        size = (order.remaining * part).quantize(D("0.0001"))
-        if order.reduce_only:
+        size = price_up(order.remaining * part, self.step)
+        if order.reduce_only and self.terms.reduces_only:
             size = min(size, max(D(0), -order.side.sign * self.venue.size))
         if size <= 0:
             return
@@ -224,7 +238,9 @@ class EngineMachine(RuleBasedStateMachine):
             self._tell(port.OrderSeen(filled))
 
     def _news(self, order: Order, size: D, request: OrderRequest | None) -> port.FillSeen:
-        made = request or OrderRequest(order.identity or "", BTC, order.side, order.size, order.type, order.price)
+        made = request or OrderRequest(
+            order.identity or "", order.product_id, order.side, order.size, order.type, order.price
+        )
         return self.bench.fill(made, str(size), str(order.price), order_id=order.order_id)
 
     @precondition(lambda self: self.venue.fills)
@@ -236,10 +252,10 @@ class EngineMachine(RuleBasedStateMachine):
     def the_venue_is_reconciled(self) -> None:
         self.bench.now += 0.1
         self.venue.told.update(fill.trade_id for fill in self.venue.fills)
-        held = (position(str(self.venue.size)),) if self.venue.size else ()
+        held = (self.bench.position(str(self.venue.size)),) if self.venue.size else ()
         orders, fills = tuple(self.venue.live.values()), tuple(self.venue.fills)
         self._tell(e.Reconciled(held, orders, fills, self.bench.now))
-        self._tell(e.AccountRead(ACCOUNT))
+        self._tell(e.AccountRead(self.bench.world.account))
 
     # --- modes, feeds, time
 
@@ -251,11 +267,12 @@ class EngineMachine(RuleBasedStateMachine):
     def the_user_channel_breaks_and_returns(self) -> None:
         self._tell(port.FeedLost("user", "closed"))
         for order in [order for order in self.venue.live.values() if not order.is_trigger]:
-            del self.venue.live[order.order_id]  # cancel-on-disconnect
+            if self.terms.dead_man is None:
+                del self.venue.live[order.order_id]
         self.venue.told.update(fill.trade_id for fill in self.venue.fills)
         live = tuple(self.venue.live.values())
         self._tell(port.FeedResumed("user", orders=live, positions=(), fills=tuple(self.venue.fills)))
-        self.bench.core.dead_man = True
+        self.bench.core.dead_man = self.bench.world.dead_man
 
     @rule(seconds=st.sampled_from([0.3, 1.1, 3.0]))
     def time_passes(self, seconds: float) -> None:
@@ -263,7 +280,8 @@ class EngineMachine(RuleBasedStateMachine):
         self._do(self.bench.later(seconds))
         product, now = self.bench.product, self.bench.now
         bare_s = 0.0 if product.bare_since is None else now - product.bare_since
-        assert bare_s <= 5.0 or product.closing is not None or now < product.retry_at
+        leaves = product.closing is not None or product.leaving is not None
+        assert bare_s <= 5.0 or leaves or now < max(product.retry_at, product.close_at)
 
     # --- what must hold
 
@@ -297,5 +315,7 @@ class EngineMachine(RuleBasedStateMachine):
         assert self.asked_while_halted == 0
 
 
-EngineMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
-TestEngine = EngineMachine.TestCase
+@both_venues
+def test_what_must_hold_holds(venue: str) -> None:
+    within = settings(max_examples=150, stateful_step_count=60, deadline=None)
+    run_state_machine_as_test(lambda: EngineMachine(venue), settings=within)

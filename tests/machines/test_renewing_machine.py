@@ -28,7 +28,7 @@ class RenewingMachine(RuleBasedStateMachine):
 
     @initialize()
     def start(self) -> None:
-        self.bench = Bench(venue="us")
+        self.bench = Bench("us")
         self.live: dict[str, Order] = {}
         self.over: dict[str, Order] = {}
         self.fills: list[Fill] = []

@@ -17,7 +17,7 @@ from perpctl.exchange import port
 from perpctl.model.fill import Fill
 from perpctl.model.order import Order, OrderRequest, OrderStatus, OrderType, Purpose, Side
 from tests.engine.bench import Bench, as_order
-from tests.risk.world import BTC, NOW
+from tests.risk.world import NOW, US
 
 FATES = ["accepted", "accepted", "accepted", "refused", "lost before", "lost after"]
 
@@ -27,7 +27,7 @@ class SizedMachine(RuleBasedStateMachine):
 
     @initialize()
     def start(self) -> None:
-        self.bench = Bench(venue="us")
+        self.bench = Bench("us")
         self.held = D(0)
         self.live: dict[str, Order] = {}
         self.over: dict[str, Order] = {}
@@ -75,7 +75,7 @@ class SizedMachine(RuleBasedStateMachine):
     # --- the position
 
     def _moves(self, identity: str, size: D, side: Side) -> Fill:
-        asked = OrderRequest(identity, BTC, side, size, OrderType.LIMIT, D("84100"))
+        asked = OrderRequest(identity, US.btc, side, size, OrderType.LIMIT, D("84100"))
         fill = self.bench.fill(asked, str(size)).fill
         self.fills.append(fill)
         self.held += side.sign * size
@@ -210,7 +210,7 @@ class SizedMachine(RuleBasedStateMachine):
         product, core = self.bench.product, self.bench.core
         if product.position and core.guard.covered(product, core.orders) < product.position:
             waits = product.leaving is not None or product.closing is not None or product.bare_since is not None
-            stops = core.orders.of(BTC, stops=True)
+            stops = core.orders.of(US.btc, stops=True)
             assert waits or any(stop.stage is not Stage.RESTING for stop in stops)
 
 

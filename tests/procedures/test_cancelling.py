@@ -10,10 +10,10 @@ from perpctl.errors import ExitCode, UnknownState
 from perpctl.procedures import cancelling, runner
 from perpctl.procedures.runner import Wish
 from tests import trading
-from tests.conftest import VENUES
+from tests.conftest import both_venues
 
 YES = Wish(yes=True, reason="test")
-pytestmark = pytest.mark.parametrize("paper", VENUES, indirect=True)
+pytestmark = both_venues
 
 
 async def test_every_entry_goes_whoever_made_it_and_the_protective_stop_stays(paper: dict[str, Any]) -> None:

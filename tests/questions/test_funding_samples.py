@@ -5,13 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-import pytest
-
 from perpctl.questions import funding, funding_samples
 from tests import trading
-from tests.conftest import VENUES
-
-us_alone = pytest.mark.parametrize("paper", ["us"], indirect=True)
+from tests.conftest import both_venues, us_alone
 
 
 @us_alone
@@ -41,7 +37,7 @@ async def test_with_nothing_recorded_nothing_is_claimed_to_be_paid(paper: dict[s
         assert [gap["hours"] for gap in told["gaps"]] == [48]  # type: ignore[index,call-overload,union-attr]
 
 
-@pytest.mark.parametrize("paper", VENUES, indirect=True)
+@both_venues
 async def test_a_sample_can_be_taken_at_either_venue(paper: dict[str, Any]) -> None:
     async with trading.at_the_desk() as desk:
         recorded: Any = (await funding_samples.record(desk)).facts

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from perpctl.errors import ExitCode
 from perpctl.procedures import protecting, reconciling, runner
 from perpctl.procedures.runner import Wish
 from perpctl.questions.held import positions, stops
 from perpctl.store.records import Kind
 from tests import trading
-from tests.conftest import VENUES
+from tests.conftest import both_venues
 
 YES = Wish(yes=True, reason="test")
-pytestmark = pytest.mark.parametrize("paper", VENUES, indirect=True)
+pytestmark = both_venues
 
 
 def one(answer: Any) -> Any:

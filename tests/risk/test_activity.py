@@ -13,9 +13,9 @@ from perpctl.model.order import Side
 from perpctl.risk.activity import Activity
 from perpctl.risk.conduct import bucket_load, may_cancel
 from perpctl.risk.limits import RiskLevel, level_limits
-from tests.risk.world import BTC, NOW, request
+from tests.risk.world import GLOBAL, NOW
 
-FILL = Fill("t-1", "o-1", "id", BTC, Side.BUY, D("0.01"), D(84100), D("0.1"), "USDC", "M", NOW)
+FILL = Fill("t-1", "o-1", "id", GLOBAL.btc, Side.BUY, D("0.01"), D(84100), D("0.1"), "USDC", "M", NOW)
 
 
 def test_the_fills_of_one_order_are_one_execution_dated_at_the_last() -> None:
@@ -41,18 +41,18 @@ def test_executions_are_forgotten_after_5_minutes_and_losses_after_60() -> None:
 
 def test_a_sent_order_counts_as_message_order_and_identity() -> None:
     activity = Activity(identities=["old"], orders_today=7)
-    activity.order_sent(request(), NOW)
+    activity.order_sent(GLOBAL.request(), NOW)
     activity.cancel_sent(NOW + 1)
     recent = activity.recent(NOW + 2)
     assert recent.messages_ms == (NOW, NOW + 1)
     assert recent.orders_today == 8
     assert set(recent.identities) == {"old", "id-new"}
-    assert recent.sent[0].is_like(request(identity="another"))
+    assert recent.sent[0].is_like(GLOBAL.request(identity="another"))
 
 
 def test_a_new_day_counts_orders_from_zero_and_forgets_no_identity() -> None:
     activity = Activity(orders_today=7)
-    activity.order_sent(request(), NOW)
+    activity.order_sent(GLOBAL.request(), NOW)
     activity.day_began()
     assert activity.recent(NOW).orders_today == 0
     assert "id-new" in activity.recent(NOW).identities
@@ -60,7 +60,7 @@ def test_a_new_day_counts_orders_from_zero_and_forgets_no_identity() -> None:
 
 def test_old_messages_and_orders_are_forgotten() -> None:
     activity = Activity()
-    activity.order_sent(request(), NOW)
+    activity.order_sent(GLOBAL.request(), NOW)
     recent = activity.recent(NOW + 60_000)
     assert (recent.messages_ms, recent.sent) == ((), ())
 

@@ -83,7 +83,7 @@ class SizedGuard(Guard):
         if left < 0:
             return [cancel_stop(stop, "larger than the position", now) for stop in _too_many(mine, -left)]
         if left > 0:
-            return self._add(product, mine, left, now)
+            return self._add(product, orders, left, now)
         drifted = [stop for stop in mine if self._has_drifted(product, stop)]
         return [cancel_stop(stop, "the average entry moved", now) for stop in drifted[:1]]
 
@@ -91,14 +91,16 @@ class SizedGuard(Guard):
         since = product.bare_since
         return since is not None and product.closing is None and product.close_at <= now > since + self.missing_s
 
-    def _add(self, product: Product, mine: list[Working], missing: Decimal, now: float) -> list[e.Effect]:
+    def _add(self, product: Product, orders: Orders, missing: Decimal, now: float) -> list[e.Effect]:
+        mine = serving(product, orders.of(product.product_id, stops=True))
         if len(mine) >= MOST_STOPS:
             smallest = sorted(mine, key=lambda stop: stop.cover)[:2]
             return [cancel_stop(stop, "gives way to one larger stop", now) for stop in smallest]
         if self._is_past(product):
-            if product.closing is None and now >= product.close_at:
-                self._go(product, f"the price is past where the stop belongs, {self._trigger(product)}")
-            return []
+            if product.closing is not None or now < product.close_at:
+                return []
+            self._go(product, f"the price is past where the stop belongs, {self._trigger(product)}")
+            return self._leave(product, orders, now)
         return [self._stop(product, missing, "protects the position")]
 
     # --- leaving

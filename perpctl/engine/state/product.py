@@ -144,11 +144,11 @@ class Product:
 
     @property
     def apart_pct(self) -> Decimal | None:
-        """How far mark and index are apart, in percent; None when one is missing."""
+        """How far the reference price and the index are apart, in percent; None when one is missing."""
         quote = self.quote
-        if quote is None or not quote.mark or not quote.index:
+        if quote is None or not quote.reference or not quote.index:
             return None
-        return abs(quote.mark / quote.index - 1) * HUNDRED
+        return abs(quote.reference / quote.index - 1) * HUNDRED
 
     def worth(self, price: Decimal | None) -> Decimal | None:
         """Cash of our fills plus the position at `price`; None when something is held and nothing values it."""

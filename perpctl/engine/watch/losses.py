@@ -67,6 +67,6 @@ def _kill(core: Core, breach: Breach, reason: str) -> None:
 
 
 def _apart_pct(core: Core) -> Decimal | None:
-    """How far mark and index are apart at most, over what is held; None when one of them is missing."""
+    """How far price and index are apart at most, over what is held; None when one of them is missing."""
     apart = [product.apart_pct for product in core.products.values() if product.position]
     return None if None in apart else max((one for one in apart if one is not None), default=ZERO)

@@ -115,7 +115,7 @@ class _Looks:
     async def _limit(self) -> Seen:
         one = await self._first()
         quote = await self._gateway.quote(one.product_id)
-        price = quote.mark or quote.mid
+        price = quote.reference
         if price is None:
             return Seen(Can.UNKNOWN, f"{one.product_id} has no price to ask with")
         price = price // one.tick * one.tick

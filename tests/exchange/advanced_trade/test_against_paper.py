@@ -12,8 +12,9 @@ from perpctl.exchange.port import Confirmed, FeedResumed, FillSeen, OrderSeen, R
 from perpctl.exchange.settle import settle
 from perpctl.model.order import OrderRequest, OrderStatus, OrderType, Side, TimeInForce
 from tests import trading
+from tests.conftest import us_alone
 
-pytestmark = pytest.mark.parametrize("paper", ["us"], indirect=True)
+pytestmark = us_alone
 WITHIN_S = 30.0
 
 
