@@ -6,31 +6,37 @@ import asyncio
 import contextlib
 import json
 import os
+import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from perpctl.engine.closing import Wish
 from perpctl.engine.loop import Bot
+from perpctl.engine.recording import Asking, Recorder
 from perpctl.engine.screen.status import facts_of
 from perpctl.errors import StateDamaged
 from perpctl.results import Json
 
 LONGEST = 65_536
 BEAT_S = 1.0
+_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 Answers = Callable[[Bot, Mapping[str, Any]], Awaitable[dict[str, Json]]]
 
 
 @contextlib.asynccontextmanager
-async def listening(bot: Bot, path: Path) -> AsyncIterator[None]:
+async def listening(bot: Bot, recorder: Recorder, path: Path) -> AsyncIterator[None]:
     """Serve the control socket; gone when the context ends. One JSON object a line, each way."""
     _remove(path)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, ValueError):
             while line := await reader.readline():
-                writer.write(json.dumps(await _answer(bot, line)).encode() + b"\n")
+                answer = await _answer(bot, line)
+                writer.write(json.dumps(answer).encode() + b"\n")
                 await writer.drain()
+                recorder.asked(_asking(writer, line, ok=answer["ok"] is True))
         writer.close()
 
     server = await asyncio.start_unix_server(serve, path, limit=LONGEST)
@@ -40,6 +46,17 @@ async def listening(bot: Bot, path: Path) -> AsyncIterator[None]:
     finally:
         server.close()
         _remove(path)
+
+
+def _asking(writer: asyncio.StreamWriter, line: bytes, *, ok: bool) -> Asking:
+    """Who asked: the kernel vouches for the other end of a socket of its own (Linux, unix(7))."""
+    word = next((one for one in _WORDS if f'"{one}"'.encode() in line), "what is not understood")
+    pid = uid = None
+    if hasattr(socket, "SO_PEERCRED"):
+        peer = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        pid, uid, _ = _CREDENTIALS.unpack(peer)
+    asked = word if word in _ACTS else None
+    return Asking("control socket", word, "done" if ok else "not done", uid, pid, by_token=False, asked=asked)
 
 
 def _remove(path: Path) -> None:
@@ -92,6 +109,9 @@ _WORDS: dict[str, Answers] = {
     "mass_cancel": _mass_cancel,
     "stop": _stop,
 }
+
+
+_ACTS = frozenset(_WORDS) - {"status", "mode"}
 
 
 async def beat(bot: Bot, path: Path) -> None:

@@ -24,6 +24,7 @@ from perpctl.engine.core import Rules
 from perpctl.engine.loop import Bot, Gear
 from perpctl.engine.opening import Setup, open_bot
 from perpctl.engine.own_exchange import OwnExchange
+from perpctl.engine.recording import Recorder
 from perpctl.engine.screen.diary import Diary, to_log
 from perpctl.engine.screen.summary import summary
 from perpctl.engine.screen.terminal import LiveView, Pipe, is_live
@@ -247,13 +248,18 @@ async def _keep_running(desk: Desk, bot: Bot, frame: Frame, options: Options) ->
     directory, settings = desk.settings.state_dir, desk.settings
     bot.wish = Wish(options.flatten, options.leave_orders)
     place = Place(settings.local_api_port, takes_any=settings.takes_any_port)
-    async with listening(bot, directory / "control.sock"), serving(bot, place, directory) as url:
-        bot.companions.append(beat(bot, directory / "bot.json"))
+    recorder = Recorder(desk.journal(), desk.clock, bot.core, desk.identity_key())
+    bot.gear.exchange.tell_connections(recorder.connection)
+    bot.watchers.append(recorder.watch)
+    async with listening(bot, recorder, directory / "control.sock"), serving(bot, recorder, place, directory) as url:
+        bot.companions += [beat(bot, directory / "bot.json"), recorder.keep_signing()]
         if options.duration_s is not None:
             bot.companions.append(_stop_after(bot, options.duration_s))
         _show(bot, replace(frame, local_api=url), settings.profile)
         with _signals(bot):
-            return await bot.run()
+            ended = await bot.run()
+        recorder.sign()
+        return ended
 
 
 def _show(bot: Bot, frame: Frame, profile: str) -> None:

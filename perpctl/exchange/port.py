@@ -19,7 +19,7 @@ from perpctl.model.day import Transfer
 from perpctl.model.fill import Fill, FundingPayment, FundingRate
 from perpctl.model.instrument import Book, Instrument, Quote
 from perpctl.model.order import Order, OrderRequest
-from perpctl.model.passage import ClockReading, Passage
+from perpctl.model.passage import ClockReading, Connection, Passage
 from perpctl.model.position import Account, Position
 from perpctl.model.venue.ability import Ability
 from perpctl.model.venue.calendar import Happening, VenueCalendar
@@ -229,6 +229,9 @@ class Exchange(Protocol):
 
     def tell_clock(self, told: Callable[[ClockReading], object]) -> None:
         """Have `told` hear how far our clock is off, by the venue's answers: about once a minute."""
+
+    def tell_connections(self, told: Callable[[Connection], object]) -> None:
+        """Have `told` hear of each connection of the sessions opened from now on: when it is up, when it is over."""
 
     def work_for(self, duty: Duty) -> None:
         """Say whose share of the request limits the reads draw on from now on; operators' by default."""

@@ -20,7 +20,11 @@ CLOSE_S = 1.0
 
 
 class WireClosed(Exception):
-    """The other side is gone; the text says why."""
+    """The other side is gone; the text says why, `code` is the close frame's when there was one."""
+
+    def __init__(self, why: str, code: int | None = None) -> None:
+        super().__init__(why)
+        self.code = code
 
 
 class Wire(Protocol):
@@ -126,6 +130,11 @@ def _notice_half_open(line: socket.socket | None) -> None:
         line.setsockopt(socket.IPPROTO_TCP, option, HALF_OPEN_MS)
 
 
+def _told(code: int | None) -> int | None:
+    """1005 and 1006 are never sent: they stand for a frame without a code, and for none at all (RFC 6455, 7.4.1)."""
+    return None if code in (1005, 1006) else code
+
+
 class _Socket:
     def __init__(self, connection: ClientConnection, ends: tuple[type[Exception], ...]) -> None:
         self._connection = connection
@@ -141,7 +150,7 @@ class _Socket:
         try:
             return await self._connection.recv(decode=False)
         except self._ends as why:
-            raise WireClosed(str(why)) from why
+            raise WireClosed(str(why), _told(self._connection.close_code)) from why
 
     async def close(self) -> None:
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""What one request was on the wire: with which key it left, what came back, how far the two clocks were apart."""
+"""What went over the wire: a request and its answer, a connection from opening to end, how far two clocks are apart."""
 
 from __future__ import annotations
 
@@ -67,6 +67,24 @@ class Passage:
         offset_us = ((self.venue_in_us - sent_us) + (self.venue_out_us - answered_us)) // 2
         underway_us = (answered_us - sent_us) - (self.venue_out_us - self.venue_in_us)
         return ClockReading(offset_us, max(0, underway_us + 1) // 2, "usIn and usOut of the venue", self.answered_at)
+
+
+@dataclass(slots=True)
+class Connection:
+    """One connection of a live session, from the try to open it to its end. Missing: it did not come so far."""
+
+    line: str  # user | market
+    host: str
+    connection_id: str | None = None  # of this process and line: as on the passages that went over it
+    opened_at: datetime | None = None
+    resync_ms: int | None = None  # from the try to open it until subscribed and caught up
+    granted: tuple[str, ...] = ()  # channels
+    refused: tuple[str, ...] = ()  # asked for and left out
+    messages: int = 0
+    closed_at: datetime | None = None
+    lasted_ms: int | None = None
+    cause: str | None = None
+    code: int | None = None  # of the close frame (RFC 6455, section 7.4); None: it ended without one
 
 
 def hash_of(body: bytes | str) -> str:

@@ -31,6 +31,10 @@ class Caller:
     peer: tuple[str, int] | None
     port: int
 
+    def uid(self) -> int | None:
+        """Whose process is calling; None: not to be seen."""
+        return None if self.peer is None else uid_of(*self.peer, self.port)
+
 
 @dataclass(frozen=True, slots=True)
 class Access:
@@ -55,11 +59,11 @@ class Access:
         """Without a token only for our own processes, and never for a browser."""
         if (refused := self.reading(caller)) is not None:
             return refused
-        if self._has_token(caller):
+        if self.has_token(caller):
             return None
         if "origin" in caller.headers or any(name.startswith("sec-fetch-") for name in caller.headers):
             return Refused(401, "a browser needs the token")
-        uid = None if caller.peer is None else uid_of(*caller.peer, caller.port)
+        uid = caller.uid()
         if uid is None or uid not in self.uids:
             return Refused(403, "the calling process is not this bot's user nor root, and brought no token")
         return None
@@ -68,9 +72,10 @@ class Access:
         """Only with the token."""
         if (refused := self.reading(caller)) is not None:
             return refused
-        return None if self._has_token(caller) else Refused(401, "what raises risk needs the token of local_api.json")
+        return None if self.has_token(caller) else Refused(401, "what raises risk needs the token of local_api.json")
 
-    def _has_token(self, caller: Caller) -> bool:
+    def has_token(self, caller: Caller) -> bool:
+        """Whether it brought the token."""
         kind, _, given = caller.headers.get("authorization", "").partition(" ")
         return kind.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self.token.encode())
 

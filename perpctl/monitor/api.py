@@ -12,13 +12,15 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from perpctl.clock import to_ms
 from perpctl.emergency.pending import unfinished
 from perpctl.engine.loop import Bot, ReadBack
+from perpctl.engine.recording import Asking, Recorder
 from perpctl.engine.screen.status import facts_of
 from perpctl.errors import PerpctlError, WorldChanged
+from perpctl.hiding import without_secrets
 from perpctl.model.mode import Mode
 from perpctl.monitor.access import Access, Caller, Refused
 from perpctl.monitor.health import components, is_ready
@@ -31,14 +33,15 @@ LARGEST = 64 * 1024
 DEEPEST = 32
 WAIT_S = 2.0
 RECONCILED_S = 300.0
+PATHS = {"/health", "/ready", "/metrics", "/api/status", "/api/positions", "/api/orders", "/api/mode"}
 Answerer = Callable[[Request], Awaitable[Response]]
 
 
 class LocalApi:
     """The routes over one bot."""
 
-    def __init__(self, bot: Bot, access: Access) -> None:
-        self._bot, self._access, self._figures = bot, access, Figures(bot)
+    def __init__(self, bot: Bot, access: Access, recorder: Recorder) -> None:
+        self._bot, self._access, self._figures, self._recorder = bot, access, Figures(bot), recorder
 
     def app(self) -> ASGIApp:
         """What a server serves."""
@@ -51,16 +54,29 @@ class LocalApi:
             "/api/orders": self._orders,
             "/api/mode": self._mode,
         }
+        assert set(reads) == PATHS
         routes = [Route(path, answer, methods=["GET"]) for path, answer in reads.items()]
         app = Starlette(routes=[*routes, Route("/api/mode", self._set_mode, methods=["POST"])])
         return self._door(app)
 
     def _door(self, inside: ASGIApp) -> ASGIApp:
-        """Host and origin are looked at before anything else, on every path, known or not."""
+        """Host and origin are looked at before anything else, on every path, known or not; every request is noted."""
 
         async def door(scope: Scope, receive: Receive, send: Send) -> None:
-            refused = self._access.reading(_caller(Request(scope)))
-            await (inside if refused is None else _no(refused))(scope, receive, send)
+            caller, statuses = _caller(Request(scope)), list[int]()
+            uid, by_token = caller.uid(), self._access.has_token(caller)  # while the connection is there to be seen
+
+            async def told(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    statuses.append(message["status"])
+                await send(message)
+
+            refused = self._access.reading(caller)
+            await (inside if refused is None else _no(refused))(scope, receive, told)
+            what = f"{scope['method']} {scope['path']}" if scope["path"] in PATHS else "a path that is not ours"
+            status = str(statuses[0]) if statuses else "no answer"
+            asked = scope.get("state", {}).get("asked")
+            self._recorder.asked(Asking("local service", what, status, uid, None, by_token, asked))
 
         return door
 
@@ -97,6 +113,8 @@ class LocalApi:
         asked = await _body(request)
         if isinstance(asked, Refused):
             return _no(asked)
+        words = [_word(asked, name) for name in ("mode", "who", "reason")]
+        request.state.asked = without_secrets(" | ".join(words))
         try:
             mode = Mode(asked.get("mode", ""))
         except ValueError:

@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from perpctl import render
 from perpctl.engine.loop import Bot
+from perpctl.engine.recording import Recorder
 from perpctl.errors import HeldByAnother, UsageError
 from perpctl.monitor.access import Access, our_uids
 from perpctl.monitor.api import LocalApi
@@ -83,12 +84,12 @@ class _Connection(HttpToolsProtocol):
 
 
 @contextlib.asynccontextmanager
-async def serving(bot: Bot, place: Place, directory: Path) -> AsyncIterator[str]:
+async def serving(bot: Bot, recorder: Recorder, place: Place, directory: Path) -> AsyncIterator[str]:
     """Serve while the context lasts; yields the address. Raises UsageError, HeldByAnother for a port that is taken."""
     sockets = _listen(place)
     port: int = sockets[0].getsockname()[1]
     token, url = secrets.token_hex(16), f"http://{V4}:{port}"
-    server = _Server(_config(LocalApi(bot, Access(token, our_uids()))))
+    server = _Server(_config(LocalApi(bot, Access(token, our_uids()), recorder)))
     task = asyncio.create_task(server.serve(sockets=sockets))
     _write(directory / CARD, {"schema": "perpctl.local_api/1", "url": url, "pid": os.getpid(), "token": token})
     try:

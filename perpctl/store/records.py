@@ -41,6 +41,7 @@ ABSENT = {
     "epoch": "no lease is held",
     "slot": "cross margin",
     "identity": "the venue told none",
+    "order": "the answer did not hold it",
     "ours": "the key that tells was not at hand",
     "contracts": "sized in base coin",
     "expires_at": "good until cancelled",
@@ -64,6 +65,12 @@ ABSENT = {
     "venue_in_us": "this venue tells no times of its own but the Date header",
     "venue_out_us": "this venue tells no times of its own but the Date header",
     "key_id": "a call without a key",
+    "out_ms": "it was not lost before",
+    "not_offered": "it is offered",
+    "changed": "not known before",
+    "uid": "the kernel shows no owner of the connection",
+    "pid": "told for the control socket only",
+    "asked": "it only looked",
 }
 ABSENT_IN = {
     "request": "not asked for",
@@ -75,6 +82,9 @@ ABSENT_IN = {
     "attempt": "not observed",
     "tries": "not observed",
     "controls": "does not apply",
+    "connection": "it did not come so far, or ended without",
+    "read_anew": "a channel of the market",
+    "row": "the venue does not tell it",
 }
 
 
@@ -115,6 +125,16 @@ class Kind(StrEnum):
     OPERATOR_NOTED = "operator.noted"
     RECONCILE_ENDED = "reconcile.ended"
     BASELINE_TAKEN = "baseline.taken"
+    CONNECTION_OPENED = "connection.opened"
+    CONNECTION_CLOSED = "connection.closed"
+    FEED_LOST = "feed.lost"
+    FEED_RESUMED = "feed.resumed"
+    DEAD_MAN_READ = "dead_man.read"
+    INSTRUMENT_SEEN = "instrument.seen"
+    TRANSFER_SEEN = "transfer.seen"
+    MARGIN_CHANGED = "margin.changed"
+    ACCESS_LOGGED = "access.logged"
+    HEAD_SIGNED = "head.signed"
 
 
 class Writer(Struct, frozen=True):

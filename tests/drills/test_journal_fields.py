@@ -16,6 +16,9 @@ import pytest
 import perpctl
 from perpctl import profile
 from perpctl.host.build import hash_of_code
+from perpctl.store.facts.heads import false_heads
+from perpctl.store.identity_key import load_identity_key
+from perpctl.store.journal import JournalReader
 from perpctl.store.records import Kind
 from tests.conftest import both_venues
 from tests.drills.written import FROM, REASON, story
@@ -28,6 +31,7 @@ INTENT, SENT = (Kind.ORDER_INTENDED,), (Kind.ORDER_SENT,)
 ANSWERS = (Kind.ORDER_CONFIRMED, Kind.CANCEL_CONFIRMED)
 STATES = (Kind.ORDER_SEEN, Kind.ORDER_CONFIRMED)
 PLAN = (Kind.PLAN_STARTED,)
+LINES = (Kind.CONNECTION_OPENED, Kind.CONNECTION_CLOSED)
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,8 @@ FIELDS = (
     # an order's state, and who told it
     *each(STATES, "body.", "order_id ours state_before state_after"),
     *each(STATES, "body.order.", "identity origin status updated_ms filled"),
-    *each(STATES, "body.order.", "average_price cancel_reason"),
+    Field(STATES, "body.order.average_price"),
+    Field((Kind.ORDER_SEEN, Kind.CANCEL_CONFIRMED), "body.order.cancel_reason"),
     Field((Kind.ORDER_SEEN,), "body.seen_by"),
     # a fill
     *each((Kind.FILL_BOOKED,), "body.fill.", "trade_id order_id size price fee"),
@@ -112,6 +117,26 @@ FIELDS = (
     Field(PLAN, "body.typed_confirmation", "nothing was to be typed"),
     *each((Kind.STEP_DONE,), "body.", "step title result evidence left facts"),
     *each((Kind.PLAN_ENDED,), "body.", "exit_code verdict not_reached unknown_left"),
+    # each line to the venue, from the try to open it to its end, and whether entries die with it
+    *each(LINES, "body.connection.", "line host connection_id opened_at resync_ms messages granted refused"),
+    *each((Kind.CONNECTION_CLOSED,), "body.connection.", "closed_at lasted_ms cause"),
+    Field((Kind.CONNECTION_CLOSED,), "body.connection.code", "it did not come so far, or ended without"),
+    *each((Kind.FEED_LOST,), "body.", "channel why"),
+    *each((Kind.FEED_RESUMED,), "body.", "channel out_ms read_anew.orders read_anew.positions read_anew.fills"),
+    *each((Kind.DEAD_MAN_READ,), "body.", "armed by"),
+    Field((Kind.DEAD_MAN_READ,), "body.not_offered", "it is offered", "global"),
+    # what is traded, as the venue specified it
+    *each((Kind.INSTRUMENT_SEEN,), "body.", "product_id spec_hash row.tick row.size_step row.min_size row.symbol"),
+    Field((Kind.INSTRUMENT_SEEN,), "body.changed", "not known before"),
+    # who asked what of the bot
+    *each((Kind.ACCESS_LOGGED,), "body.", "since requests.*.count requests.*.asking.door requests.*.asking.what"),
+    *each((Kind.ACCESS_LOGGED,), "body.requests.*.asking.", "status uid pid by_token asked"),
+    # where the chain ended, each minute, signed
+    *each((Kind.HEAD_SIGNED,), "body.", "seq hash signature algorithm sent_to"),
+    # a run, and the mode
+    *each((Kind.RUN_STARTED,), "body.", "strategy limits options operator.operator_id"),
+    *each((Kind.RUN_STOPPED,), "body.", "entries_read_back kept fills day_result leave_orders flatten"),
+    *each((Kind.MODE_CHANGED,), "body.", "from to who why cause"),
 )
 
 
@@ -123,6 +148,9 @@ def test_every_fact_is_on_the_record(paper: dict[str, Any]) -> None:
     each_answer_is_on_record_as_it_was_on_the_wire(journal, paper)
     the_clocks_are_compared(journal)
     the_operator_is_on_record(journal)
+    each_line_is_told_from_its_opening_to_its_end(journal)
+    whoever_asked_is_on_record(journal)
+    the_end_of_the_chain_is_signed(journal)
 
 
 def lacks(field: Field, journal: list[Line], venue: str) -> Iterator[str]:
@@ -236,6 +264,48 @@ def the_operator_is_on_record(journal: list[Line]) -> None:
     assert "SELL" in shown["body"]["plan_shown"]
     assert float(shown["body"]["decided_in_s"]) >= 0
     assert of(journal, Kind.RUN_STARTED)[0]["body"]["operator"]["real_uid"] == os.getuid()
+
+
+def each_line_is_told_from_its_opening_to_its_end(journal: list[Line]) -> None:
+    """Cut once, and hung up at the end: two lives of each of two lines, and the feeds know how long they were blind."""
+    opened, closed = ([line["body"]["connection"] for line in of(journal, kind)] for kind in LINES)
+    lives = {("user", "1"), ("user", "2"), ("market", "1"), ("market", "2")}
+    for told in (opened, closed):
+        assert {(one["line"], one["connection_id"]) for one in told} == lives
+    assert all(one["granted"] and not one["refused"] for one in opened)
+    assert {one["cause"] for one in closed if one["connection_id"] == "2"} == {"we hung up"}
+    assert all(one["opened_at"] < one["closed_at"] and one["lasted_ms"] >= one["resync_ms"] for one in closed)
+    lost = [line["body"]["channel"] for line in of(journal, Kind.FEED_LOST)]
+    back = [line["body"] for line in of(journal, Kind.FEED_RESUMED)]
+    assert {one["channel"] for one in back if one["out_ms"] is not None} >= set(lost)
+    assert [line["body"]["armed"] for line in of(journal, Kind.DEAD_MAN_READ)] == [True, False, True]
+
+
+def whoever_asked_is_on_record(journal: list[Line]) -> None:
+    """Every sort of request with the user that the kernel names, what was refused included; no token."""
+    asked = [one["asking"] for line in of(journal, Kind.ACCESS_LOGGED) for one in line["body"]["requests"]]
+    told = {(one["door"], one["what"], one["status"], one["asked"]) for one in asked}
+    assert told >= {
+        ("local service", "GET /metrics", "200", None),
+        ("local service", "GET /api/status", "421", None),
+        ("local service", "POST /api/mode", "401", "normal |  | "),
+        ("local service", "POST /api/mode", "200", f"reduce_only | bob | {REASON}"),
+        ("control socket", "status", "done", None),
+    }
+    assert {one["uid"] for one in asked} == {os.getuid()}
+
+
+def the_end_of_the_chain_is_signed(journal: list[Line]) -> None:
+    """From the start to the end of a run, over the line before; by nobody who lacks the key."""
+    heads = of(journal, Kind.HEAD_SIGNED)
+    stopped = of(journal, Kind.RUN_STOPPED)[0]
+    assert heads[0]["seq"] < of(journal, Kind.ORDER_INTENDED)[0]["seq"]
+    assert heads[-1]["seq"] > stopped["seq"]
+    assert all(head["body"]["seq"] == head["seq"] - 1 for head in heads)
+    key = load_identity_key(profile.config_dir())
+    with JournalReader.open_read(profile.load("paper").state_dir / "journal.db") as reader:
+        assert list(false_heads(reader, key)) == []
+        assert len(list(false_heads(reader, bytes(32)))) == len(heads)
 
 
 def _from_us(us: int) -> datetime:

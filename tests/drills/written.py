@@ -20,7 +20,8 @@ from perpctl.model.money import price_up
 from perpctl.model.order import Side
 from perpctl.store.journal import JournalReader
 from perpctl.store.records import Record
-from tests.drills.running import running
+from tests.conftest import tell
+from tests.drills.running import Running, running
 from tests.drills.still import Holder
 
 FROM = "203.0.113.7"
@@ -45,11 +46,32 @@ def story(paper: dict[str, Any]) -> list[dict[str, Any]]:
     _settle_file(paper)
     with running("--strategy", "tests.drills.written:Trader", level="aggressive") as bot:
         bot.until(lambda: bot.position()["stop"] and len(bot.events("place")) >= 2, 20)
+        _disturb(bot, paper)
+        _ask(bot)
         bot.stop()
     _perpctl("positions")
     _at_a_terminal("positions", "reduce", "BTC-PERP", "--by", "50%", "--reason", REASON)
     _perpctl("cancel-all", "--include-stops", "--yes", "--reason", REASON)
     return [json.loads(record.canonical) for record in records()]
+
+
+def _disturb(bot: Running, paper: dict[str, Any]) -> None:
+    """Every line is cut; the bot comes back by itself."""
+    before = len(bot.events("feed_back"))
+    tell(f"{paper['control']}/disconnect")
+    bot.until(lambda: len(bot.events("feed_lost")) >= 1, 20)
+    bot.until(lambda: len(bot.events("feed_back")) >= 2 * before, 20)
+    bot.until(lambda: bot.http("GET", "/api/status")[1]["dead_man_armed"], 20)
+
+
+def _ask(bot: Running) -> None:
+    """As a monitor, as somebody without the right, and as somebody with it, over both doors."""
+    assert bot.http("GET", "/metrics")[0] == 200
+    assert bot.http("GET", "/api/status", host="127.0.0.1", Host="elsewhere.example")[0] == 421
+    assert bot.mode("normal")[0] == 401
+    assert bot.control(do="status")["ok"] is True
+    body = {"mode": "reduce_only", "who": "bob", "reason": REASON}
+    assert bot.http("POST", "/api/mode", json.dumps(body).encode())[0] == 200
 
 
 def records() -> list[Record]:

@@ -100,15 +100,19 @@ def _specification(product: Product) -> Facts:
         "taker_fee": row.taker_fee,
         "max_leverage": row.max_leverage,
         "state": row.state,
-        "spec_hash": _hash(row),
+        "spec_hash": spec_hash(row),
     }
 
 
 @lru_cache(maxsize=64)
-def _hash(row: Instrument) -> str:
-    """Of what does not change by the hour: a precision changed by a hundred once, and this shows on which orders."""
-    lasting = {name: value for name, value in plain_json(row).items() if name not in PASSING}
-    return hashlib.sha256(encode(lasting)).hexdigest()[:16]
+def spec_hash(row: Instrument) -> str:
+    """Of what lasts: a precision changed by a hundred once, and this shows on which orders."""
+    return hashlib.sha256(encode(lasting(row))).hexdigest()[:16]
+
+
+def lasting(row: Instrument) -> dict[str, object]:
+    """What does not change by the hour."""
+    return {name: value for name, value in plain_json(row).items() if name not in PASSING}
 
 
 def _account(core: Core) -> Facts | None:

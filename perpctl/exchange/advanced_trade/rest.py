@@ -25,7 +25,7 @@ from perpctl.exchange.keys import read_key
 from perpctl.exchange.passing import Passing
 from perpctl.exchange.repeats import SINGLE, Judgement, Policy, Repeats
 from perpctl.exchange.transport import Web
-from perpctl.model.passage import ClockReading, Papers
+from perpctl.model.passage import ClockReading, Connection, Papers
 
 HOST = "api.coinbase.com"  # what every token names, whichever address the request goes to (Coinbase SDK)
 CLOCK_EVERY, US = timedelta(minutes=1), timedelta(microseconds=1)
@@ -79,6 +79,7 @@ class Rest:
         self.duty = Duty.OPERATOR
         self.wall_offset_ms: int | None = None  # the venue's wall clock minus ours, by its last Date header
         self.on_clock: Callable[[ClockReading], object] = lambda reading: None
+        self.on_connection: Callable[[Connection], object] = lambda connection: None
         self._clock_told: datetime | None = None
         self._root = access.http.rstrip("/")
         self._prefix, self._host = urlsplit(self._root).path, urlsplit(self._root).netloc

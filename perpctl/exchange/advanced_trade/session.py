@@ -16,6 +16,7 @@ from perpctl.exchange.advanced_trade.listing import Listing
 from perpctl.exchange.advanced_trade.lists import Lists
 from perpctl.exchange.advanced_trade.rest import Rest, working_for
 from perpctl.exchange.both.inbox import Inbox
+from perpctl.exchange.both.life import Life
 from perpctl.exchange.both.tasks import Tasks
 from perpctl.exchange.budget import Duty
 from perpctl.exchange.port import Outcome, SessionEvent
@@ -54,7 +55,8 @@ class UsSession:
     def _line(self, ends: UserEnd | MarketEnd, *, private: bool) -> Line:
         rest = self._parts.rest
         hosts = (rest.access.ws, rest.access.streams)
-        return Line(hosts if private else hosts[::-1], rest.web, rest.clock, self._jwt, ends)
+        life = Life("user" if private else "market", rest.clock, rest.on_connection)
+        return Line(hosts if private else hosts[::-1], rest.web, rest.clock, self._jwt, ends, life)
 
     def _jwt(self) -> str | None:
         """The market may be listened to without a key."""

@@ -38,7 +38,7 @@ from perpctl.model.day import Transfer
 from perpctl.model.fill import Fill, FundingPayment, FundingRate
 from perpctl.model.instrument import Book, Instrument, Quote
 from perpctl.model.order import Order, OrderRequest, OrderType
-from perpctl.model.passage import ClockReading
+from perpctl.model.passage import ClockReading, Connection
 from perpctl.model.position import Account, Position
 from perpctl.model.venue import calendars
 from perpctl.model.venue.ability import Ability
@@ -106,6 +106,9 @@ class Gateway:
 
     def tell_clock(self, told: Callable[[ClockReading], object]) -> None:
         self._line.on_clock = told
+
+    def tell_connections(self, told: Callable[[Connection], object]) -> None:
+        self._line.on_connection = told
 
     def work_for(self, duty: Duty) -> None:
         """Say whose credits the reads draw on from now on; operators' by default."""

@@ -18,7 +18,7 @@ from perpctl.exchange.keys import read_key
 from perpctl.exchange.port import Grant
 from perpctl.exchange.repeats import QUICK, SINGLE, Judgement, Policy, Repeats
 from perpctl.exchange.transport import Transport
-from perpctl.model.passage import ClockReading, Papers, Passage
+from perpctl.model.passage import ClockReading, Connection, Papers, Passage
 
 NEEDS_LOGIN = 11056  # the venue has switched unauthenticated public requests off for a while
 CLOCK_EVERY = timedelta(minutes=1)
@@ -60,6 +60,7 @@ class Line:
         self._clock_moved = False
         self.wall_offset_ms: int | None = None  # the venue's wall clock minus ours, by its last Date header
         self.on_clock: Callable[[ClockReading], object] = lambda reading: None
+        self.on_connection: Callable[[Connection], object] = lambda connection: None
         self._clock_reading: ClockReading | None = None
 
     async def read(

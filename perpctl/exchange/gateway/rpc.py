@@ -157,6 +157,7 @@ class SocketRpc:
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[_Answer]] = {}
         self._closed: str | None = None
+        self.close_code: int | None = None
 
     @property
     def closed(self) -> str | None:
@@ -169,6 +170,7 @@ class SocketRpc:
             while True:
                 self._take(await self._wire.receive())
         except WireClosed as why:
+            self.close_code = why.code
             self._shut(str(why))
             return str(why)
         except asyncio.CancelledError:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from perpctl.errors import PerpctlError, VenueUnreachable
 from perpctl.exchange.both.inbox import Inbox
+from perpctl.exchange.both.life import Life
 from perpctl.exchange.both.tasks import Tasks
 from perpctl.exchange.budget import Duty
 from perpctl.exchange.gateway import orders
@@ -39,9 +40,13 @@ class GatewaySession:
         self._may_send = may_send
         self._inbox = Inbox()
         self._user = UserEnd(self._inbox, line.clock, line, gateway)
-        self._private = Link(line.access.ws, line.transport, line.clock, self._user)
+        self._private = self._link(line.access.ws, self._user, "user")
         self._market = MarketEnd((), self._inbox, line.clock, gateway.quote)
         self._tasks = Tasks(self._inbox)
+
+    def _link(self, url: str, ends: UserEnd | MarketEnd, name: str) -> Link:
+        line = self._line
+        return Link(url, line.transport, line.clock, ends, Life(name, line.clock, line.on_connection))
 
     async def __aenter__(self) -> GatewaySession:
         """Both sockets are kept up from here on; the private one has been up once.
@@ -50,7 +55,7 @@ class GatewaySession:
         """
         products = [(await self._gateway.instrument(symbol)).product_id for symbol in self._symbols]
         self._market = MarketEnd(products, self._inbox, self._line.clock, self._gateway.quote)
-        streams = Link(self._line.access.streams, self._line.transport, self._line.clock, self._market)
+        streams = self._link(self._line.access.streams, self._market, "market")
         self._tasks.start(self._private.run())
         if products:
             self._tasks.start(streams.run())
@@ -80,7 +85,7 @@ class GatewaySession:
 
     @property
     def refused(self) -> tuple[str, ...]:
-        return tuple(channel for channel in self._market.channels if channel not in self._market.granted)
+        return self._market.refused
 
     @property
     def account_wide_dead_man(self) -> bool:

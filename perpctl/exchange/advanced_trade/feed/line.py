@@ -17,6 +17,7 @@ from perpctl.clock import Clock
 from perpctl.errors import PerpctlError
 from perpctl.exchange import trace
 from perpctl.exchange.both.document import Row, decode, rows_of
+from perpctl.exchange.both.life import Life
 from perpctl.exchange.http import NoAnswer, NotSent
 from perpctl.exchange.transport import Transport, Wire, WireClosed
 
@@ -63,8 +64,15 @@ class Line:
     """One supervised socket, on either of two hosts: each is the other's stand-in."""
 
     def __init__(
-        self, hosts: Sequence[str], transport: Transport, clock: Clock, jwt: Callable[[], str | None], ends: Ends
+        self,
+        hosts: Sequence[str],
+        transport: Transport,
+        clock: Clock,
+        jwt: Callable[[], str | None],
+        ends: Ends,
+        life: Life,
     ) -> None:
+        self._life = life
         self._hosts = tuple(dict.fromkeys(hosts))
         self._transport = transport
         self._clock = clock
@@ -94,11 +102,13 @@ class Line:
     async def _connect_once(self) -> None:
         self._connected_at = self._clock.monotonic()
         host = self._hosts[self._failures % len(self._hosts)]
+        self._life.begins(host)
         try:
             wire = await self._transport.connect(host, CONNECT_S)
         except (NotSent, NoAnswer, PerpctlError) as why:
             self._lost(why)
             return
+        self._life.opened()
         self._sequence, self._confirmed, self._beat_at = None, set(), self._clock.monotonic()
         reader, life = asyncio.create_task(self._read(wire)), asyncio.create_task(self._live(wire))
         try:
@@ -110,12 +120,14 @@ class Line:
                 task.cancel()
             await asyncio.gather(reader, life, return_exceptions=True)
             await wire.close()
+            self._life.ended(WireClosed("we hung up"))
 
     async def _read(self, wire: Wire) -> None:
         """Take messages off the wire until it closes; what cannot be read may have been anything: start over."""
         while True:
             frame = await wire.receive()
             trace.frame("<-", frame)
+            self._life.heard()
             try:
                 self._take(decode(frame))
             except NoAnswer as why:
@@ -150,6 +162,7 @@ class Line:
         await self._subscribe(wire)
         await self._ends.up()
         self.is_up, self._failures = True, 0
+        self._life.is_up(self.granted, [one for one in self._ends.channels if one not in self._confirmed])
         self.tried.set()
         while True:
             await self._clock.sleep(1.0)
@@ -188,6 +201,7 @@ class Line:
         self._confirmed = set()
         self._ends.down(str(why))
         self.tried.set()
+        self._life.ended(why)
 
     def _pause_s(self) -> float:
         """Full jitter up to 30 s, and never two connects within 2 s: 8 a second are allowed to everybody behind one

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from perpctl.clock import Clock
 from perpctl.errors import PerpctlError
+from perpctl.exchange.both.life import Life
 from perpctl.exchange.gateway.errors import Kind, RpcFailure
 from perpctl.exchange.gateway.rpc import Call, SocketRpc
 from perpctl.exchange.http import NoAnswer, NotSent
@@ -27,6 +28,14 @@ _dice = random.SystemRandom()
 class Ends(Protocol):
     """What the owner of a link is told, and does in its place."""
 
+    @property
+    def granted(self) -> tuple[str, ...]:
+        """Channels that this connection was given."""
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """Channels asked for and left out."""
+
     async def up(self, rpc: SocketRpc) -> None:
         """A new connection: sign in, subscribe, catch up. Anything raised ends the connection."""
 
@@ -43,13 +52,13 @@ class Ends(Protocol):
 class Link:
     """One supervised socket. `rpc` is there while the connection is signed in and caught up."""
 
-    def __init__(self, url: str, transport: Transport, clock: Clock, ends: Ends) -> None:
+    def __init__(self, url: str, transport: Transport, clock: Clock, ends: Ends, life: Life) -> None:
         self._url = url
+        self._life = life
         self._transport = transport
         self._clock = clock
         self._ends = ends
         self._failures = 0
-        self._connections = 0
         self._connected_at: float | None = None
         self._answers: set[asyncio.Task[None]] = set()
         self.tried = asyncio.Event()  # the first connection came up, or did not
@@ -66,29 +75,31 @@ class Link:
 
     async def _connect_once(self) -> None:
         self._connected_at = self._clock.monotonic()
+        self._life.begins(self._url)
         try:
             wire = await self._transport.connect(self._url, CONNECT_S)
         except (NotSent, NoAnswer, PerpctlError) as why:
             self._lost(why)
             return
-        self._connections += 1
-        place = (urlsplit(self._url).netloc, str(self._connections))
+        place = (urlsplit(self._url).netloc, self._life.opened())
         rpc = SocketRpc(wire, lambda message: self._heard(rpc, message), self._clock, place)
         reader = asyncio.create_task(rpc.run())
         life = asyncio.create_task(self._live(rpc, reader))
         try:
             await asyncio.wait({reader, life}, return_when=asyncio.FIRST_COMPLETED)
-            self._lost(await self._ending(reader, life))
+            self._lost(await self._ending(rpc, reader, life))
         finally:
             self.rpc = None
             life.cancel()
             reader.cancel()
             await asyncio.gather(life, reader, return_exceptions=True)
             await rpc.close()
+            self._life.ended(WireClosed("we hung up"))
 
     async def _live(self, rpc: SocketRpc, reader: asyncio.Task[str]) -> None:
         await self._ends.up(rpc)
         self.rpc, self._failures = rpc, 0
+        self._life.is_up(self._ends.granted, self._ends.refused)
         self.tried.set()
         if not self._transport.is_remote:
             await reader
@@ -99,7 +110,7 @@ class Link:
             await self._probe(rpc)
             await self._ends.alive(rpc)
 
-    async def _ending(self, reader: asyncio.Task[str], life: asyncio.Task[None]) -> Exception:
+    async def _ending(self, rpc: SocketRpc, reader: asyncio.Task[str], life: asyncio.Task[None]) -> Exception:
         """Why a connection ended: an expected failure is returned, anything else is raised."""
         if life.done() and not life.cancelled():
             failure = life.exception()
@@ -107,7 +118,7 @@ class Link:
                 return failure
             if failure is not None:
                 raise failure
-        return WireClosed(await reader)
+        return WireClosed(await reader, rpc.close_code)
 
     async def _probe(self, rpc: SocketRpc) -> None:
         """Any answer proves life, a refusal too: the streams host may know no `public/test`."""
@@ -125,6 +136,7 @@ class Link:
                 raise
 
     def _heard(self, rpc: SocketRpc, message: dict[str, Any]) -> None:
+        self._life.heard()
         if message.get("method") == "heartbeat":
             if "test_request" in str(message.get("params")):
                 task = asyncio.create_task(self._answer(rpc))
@@ -147,6 +159,7 @@ class Link:
         self.rpc, self.failure, self.cause = None, why, str(why)
         self._ends.down(self.cause)
         self.tried.set()
+        self._life.ended(why)
 
     def _pause_s(self) -> float:
         """Full jitter up to 30 s, and never two connects within 2 s."""

@@ -42,6 +42,11 @@ class MarketEnd:
         self._tasks = Tasks(inbox)
         self._rpc: SocketRpc | None = None
 
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """Channels asked for and silently left out."""
+        return tuple(channel for channel in self.channels if channel not in self.granted)
+
     async def up(self, rpc: SocketRpc) -> None:
         self._rpc = rpc
         self._depths = {channel: Depth() for channel in self.channels if is_book(channel)}

@@ -38,6 +38,8 @@ class Reads(Protocol):
 class UserEnd:
     """Our end of the private socket."""
 
+    refused: tuple[str, ...] = ()  # with fewer channels than it asks for it does not come up
+
     def __init__(self, inbox: Inbox, clock: Clock, line: Line, reads: Reads) -> None:
         self.granted: tuple[str, ...] = ()
         self.account_wide = False  # whether every new socket of the account starts armed: read with the dead man
