@@ -16,6 +16,7 @@ from perpctl.commands import TABLE
 from perpctl.commands.surface import load
 from perpctl.errors import ExitCode, PerpctlError, SettingError, UsageError
 
+_TAKES_NEXT = ("-p", "--profile", "--venue")
 _USUALLY = {
     ExitCode.UNKNOWN: ("status", "kill --dry-run"),
     ExitCode.CREDENTIAL: ("auth test",),
@@ -44,7 +45,8 @@ def bounded(work: Callable[[], int], words: list[str], clock: Clock) -> int:
         error = UsageError(wrong.format_message(), not_done="nothing was read or sent", next_commands=(_help(words),))
     except Exception as problem:  # noqa: BLE001  the one boundary
         error = _cause(problem) or _bug(problem)
-    error.next_commands = error.next_commands or _usual_next(error, words)
+    then = error.next_commands or _usual_next(error, words)
+    error.next_commands = tuple(_for_the_same(command, words) for command in then)
     return render.failure(error, render.asked_format(words), clock.now())
 
 
@@ -65,14 +67,26 @@ def _help(words: list[str]) -> str:
 
 
 def _usual_next(error: PerpctlError, words: list[str]) -> tuple[str, ...]:
-    """What to type next where the failure itself does not know: complete, with the profile that was named."""
+    """What to type next where the failure itself does not know."""
     if isinstance(error, SettingError):
         return ("perpctl config validate",)
     if error.exit_code is ExitCode.USAGE:
         return (_help(words),)
-    named = [f"{word} {after}" for word, after in pairwise(words) if word in ("-p", "--profile", "--venue")]
-    start = " ".join(["perpctl", *named])
-    return tuple(f"{start} {then}" for then in _USUALLY.get(error.exit_code, ()) if then.split()[0] != words[0])
+    return tuple(f"perpctl {then}" for then in _USUALLY.get(error.exit_code, ()) if then.split()[0] != words[0])
+
+
+def _for_the_same(command: str, words: list[str]) -> str:
+    """A next command with the profile that `words` named: without it, it would speak of another one's money."""
+    said = command.split()
+    if said[:1] != ["perpctl"] or said[-1] == "--help" or any(_names_profile(word) for word in said):
+        return command
+    named = [word for word in words if _names_profile(word) and word not in _TAKES_NEXT]
+    named += [f"{word} {after}" for word, after in pairwise(words) if word in _TAKES_NEXT]
+    return " ".join(["perpctl", *named, *said[1:]]) if named and not said[1:2][0].startswith("-") else command
+
+
+def _names_profile(word: str) -> bool:
+    return word in _TAKES_NEXT or word.startswith(("--profile=", "--venue=")) or (word[:2] == "-p" and len(word) > 2)
 
 
 def _cause(problem: BaseException) -> PerpctlError | None:

@@ -62,8 +62,10 @@ def plan(
         meant = profiles.meant_to_lower_risk(profile, venue) if lowers_risk else (profiles.load(profile, venue),)
     if closes and len(meant) > 1:
         build = _only_reduce(reason)
-        render.tell("several live profiles and none named: each is latched, its entries cancelled, NONE IS CLOSED")
-        render.tell("\n".join(f"Next:  {_same_words(one.profile)}" for one in meant))
+        does = "would be latched, its entries cancelled" if dry_run else "is latched, its entries cancelled"
+        render.tell(f"{len(meant)} {meant[0].env} profiles are meant, none was named: each {does}, NONE IS CLOSED")
+        for one in meant:
+            render.tell(f"Next:  {_same_words(one.profile)}")
     codes = [
         render.show(asyncio.run(_with_desk(one, clock, lambda desk: runner.carry_out(build, desk, wish))), form)
         for one in meant

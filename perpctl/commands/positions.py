@@ -55,9 +55,9 @@ def close(symbol: Symbol, slot: Slot = None, market: Market = False, max_slippag
 def reduce(
     symbol: Symbol,
     by: Annotated[
-        str | None, typer.Option(metavar="AMOUNT", help='50%, or a size in base coin: 0.1 or "0.1 BTC".')
+        str | None, typer.Option(metavar="AMOUNT", help='50%, base coin (0.1, "0.1 BTC") or "12 contracts".')
     ] = None,
-    to: Annotated[str | None, typer.Option(metavar="SIZE", help="The size to keep, in base coin.")] = None,
+    to: Annotated[str | None, typer.Option(metavar="SIZE", help="The size to keep, in the same units.")] = None,
     slot: Slot = None,
     market: Market = False,
     max_slippage: Slippage = None,

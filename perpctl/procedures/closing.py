@@ -45,7 +45,7 @@ class Manner:
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """How much to take away, or (`to`) to keep: a share of the position, or a size in base coin."""
+    """How much to take away, or (`to`) to keep: a share of the position, or a size in base coin or contracts."""
 
     value: Decimal
     share: bool
@@ -55,9 +55,9 @@ class Amount:
 
     @classmethod
     def given(cls, by: str | None, to: str | None) -> Amount:
-        """From `--by 50%`, `--by 0.1`, `--by "0.1 BTC"` or `--to 0.5`. Raises UsageError unless it is one of them."""
+        """From `--by 50%`, `--by 0.1`, `--by "0.1 BTC"`, `--by "12 contracts"` or `--to 0.5`. Raises UsageError."""
         if (by is None) == (to is None):
-            raise _wrong("say either --by (50%, or a size in base coin) or --to (a size in base coin)")
+            raise _wrong('say either --by (50%, a size in base coin, or "12 contracts") or --to (a size)')
         text = by or to or ""
         share = text.endswith("%")
         number, _, unit = text.removesuffix("%").strip().partition(" ")
@@ -71,6 +71,17 @@ class Amount:
             raise _wrong(f"--by {text} reduces nothing")
         return cls(value, share, to is not None, f"--{'by' if to is None else 'to'} {shlex.quote(text)}", unit.strip())
 
+    def sized(self, instrument: Instrument) -> Amount:
+        """The same in base coin. Raises UsageError for another unit than the product's, and between two steps."""
+        if self.unit.lower() in ("contract", "contracts"):
+            if instrument.contract_size is None:
+                raise _wrong(f"{instrument.symbol} is sized in {instrument.base} at this venue, not in contracts")
+            if self.value != self.value.to_integral_value():
+                raise _wrong(f"{self.typed}: contracts are whole")
+            return Amount(self.value * instrument.contract_size, self.share, self.to, self.typed)
+        self._check(instrument)
+        return self
+
     def target(self, held: Decimal, instrument: Instrument) -> Decimal:
         """The size that should be left, in whole steps: a share is rounded down to one. Raises UsageError."""
         left = self.value if self.to else held - (held * self.value / 100 if self.share else self.value)
@@ -81,8 +92,7 @@ class Amount:
             raise _wrong(f"that is less than the smallest order, {instrument.min_size:f} {instrument.base}")
         return held - sent
 
-    def check(self, instrument: Instrument) -> None:
-        """Whatever is held: raises UsageError for another coin, and for a size between two steps."""
+    def _check(self, instrument: Instrument) -> None:
         if self.unit and self.unit.upper() != instrument.base:
             raise _wrong(f"{instrument.symbol} is sized in {instrument.base}, not in {self.unit}")
         step = instrument.size_step
@@ -112,7 +122,7 @@ async def close(desk: Desk, symbol: str, slot: int | None, manner: Manner) -> Pl
 async def reduce(desk: Desk, symbol: str, slot: int | None, amount: Amount, manner: Manner) -> Plan:
     """Shrink one product by a share or a size, or to a size."""
     instrument = await (await desk.exchange()).instrument(symbol)
-    amount.check(instrument)
+    amount = amount.sized(instrument)
     positions = await _of(desk, symbol, slot)
     targets = {key_of(one): amount.target(abs(one.size), instrument) for one in positions}
     named = f"positions reduce {symbol}{_slot(slot)} {amount.typed}"

@@ -256,6 +256,7 @@ def test_a_damaged_latch_halts_and_says_so(stage: Stage, cli: Cli) -> None:
     ("words", "told"),
     [
         (["positions", "close", "BTCUSD", "--yes"], "unknown symbol 'BTCUSD'"),
+        (["positions", "close", "XYZ", "--yes"], "unknown symbol 'XYZ'; this venue lists BTC-PERP, ETH-PERP"),
         (["positions", "close", "BTC-PERP-INTX", "--yes"], "was retired on 1 October 2026"),
         (["positions", "--source", "memory"], "choose venue or local"),
         (["positions", "--watch", "0"], "--watch"),

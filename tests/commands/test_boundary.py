@@ -56,6 +56,26 @@ def test_a_bugs_traceback_is_there_for_who_asks(
     assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "then", "shown"),
+    [
+        (["market", "book", "X", "--venue", "us"], "perpctl market list", "perpctl --venue us market list"),
+        (["positions", "close", "X", "-p", "desk-a"], "perpctl positions", "perpctl -p desk-a positions"),
+        (["positions", "--venue=us"], "perpctl status", "perpctl --venue=us status"),
+        (["positions", "-pdesk-a"], "perpctl status", "perpctl -pdesk-a status"),
+        (["positions", "-p", "desk-a"], "perpctl -p desk-b status", "perpctl -p desk-b status"),
+        (["positions", "-p", "desk-a"], "perpctl positions --help", "perpctl positions --help"),
+        (["positions", "-p", "desk-a"], "perpctl --version", "perpctl --version"),
+        (["positions"], "perpctl status", "perpctl status"),
+    ],
+)
+def test_what_to_type_next_is_about_the_same_money(
+    words: list[str], then: str, shown: str, clock: ManualClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree.bounded(raising(UnknownState("?", next_commands=(then,))), words, clock)
+    assert f"Next:  {shown}\n" in capsys.readouterr().err
+
+
 def test_a_failure_inside_a_group_of_tasks_is_the_failure(clock: ManualClock) -> None:
     group = BaseExceptionGroup("tasks", [ExceptionGroup("inner", [UnknownState("?")]), ValueError()])
     assert tree.bounded(raising(group), ["whoami"], clock) == ExitCode.UNKNOWN

@@ -56,9 +56,10 @@ def test_closing_latches_each_cancels_entries_and_closes_none(paper: dict[str, A
     two_live_profiles(paper)
     ran = perpctl("positions", "close-all", "--market", "--yes")
     assert ran.code == 6
+    assert "2 live profiles are meant" in ran.err
     assert "NONE IS CLOSED" in ran.err
-    assert "-p desk-a" in ran.err
-    assert "-p desk-b" in ran.err
+    for name in ("desk-a", "desk-b"):
+        assert f"\nNext:  perpctl positions close-all --market --yes -p {name}\n" in ran.err
     held, working = asyncio.run(what_stands())
     assert held == {trading.BTC: Decimal("0.05")}
     assert working == set()

@@ -103,6 +103,30 @@ async def test_while_another_closes_nothing_is_sent(paper: dict[str, Any]) -> No
         assert await trading.held(desk) == {trading.btc(paper): Decimal("0.06")}
 
 
+@pytest.mark.parametrize("paper", ["us"], indirect=True)
+@pytest.mark.parametrize(("by", "to", "left"), [("2 contracts", None, "0.04"), (None, "1 contract", "0.01")])
+async def test_contracts_are_taken_where_the_venue_counts_in_them(
+    paper: dict[str, Any], by: str | None, to: str | None, left: str
+) -> None:
+    async with trading.at_the_desk() as desk:
+        await trading.place(desk, size="0.06")
+        assert (await runner.carry_out(reduce(by, to), desk, YES)).exit_code is ExitCode.OK
+        assert await trading.held(desk) == {trading.btc(paper): Decimal(left)}
+
+
+@pytest.mark.parametrize("paper", ["us"], indirect=True)
+async def test_a_part_of_a_contract_is_refused(paper: dict[str, Any]) -> None:
+    async with trading.at_the_desk() as desk:
+        with pytest.raises(UsageError, match="contracts are whole"):
+            await runner.carry_out(reduce("0.5 contracts"), desk, YES)
+
+
+async def test_contracts_are_refused_where_sizes_are_of_coin(paper: dict[str, Any]) -> None:
+    async with trading.at_the_desk() as desk:
+        with pytest.raises(UsageError, match="sized in BTC at this venue"):
+            await runner.carry_out(reduce("2 contracts"), desk, YES)
+
+
 @both_venues
 async def test_nothing_held_is_nothing_to_do(paper: dict[str, Any]) -> None:
     async with trading.at_the_desk() as desk:

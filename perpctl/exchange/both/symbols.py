@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from perpctl.errors import UsageError
 from perpctl.model.instrument import Instrument
 
+_SHOWN = 6  # of a venue's symbols, where none is near the word typed
 RETIRED_SUFFIX = "-PERP-INTX"  # names of the exchange that closed on 1 October 2026
 
 
@@ -23,7 +24,9 @@ def find(symbol: str, instruments: Sequence[Instrument]) -> Instrument:
     if wanted.endswith(RETIRED_SUFFIX):
         raise _retired(symbol, wanted.removesuffix(RETIRED_SUFFIX), instruments)
     close = _suggestions(wanted, instruments)
-    hint = f"; did you mean {', '.join(close)}?" if close else ""
+    listed = ", ".join(instrument.symbol for instrument in instruments[:_SHOWN])
+    more = f" and {len(instruments) - _SHOWN} more" if len(instruments) > _SHOWN else ""
+    hint = f"; did you mean {', '.join(close)}?" if close else f"; this venue lists {listed}{more}" if listed else ""
     raise UsageError(
         f"unknown symbol {symbol!r}{hint}", not_done="nothing was sent", next_commands=("perpctl market list",)
     )
