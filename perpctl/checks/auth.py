@@ -1,4 +1,4 @@
-"""This file tests how we sign in, in the order in which it can go wrong: clock, key file, public call, permissions."""
+"""This file tests how we sign in, in the order in which it can go wrong: public call, key file, clock, sign-in."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ async def test(desk: Desk) -> Answer:
     asked, outcomes = _Asked(desk), list[Outcome]()
     for name, look in (
         ("public call", asked.public_call),
+        ("key file", asked.key_file),  # needs no venue, and what follows may be signed with it
         ("clock", asked.clock),
-        ("key file", asked.key_file),
         ("sign in", asked.sign_in),
         ("account", asked.account),
         ("permissions", asked.permissions),

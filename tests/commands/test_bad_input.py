@@ -100,6 +100,22 @@ def test_a_key_file_that_cannot_be_used_is_named(
     assert not (tmp_path / "config" / "config.toml").exists()
 
 
+@pytest.mark.parametrize("paper", VENUES, indirect=True)
+def test_a_key_file_that_others_may_read_stops_the_sign_in_at_the_key_file(paper: dict[str, Any], cli: Cli) -> None:
+    file = Path(paper["key_file"])
+    file.chmod(0o644)
+    try:
+        ran = cli("auth", "test", "-o", "json")
+        refused(cli("positions"), 4, str(file), f"chmod 600 {file}")
+    finally:
+        file.chmod(0o600)
+    assert ran.code == 4
+    assert [(one["gate"], one["verdict"]) for one in ran.json["steps"]] == [
+        ("public call", "PASS"),
+        ("key file", "FAIL"),
+    ]
+
+
 def test_a_second_bot_of_one_profile_is_told_who_runs(paper: dict[str, Any], cli: Cli) -> None:
     lease = Lease.take(load("paper").state_dir / "lease", "quoter-1")
     try:
