@@ -16,7 +16,6 @@ from perpctl.paper.floor.account import (
     Account,
     account_view,
     check_identity,
-    fee_of,
     initial_margin,
     order_margins,
     position_view,
@@ -392,8 +391,8 @@ class Exchange:
         return Margins(
             buy=buy,
             sell=sell,
-            maker_fee=fee_of(listed, listed.maker_fee).of(amount, price),
-            taker_fee=fee_of(listed, listed.taker_fee).of(amount, price),
+            maker_fee=listed.fee(listed.maker_fee, amount, price),
+            taker_fee=listed.fee(listed.taker_fee, amount, price),
             min_price=market.min_price,
             max_price=market.max_price,
         )

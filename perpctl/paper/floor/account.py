@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from perpctl.paper.floor.book import ZERO
+from perpctl.paper.floor.book import NOTHING, ZERO
 from perpctl.paper.floor.market import Market
 from perpctl.paper.types import (
     AccountView,
@@ -99,7 +99,8 @@ class Standing(NamedTuple):
 
 def accrued(holding: Holding, market: Market) -> Decimal:
     """Funding received (paid when negative) and not yet booked."""
-    return (-holding.size * (market.paid - holding.paid_mark)).quantize(MONEY) if holding.size else ZERO
+    owed = market.paid - holding.paid_mark
+    return (-holding.size * owed).quantize(MONEY) if owed and holding.size else ZERO
 
 
 def book_funding(account: Account, holding: Holding, market: Market) -> Decimal:
@@ -111,31 +112,21 @@ def book_funding(account: Account, holding: Holding, market: Market) -> Decimal:
     return funding
 
 
-class Fee(NamedTuple):
-    """A share of notional, and a sum for each coin."""
+def book_fill(account: Account, market: Market, signed: Decimal, price: Decimal, rate: Decimal | None) -> list[Part]:
+    """Change the position by `signed` at `price`; a fill through zero has a closing and an opening part.
 
-    rate: Decimal
-    per_coin: Decimal
-
-    def of(self, amount: Decimal, price: Decimal) -> Decimal:
-        """What a fill costs."""
-        share = amount * price * self.rate
-        return share + amount * self.per_coin if self.per_coin else share
-
-
-def fee_of(product: Product, rate: Decimal) -> Fee:
-    """A product's fee at one of its rates."""
-    return Fee(rate, product.contract_fee / product.contract_size if product.contract_fee else ZERO)
-
-
-def book_fill(account: Account, market: Market, signed: Decimal, price: Decimal, fee: Fee) -> list[Part]:
-    """Change the position by `signed` at `price`; a fill through zero has a closing and an opening part."""
+    Without a fee `rate` it costs nothing.
+    """
     holding = account.holdings.setdefault(market.product.name, Holding(paid_mark=market.paid))
     funding = book_funding(account, holding, market)
     closing = min(abs(signed), abs(holding.size)) if signed * holding.size < 0 else ZERO
     parts: list[Part] = []
+
+    def fee(amount: Decimal) -> Decimal:
+        return ZERO if rate is None else market.product.fee(rate, amount, price)
+
     if closing:
-        parts.append(_close(account, holding, closing, price, fee.of(closing, price), funding))
+        parts.append(_close(account, holding, closing, price, fee(closing), funding))
         funding = ZERO
     opening = abs(signed) - closing
     if opening:
@@ -143,7 +134,7 @@ def book_fill(account: Account, market: Market, signed: Decimal, price: Decimal,
         holding.size += grown
         holding.cost += grown * price
         holding.session_cost += grown * price
-        parts.append(Part("open", opening, ZERO, fee.of(opening, price), holding.size, funding))
+        parts.append(Part("open", opening, ZERO, fee(opening), holding.size, funding))
     for part in parts:
         account.fees += part.fee
         account.balance -= part.fee
@@ -204,8 +195,8 @@ def resting_in(account: Account, market: Market) -> tuple[Decimal, Decimal]:
 
     Reduce-only orders and untriggered ones bind nothing.
     """
-    book = market.book
-    return book.bids.growing(account.account_id), book.asks.growing(account.account_id)
+    growing = market.book.growing.get(account.account_id, NOTHING)
+    return growing.buys, growing.sells
 
 
 def bound(account: Account, market: Market, by_day: bool | None = None) -> Decimal:
@@ -266,10 +257,9 @@ def projected_initial(account: Account, markets: dict[str, Market], by_day: bool
     return sum((bound(account, market, by_day) for market in markets.values()), ZERO)
 
 
-def shortfall(account: Account, markets: dict[str, Market], signed: Decimal, product: Product) -> Decimal:
+def shortfall(account: Account, markets: dict[str, Market], signed: Decimal, market: Market) -> Decimal:
     """What is missing of the margin that `signed` more of a product would need; zero when it needs none."""
-    market = markets[product.name]
-    size, (buys, sells) = account.size(product.name), resting_in(account, market)
+    size, (buys, sells) = account.size(market.product.name), resting_in(account, market)
     low, high = size - sells, size + buys  # between these the position is, whatever of the resting orders fills
     new_low, new_high = (low, high + signed) if signed > 0 else (low + signed, high)
     if new_high <= 0 if signed > 0 else new_low >= 0:
@@ -279,10 +269,9 @@ def shortfall(account: Account, markets: dict[str, Market], signed: Decimal, pro
     if not only_grows and after <= _dearest(account, market, low, high):
         return ZERO
     for name, other in markets.items():
-        book = other.book
-        if other is not market and (name in account.holdings or book.bids.resting or book.asks.resting):
+        if other is not market and (name in account.holdings or account.account_id in other.book.growing):
             after += bound(account, other)
-    fee = fee_of(product, product.taker_fee).of(abs(signed), market.mark)
+    fee = market.product.fee(market.product.taker_fee, abs(signed), market.mark)
     return max(ZERO, after + fee - equity(account, markets))
 
 

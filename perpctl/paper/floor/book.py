@@ -1,8 +1,10 @@
 """This file matches by price and time: our resting orders among an outside ladder that each tick renews."""
 
 from bisect import insort
+from collections.abc import Callable
 from decimal import Decimal
 from itertools import takewhile
+from operator import attrgetter
 
 from msgspec import Struct, field
 
@@ -32,6 +34,17 @@ class Offer(Struct, frozen=True):
     maker: Resting | None
 
 
+class Growing(Struct):
+    """How much of an account's orders in a book may make its position larger."""
+
+    buys: Decimal = ZERO
+    sells: Decimal = ZERO
+
+
+NOTHING = Growing()
+_FROM_BEST: dict[int, Callable[[Resting], Decimal]] = {1: lambda own: -own.price, -1: attrgetter("price")}  # by sign
+
+
 class Side(Struct):
     """One side, best first. `sign` is +1 for bids, -1 for asks; `levels` None until somebody looks at the ladder."""
 
@@ -52,14 +65,6 @@ class Side(Struct):
         """Whether a maker at `price` is hit before one at `other`."""
         return price > other if self.sign > 0 else price < other
 
-    def growing(self, account_id: int) -> Decimal:
-        """How much of an account's rests here and may make its position larger."""
-        total = ZERO
-        for own in self.resting:
-            if own.account_id == account_id and own.grows:
-                total += own.remaining
-        return total
-
 
 class Book(Struct):
     """A product's book. `change_id` grows with every change; `told_id` is the last one announced."""
@@ -72,6 +77,28 @@ class Book(Struct):
     seed: int = 0
     change_id: int = FIRST_CHANGE_ID
     told_id: int = FIRST_CHANGE_ID
+    growing: dict[int, Growing] = {}  # by account: counted as orders come and go, for each order's margin asks
+
+    def __post_init__(self) -> None:
+        if not self.growing:  # a state that was kept before this was counted
+            self._recount()
+
+    def _recount(self) -> None:
+        self.growing = {}
+        for side in (self.bids, self.asks):
+            for own in side.resting:
+                self._count(side, own, own.remaining)
+
+    def _count(self, side: Side, own: Resting, change: Decimal) -> None:
+        if not own.grows:
+            return
+        counted = self.growing.get(own.account_id)
+        if counted is None:
+            counted = self.growing[own.account_id] = Growing()
+        if side.sign > 0:
+            counted.buys += change
+        else:
+            counted.sells += change
 
     def makers(self, taker_sign: int) -> Side:
         """The side that a buyer (+1) or seller (-1) hits."""
@@ -148,8 +175,14 @@ class Book(Struct):
         side, price = self.bids if order.sign > 0 else self.asks, order.price or ZERO
         ahead = self._queue_ahead(side, price)
         own = Resting(order.order_id, order.account_id, price, order.remaining, ahead, not order.reduce_only)
-        insort(side.resting, own, key=lambda there: -side.sign * there.price)
+        insort(side.resting, own, key=_FROM_BEST[side.sign])
+        self._count(side, own, own.remaining)
         self.change_id += 1
+
+    def restore(self, side: Side, resting: list[Resting]) -> None:
+        """Have these rest on a side, as they did before."""
+        side.resting = resting
+        self._recount()
 
     def _queue_ahead(self, side: Side, price: Decimal) -> Decimal:
         top = side.top
@@ -166,26 +199,29 @@ class Book(Struct):
     def find(self, sign: int, order_id: str) -> Resting | None:
         """Our resting order of that id."""
         side = self.bids if sign > 0 else self.asks
-        return next((r for r in side.resting if r.order_id == order_id), None)
+        place = _place_of(side, order_id)
+        return None if place is None else side.resting[place]
 
     def reduce(self, sign: int, order_id: str, amount: Decimal) -> None:
         """Take `amount` off a resting order; it keeps its place, or leaves when nothing remains."""
         side = self.bids if sign > 0 else self.asks
-        own = self.find(sign, order_id)
-        if own is None:
+        place = _place_of(side, order_id)
+        if place is None:
             return
+        own = side.resting[place]
         own.remaining -= amount
+        self._count(side, own, -amount)
         if own.remaining <= 0:
-            side.resting.remove(own)
+            del side.resting[place]
         self.change_id += 1
 
     def remove(self, sign: int, order_id: str) -> None:
         """Take a resting order out."""
         side = self.bids if sign > 0 else self.asks
-        for place, own in enumerate(side.resting):
-            if own.order_id == order_id:
-                del side.resting[place]
-                break
+        place = _place_of(side, order_id)
+        if place is not None:
+            own = side.resting.pop(place)
+            self._count(side, own, -own.remaining)
         self.change_id += 1
 
     def next_crossed(self, taker_sign: int) -> tuple[Resting, Decimal] | None:
@@ -264,6 +300,13 @@ def _rows(old: dict[Decimal, Decimal], new: dict[Decimal, Decimal]) -> tuple[tup
         if old.get(price) != amount
     ]
     return (*gone, *kept)
+
+
+def _place_of(side: Side, order_id: str) -> int | None:
+    for place, own in enumerate(side.resting):
+        if own.order_id == order_id:
+            return place
+    return None
 
 
 def _offer(side: Side, limit: Decimal, price: Decimal, amount: Decimal) -> Offer | None:

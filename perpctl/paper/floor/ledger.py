@@ -10,12 +10,10 @@ from perpctl.paper.floor.account import (
     CENT,
     MONEY,
     Account,
-    Fee,
     Holding,
     Part,
     book_fill,
     equity,
-    fee_of,
     requirements,
     settle,
 )
@@ -23,7 +21,7 @@ from perpctl.paper.floor.book import ZERO
 from perpctl.paper.floor.market import Market
 from perpctl.paper.floor.venue import Venue
 from perpctl.paper.terms.refusal import refusal
-from perpctl.paper.types import LedgerRow, Order, PublicTrade, SettlementRow, Trade
+from perpctl.paper.types import LedgerRow, Order, Product, PublicTrade, SettlementRow, Trade
 
 
 def write_row(
@@ -114,7 +112,7 @@ def check_transfer(source: Account, destination: Account, amount: Decimal, avail
 def fill(venue: Venue, order: Order, amount: Decimal, public: PublicTrade, liquidity: str) -> tuple[Order, Trade]:
     """Book one fill of an order in position, cash and log. The order must be the newest state; so is the returned."""
     account, market = venue.accounts[order.account_id], venue.markets[order.product]
-    parts = book_fill(account, market, order.sign * amount, public.price, _fee(order, market, liquidity))
+    parts = book_fill(account, market, order.sign * amount, public.price, _fee_rate(order, market.product, liquidity))
     filled = order.filled + amount
     order = replace(
         order,
@@ -135,11 +133,10 @@ def fill(venue: Venue, order: Order, amount: Decimal, public: PublicTrade, liqui
     return order, trade
 
 
-def _fee(order: Order, market: Market, liquidity: str) -> Fee:
-    product = market.product
+def _fee_rate(order: Order, product: Product, liquidity: str) -> Decimal:
     if order.is_liquidation:
-        return fee_of(product, product.liquidation_fee)
-    return fee_of(product, product.maker_fee if liquidity == "M" else product.taker_fee)
+        return product.liquidation_fee
+    return product.maker_fee if liquidity == "M" else product.taker_fee
 
 
 def _track_holder(account: Account, market: Market) -> None:
@@ -187,7 +184,7 @@ def force(venue: Venue, account: Account, market: Market, act: ForcedTransfer) -
     """Book a position's change that no order made, with its rows: the transfer, and what it costs."""
     sign, role = (1 if act.direction == "buy" else -1), "destination" if act.taken else "source"
     name = market.product.name
-    for part in book_fill(account, market, sign * act.amount, act.price, Fee(ZERO, ZERO)):
+    for part in book_fill(account, market, sign * act.amount, act.price, None):
         held = account.holdings[name]
         members: dict[str, Any] = {
             "product": name,

@@ -96,7 +96,7 @@ def _made_by(venue: Venue, source: Order, type: OrderType) -> Order:
         label=source.label,
         origin=source.origin,
     )
-    made = make_order(venue, venue.accounts[source.account_id], new)
+    made = make_order(venue, venue.accounts[source.account_id], market, new)
     return replace(
         made,
         triggered=True,
@@ -150,9 +150,10 @@ def _place_pair(venue: Venue, account: Account, new: NewOrder, other: NewOrder) 
 
 
 def _place_primary(venue: Venue, account: Account, new: NewOrder, others: list[NewOrder]) -> tuple[Order, list[Trade]]:
-    primary = make_order(venue, account, new)
+    market = venue.market(new.product)
+    primary = make_order(venue, account, market, new)
     check_position_lock(account, primary)
-    children = [_secondary(venue, account, other, primary) for other in others]
+    children = [_secondary(venue, account, market, other, primary) for other in others]
     ids = tuple(child.order_id for child in children)
     primary = replace(primary, oto_order_ids=ids, is_primary_otoco=len(ids) == 2)
     placed, trades = (arm(venue, primary), []) if new.type in TRIGGER_TYPES else execute(venue, primary)
@@ -163,9 +164,9 @@ def _place_primary(venue: Venue, account: Account, new: NewOrder, others: list[N
     return venue.orders[placed.order_id], trades
 
 
-def _secondary(venue: Venue, account: Account, other: NewOrder, primary: Order) -> Order:
+def _secondary(venue: Venue, account: Account, market: Market, other: NewOrder, primary: Order) -> Order:
     """An order that waits for its primary's fill."""
-    made = make_order(venue, account, other)
+    made = make_order(venue, account, market, other)
     return replace(
         made,
         order_id=made.order_id if venue.rules.stable_ids else f"OTO-{made.order_id.rpartition('-')[2]}",

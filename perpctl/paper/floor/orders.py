@@ -31,7 +31,7 @@ def place(venue: Venue, account: Account, new: NewOrder) -> tuple[Order, list[Tr
     market = venue.market(new.product)
     check_open(venue, account, market, new.valid_until)
     check_form(venue, market, new)
-    order = make_order(venue, account, new)
+    order = make_order(venue, account, market, new)
     check_position_lock(account, order)
     if order.state == "untriggered":
         return arm(venue, order), []
@@ -40,9 +40,8 @@ def place(venue: Venue, account: Account, new: NewOrder) -> tuple[Order, list[Tr
     return execute(venue, order)
 
 
-def make_order(venue: Venue, account: Account, new: NewOrder) -> Order:
+def make_order(venue: Venue, account: Account, market: Market, new: NewOrder) -> Order:
     """The order that a request asks for; not yet anywhere."""
-    market = venue.market(new.product)
     at_market, waits = new.type in ("market", "market_limit"), new.type in TRIGGER_TYPES
     order = Order(
         order_id=venue.order_id(new),
@@ -120,25 +119,23 @@ def execute(venue: Venue, order: Order) -> tuple[Order, list[Trade]]:
     if order.post_only:
         order = _slid_inside(market, order)
     if not order.reduce_only and not order.is_liquidation:
-        signed = order.sign * order.remaining
-        cover(venue, account, shortfall(account, venue.markets, signed, market.product))
-    price = order.price or ZERO
-    trades: list[Trade] = []
-    if (
-        order.time_in_force != "fill_or_kill"
-        or market.book.available(order.sign, price, account.account_id) >= order.remaining
-    ):
-        order, trades = _match(venue, market, order, price)
-    order = _rest_or_end(venue, market, order)
+        missing = shortfall(account, venue.markets, order.sign * order.remaining, market)
+        if missing:
+            cover(venue, account, missing)
+    order, trades = _match(venue, account, market, order)
+    order = _rest_or_end(venue, account, market, order)
     if trades:
         shrink_reduce_only(venue, account, market)
+        order = venue.orders[order.order_id]
     venue.book_changed(market)
-    return venue.orders[order.order_id], trades
+    return order, trades
 
 
-def _match(venue: Venue, market: Market, order: Order, price: Decimal) -> tuple[Order, list[Trade]]:
-    trades: list[Trade] = []
-    while order.remaining > 0 and (offer := market.book.best_offer(order.sign, price)):
+def _match(venue: Venue, account: Account, market: Market, order: Order) -> tuple[Order, list[Trade]]:
+    book, sign, price, trades = market.book, order.sign, order.price or ZERO, list[Trade]()
+    if order.time_in_force == "fill_or_kill" and book.available(sign, price, account.account_id) < order.remaining:
+        return order, trades
+    while order.state == "open" and (offer := book.best_offer(sign, price)):
         maker = offer.maker
         if maker and maker.account_id == order.account_id:
             venue.close(venue.orders[maker.order_id], "cancelled", "order_overlap")
@@ -148,23 +145,23 @@ def _match(venue: Venue, market: Market, order: Order, price: Decimal) -> tuple[
         if maker:
             fill_resting(venue, maker, amount, public)
         else:
-            market.book.take_outside(market.book.makers(order.sign), amount)
+            book.take_outside(book.makers(sign), amount)
         order, trade = fill(venue, order, amount, public, "T")
         trades.append(trade)
         venue.emit(PublicTradePrinted(public))
     return order, trades
 
 
-def _rest_or_end(venue: Venue, market: Market, order: Order) -> Order:
-    if order.remaining <= 0:
+def _rest_or_end(venue: Venue, account: Account, market: Market, order: Order) -> Order:
+    if order.state == "filled":
         return venue.close(order, "filled")
     if order.time_in_force in AT_ONCE or order.original_order_type == "market":
         return venue.close(order, "cancelled")
     market.book.rest(order)
     if order.is_bracket and not order.triggered and order.order_id not in market.triggers:
         market.triggers.append(order.order_id)
-    order = venue.open(order)
-    venue.account_changed(venue.accounts[order.account_id])
+    venue.open(order)
+    venue.account_changed(account)
     return order
 
 
@@ -285,5 +282,6 @@ def _requeue(venue: Venue, order: Order, changed: Order) -> tuple[Order, list[Tr
     try:
         return execute(venue, changed)
     except Rejected:
-        side.resting, account.live = queue, live
+        book.restore(side, queue)
+        account.live = live
         raise

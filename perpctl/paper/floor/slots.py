@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from perpctl.paper.floor.account import Account, account_view, fee_of, initial_margin
+from perpctl.paper.floor.account import Account, account_view, initial_margin
 from perpctl.paper.floor.admission import check_form, check_open
 from perpctl.paper.floor.book import ZERO
 from perpctl.paper.floor.ledger import settle_session, transfer
@@ -33,7 +33,7 @@ def slot_for_order(venue: Venue, account: Account, new: NewOrder) -> Account:
     leverage = account.leverage.get(new.product)
     amount = new.amount or ZERO
     needed = initial_margin(account, market, amount)
-    needed += fee_of(market.product, market.product.taker_fee).of(amount, market.mark)
+    needed += market.product.fee(market.product.taker_fee, amount, market.mark)
     if not new.reduce_only and given + there < needed:
         least = needed - there
         data = {

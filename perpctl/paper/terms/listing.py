@@ -53,6 +53,11 @@ class Product(Struct, frozen=True):
     maintenance_share: Decimal = ZERO  # of the initial rate, where there are day and night rates
     keeps_hours: bool = False  # the calendar's stop closes its book
 
+    def fee(self, rate: Decimal, amount: Decimal, price: Decimal) -> Decimal:
+        """What a trade costs at one of the fee rates: a share of its value, and a sum for each contract."""
+        share = amount * price * rate
+        return share + amount * (self.contract_fee / self.contract_size) if self.contract_fee else share
+
 
 class ExchangeRules(Struct, frozen=True):
     """What differs from venue to venue; the core has no other knowledge of one."""

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from perpctl.paper.floor.account import Account, Holding, equity, fee_of, initial_margin, shortfall
+from perpctl.paper.floor.account import Account, Holding, equity, initial_margin, shortfall
 from perpctl.paper.floor.market import Market, new_market
 from perpctl.paper.products import BTC, ETH, GATEWAY_RULES
 from perpctl.paper.terms.us import US_PRODUCTS
@@ -80,6 +80,6 @@ def test_what_an_order_lacks_is_what_everything_counted_afresh_says(
 
     before = reckoned(account, markets, orders)
     after = reckoned(account, markets, {**orders, "new": new})
-    fee = fee_of(product, product.taker_fee).of(new.amount, markets[product.name].mark)
+    fee = product.fee(product.taker_fee, new.amount, markets[product.name].mark)
     expected = max(D(0), after + fee - equity(account, markets)) if after > before else D(0)
-    assert shortfall(account, markets, new.sign * new.amount, product) == expected
+    assert shortfall(account, markets, new.sign * new.amount, markets[product.name]) == expected

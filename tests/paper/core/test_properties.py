@@ -188,6 +188,29 @@ def test_orders_keep_their_promises(played: list[tuple[Any, ...]]) -> None:
 
 @relaxed
 @given(acts)
+def test_what_margin_counts_of_a_book_is_what_rests_in_it_and_may_grow_a_position(
+    played: list[tuple[Any, ...]],
+) -> None:
+    play = Play()
+    for act in played:
+        play.do(act)
+        resting: dict[tuple[str, int, str], Decimal] = {}
+        for order in (order for main in (7, 8) for order in play.exchange.open_orders(main, include_isolated=True)):
+            if order.state == "open" and not order.reduce_only:
+                key = (order.product, order.account_id, f"{order.direction}s")
+                resting[key] = resting.get(key, D(0)) + order.remaining
+        books = {name: market["book"]["growing"] for name, market in play.exchange.dump()["markets"].items()}
+        counted = {
+            (name, int(number), side): D(amount)
+            for name, growing in books.items()
+            for number, sides in growing.items()
+            for side, amount in sides.items()
+        }
+        assert {key: amount for key, amount in counted.items() if amount} == resting
+
+
+@relaxed
+@given(acts)
 def test_books_chain_and_never_stand_crossed(played: list[tuple[Any, ...]]) -> None:
     play = Play()
     last: dict[str, int] = {}
