@@ -100,7 +100,7 @@ def test_a_key_file_that_cannot_be_used_is_named(
     assert not (tmp_path / "config" / "config.toml").exists()
 
 
-@pytest.mark.parametrize("paper", VENUES, indirect=True)
+@both_venues
 def test_a_key_file_that_others_may_read_stops_the_sign_in_at_the_key_file(paper: dict[str, Any], cli: Cli) -> None:
     file = Path(paper["key_file"])
     file.chmod(0o644)
