@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,7 @@ class Position:
     units_agree: bool
     at_ms: int
     seen: float
+    underlying: str = field(kw_only=True)  # base coin; perpetuals and dated futures on it net
     liquidation_price: Decimal | None = None  # the venue's own; None: it gives none
 
 

@@ -247,7 +247,6 @@ class Hand:
         exchange, clock = self._exchange, self._desk.clock
         positions, working = await exchange.positions(), await exchange.open_orders()
         account, quote = await exchange.account(), await exchange.quote(request.product_id)
-        bases = {one.product_id: one.base for one in await exchange.instruments()}
         now = clock.monotonic()
         latch = self._desk.latch().read()
         return GateInput(
@@ -264,8 +263,7 @@ class Hand:
             account=account,
             account_age_ms=_ms(now - account.seen),
             holdings=tuple(
-                Holding(one.product_id, bases.get(one.product_id, one.product_id), one.size, one.mark, 0, one.slot)
-                for one in positions
+                Holding(one.product_id, one.underlying, one.size, one.mark, 0, one.slot) for one in positions
             ),
             working=working,
             unknown=tuple(

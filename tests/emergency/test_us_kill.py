@@ -16,7 +16,7 @@ import pytest
 from perpctl.emergency.target import Timing
 from perpctl.emergency.venue.wire import HttpAnswer, NoAnswer
 from perpctl.model import identity
-from perpctl.paper.terms.us import ETP
+from perpctl.paper.terms.us import BIT, ETP
 from tests.emergency.virtual import Kill, VirtualWorld, depth, held, new_kill
 from tests.paper.advanced_trade.trader import BIP_ID, Trader, new_trader
 
@@ -396,6 +396,17 @@ def test_of_a_shared_position_only_our_part_is_closed(trader: Trader, tmp_path: 
     assert held(trader) == {BIP_ID: 3}
     assert len(trader.exchange.open_orders(1)) == 1
     assert kill.pursuit.canceller.cancelled == {mine}
+
+
+def test_a_scope_that_would_raise_the_net_of_perpetual_and_dated_future_is_refused(
+    trader: Trader, tmp_path: Path
+) -> None:
+    key = bytes(range(32))
+    trader.order("BUY", 6, client_order_id=identity.make(key, 4, 1))
+    trader.order("SELL", 5, product_id=BIT.name)
+    kill = new_kill(trader, tmp_path, scope="ours", identity_key=key)
+    assert kill.run() == 6
+    assert held(trader) == {BIP_ID: 6, BIT.name: -5}
 
 
 def test_a_clock_that_is_wrong_is_put_right_by_the_first_refusal(trader: Trader, tmp_path: Path) -> None:

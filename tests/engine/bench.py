@@ -161,6 +161,7 @@ class Bench:
             units_agree=True,
             at_ms=NOW,
             seen=0.0,
+            underlying=self.world.instrument.base,
         )
         return replace(told, **change)
 

@@ -64,6 +64,19 @@ def test_resting_orders_and_strangers_are_shown_as_the_venue_told_them(bench: Be
 
 
 @both_venues
+def test_a_dated_future_held_beside_counts_in_the_net_of_its_coin(bench: Bench) -> None:
+    one_more = bench.world.request(size=bench.world.largest_order)
+
+    def too_large(size: str) -> bool:
+        dated = bench.position(size, product_id=bench.world.dated, seen=bench.now)
+        bench.tell(e.Reconciled((dated,), (), (), bench.now))
+        decision = decide(one_more, seen(bench, one_more), bench.core.rules.limits)
+        return Reason.NET_TOO_LARGE in {control.reason_code for control in decision.controls}
+
+    assert [too_large(size) for size in ("0.45", "0.5", "0.45")] == [False, True, False]
+
+
+@both_venues
 def test_what_was_never_read_has_no_age(bench: Bench) -> None:
     bench.core.day.account = None
     bench.product.quote = None

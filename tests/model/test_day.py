@@ -34,7 +34,7 @@ def test_without_money_there_is_no_percentage() -> None:
 
 def position(size: str, mark: str | None, index: str | None) -> Position:
     prices = [None if price is None else D(price) for price in (mark, index)]
-    return Position("P", None, D(size), None, *prices, *[None] * 7, True, 0, 0.0)
+    return Position("P", None, D(size), None, *prices, *[None] * 7, True, 0, 0.0, underlying="P")
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,7 @@ def position(size: str, product: str = BTC, slot: int | None = None, **more: obj
         "units_agree": True,
         "at_ms": 0,
         "seen": 0.0,
+        "underlying": "BTC",
         **more,
     }
     return Position(**whole)  # type: ignore[arg-type]

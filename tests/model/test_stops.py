@@ -17,7 +17,7 @@ from perpctl.model.stops import Remedy, coverage, remedy, required_stop, stop_pr
 
 P = "BTC_USDC-PERPETUAL"
 TICK, PCT = D("0.1"), D(2)
-LONG = Position(P, None, D("0.24"), D("84021.17"), D("84102.35"), *[None] * 8, True, 0, 0.0)
+LONG = Position(P, None, D("0.24"), D("84021.17"), D("84102.35"), *[None] * 8, True, 0, 0.0, underlying="BTC")
 SHORT = replace(LONG, size=D("-0.24"))
 
 

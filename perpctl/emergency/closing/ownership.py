@@ -25,7 +25,7 @@ def own_part(venue: Venue, position: Position, is_mine: Callable[[str | None], b
 
 def rise_of_delta(whole: Sequence[Position], ours: Sequence[Position]) -> str | None:
     """Why closing only ours would leave an underlying with more net delta than it has; None: it would not."""
-    for name in sorted({underlying(position) for position in ours if position.size != 0}):
+    for name in sorted({position.underlying for position in ours if position.size != 0}):
         net, closing = _net(whole, name), _net(ours, name)
         if abs(net - closing) > abs(net):
             return (
@@ -35,9 +35,5 @@ def rise_of_delta(whole: Sequence[Position], ours: Sequence[Position]) -> str | 
     return None
 
 
-def underlying(position: Position) -> str:
-    return position.product_id.split("_")[0].split("-")[0]
-
-
 def _net(positions: Sequence[Position], name: str) -> Decimal:
-    return sum((position.size for position in positions if underlying(position) == name), ZERO)
+    return sum((position.size for position in positions if position.underlying == name), ZERO)

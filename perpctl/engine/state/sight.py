@@ -84,9 +84,10 @@ def _held(product: Product, now: float) -> Holding:
 
 
 def _other(position: Position, now: float) -> Holding:
-    base = position.product_id.split("_")[0].split("-")[0]
     price: Decimal | None = position.mark or position.index
-    return Holding(position.product_id, base, position.size, price, _age_ms(now, position.seen), position.slot)
+    return Holding(
+        position.product_id, position.underlying, position.size, price, _age_ms(now, position.seen), position.slot
+    )
 
 
 def _working(core: Core, request: OrderRequest) -> tuple[Order, ...]:

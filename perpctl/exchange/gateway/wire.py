@@ -250,7 +250,13 @@ def position(row: Row, seen: float, at_ms: int) -> Position:
         units_agree=base is not None and _units_agree(base, notional, delta, mark, str(row.get("direction"))),
         at_ms=at_ms,
         seen=seen,
+        underlying=_underlying(text(row, "instrument_name")),
     )
+
+
+def _underlying(name: str) -> str:
+    """The coin that a product's name begins with: BTC_USDC-PERPETUAL, BTC-29JAN27."""
+    return name.split("_")[0].split("-")[0]
 
 
 def _units_agree(

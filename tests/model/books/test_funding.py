@@ -19,7 +19,8 @@ def paid(product: str, amount: str, exact: bool = True) -> FundingPayment:
 
 def held(product: str, funding: str | None) -> Position:
     return Position(
-        product, None, D(1), *[None] * 6, None if funding is None else D(funding), *[None] * 3, True, 0, 0.0
+        *(product, None, D(1), *[None] * 6, None if funding is None else D(funding), *[None] * 3, True, 0, 0.0),
+        underlying="BTC",
     )
 
 

@@ -72,7 +72,9 @@ def asked(n: int) -> OrderRequest:
 
 
 def position(size: str | D, product: str = P, mark: str = "84100", **change: Any) -> Position:
-    held = Position(product, None, D(size), D(84000), D(mark), *[None] * 4, D(0), *[None] * 3, True, 0, 0.0)
+    held = Position(
+        product, None, D(size), D(84000), D(mark), *[None] * 4, D(0), *[None] * 3, True, 0, 0.0, underlying="BTC"
+    )
     return replace(held, **change)
 
 

@@ -154,6 +154,7 @@ def read_position(row: Row, product: Product) -> Position:
         units_agree=contracts == contracts.to_integral_value(),
         at_ms=0,
         seen=0.0,
+        underlying=product.underlying,
     )
 
 

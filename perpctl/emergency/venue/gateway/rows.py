@@ -66,7 +66,13 @@ def read_position(row: dict[str, Any]) -> Position:
         units_agree=_units_agree(row["instrument_name"], coin, quoted, mark, sign, maybe(row.get("delta"))),
         at_ms=0,
         seen=0.0,
+        underlying=_underlying(row),
     )
+
+
+def _underlying(row: dict[str, Any]) -> str:
+    """The coin that a product's name begins with."""
+    return str(row["instrument_name"]).split("_")[0].split("-")[0]
 
 
 def _units_agree(
@@ -159,7 +165,7 @@ def _levels(rows: Any) -> Levels:
 def read_product(row: dict[str, Any]) -> Product:
     return Product(
         product_id=str(row["instrument_name"]),
-        underlying=str(row["instrument_name"]).split("_")[0].split("-")[0],
+        underlying=_underlying(row),
         tick=number(row["tick_size"]),
         size_step=number(row.get("qty_tick_size", row["contract_size"])),
         taker_fee=maybe(row.get("taker_commission")),

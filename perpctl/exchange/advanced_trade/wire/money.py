@@ -131,6 +131,7 @@ def position(row: Row, unit: Contract, moment: Moment) -> Position | None:
         units_agree=contracts == int(contracts),
         at_ms=moment.at_ms,
         seen=moment.seen,
+        underlying=unit.base,
         liquidation_price=words.price(row, "liquidation_price"),
     )
 
@@ -168,6 +169,7 @@ def pushed_position(row: Row, unit: Contract, moment: Moment) -> Position:
         units_agree=True,
         at_ms=moment.at_ms,
         seen=moment.seen,
+        underlying=unit.base,
     )
 
 
