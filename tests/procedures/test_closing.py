@@ -103,7 +103,7 @@ async def test_while_another_closes_nothing_is_sent(paper: dict[str, Any]) -> No
         assert await trading.held(desk) == {trading.btc(paper): Decimal("0.06")}
 
 
-@pytest.mark.parametrize("paper", ["us"], indirect=True)
+@us_alone
 @pytest.mark.parametrize(("by", "to", "left"), [("2 contracts", None, "0.04"), (None, "1 contract", "0.01")])
 async def test_contracts_are_taken_where_the_venue_counts_in_them(
     paper: dict[str, Any], by: str | None, to: str | None, left: str
@@ -114,7 +114,7 @@ async def test_contracts_are_taken_where_the_venue_counts_in_them(
         assert await trading.held(desk) == {trading.btc(paper): Decimal(left)}
 
 
-@pytest.mark.parametrize("paper", ["us"], indirect=True)
+@us_alone
 async def test_a_part_of_a_contract_is_refused(paper: dict[str, Any]) -> None:
     async with trading.at_the_desk() as desk:
         with pytest.raises(UsageError, match="contracts are whole"):
