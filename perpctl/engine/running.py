@@ -32,7 +32,7 @@ from perpctl.engine.screen.view import Frame
 from perpctl.engine.sending import Permit
 from perpctl.engine.strategy import algorithm_id, choose
 from perpctl.engine.watch.strangers import Foreign, ForeignRule
-from perpctl.errors import RefusedBySafety, UsageError
+from perpctl.errors import RefusedBySafety, StateDamaged, UsageError
 from perpctl.host.login import login, operator
 from perpctl.host.process import start_and_leave
 from perpctl.model.money import plain
@@ -82,6 +82,7 @@ async def run(desk: Desk, options: Options) -> int:
         return await _simulate(desk, options, limits)
     name = algorithm_id(strategy())
     Lease.refuse_if_held(desk.settings.state_dir / "lease")  # a second bot leaves the journal of the first alone
+    _refuse_broken(desk.journal())
     with _lease(desk.settings.state_dir, name, desk.journal()) as lease:
         desk.listen(desk.settings.state_dir / "run.log" if is_live() else None)  # the live view has the screen
         async with _renewed(lease, desk.clock), OwnExchange(desk, options.feed_words) as exchange_of_ours:
@@ -153,6 +154,17 @@ def limits_of(settings: Profile, options: Options) -> Limits:
             next_commands=("perpctl run --risk-level conservative",),
         )
     return with_overrides(level_limits(RiskLevel(level)), settings.limits)
+
+
+def _refuse_broken(journal: Journal) -> None:
+    """A bot believes its journal: what was sent, what filled, which loss the day began with. Raises StateDamaged."""
+    verdict = journal.verify()
+    if not verdict.is_whole:
+        raise StateDamaged(
+            f"{journal.path}: {verdict.trouble}",
+            not_done="nothing was started; orders and positions at the venue are as they were",
+            next_commands=("perpctl preflight --all", "perpctl positions", "perpctl kill --dry-run"),
+        )
 
 
 @contextlib.contextmanager

@@ -60,6 +60,10 @@ class ChainVerdict(Struct, frozen=True):
     def is_whole(self) -> bool:
         return self.broken_at is None
 
+    @property
+    def trouble(self) -> str:
+        return "" if self.is_whole else f"chain broken at line {self.broken_at}: {self.reason}"
+
 
 class JournalReader:
     """The journal, read: a saved one, or the one that others write to."""

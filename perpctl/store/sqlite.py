@@ -169,7 +169,9 @@ def named_errors(path: Path) -> Iterator[None]:
     except apsw.ConstraintError:
         raise
     except (apsw.Error, OSError) as error:
-        raise damaged(path, str(error) or type(error).__name__) from error
+        shut = isinstance(error, apsw.CantOpenError) and not os.access(path.parent, os.W_OK)
+        why = f"{path.parent} cannot be written to (read-only, or not ours)" if shut else str(error)
+        raise damaged(path, why or type(error).__name__) from error
 
 
 def _locked(path: Path) -> TimedOut:

@@ -79,7 +79,7 @@ def verify_state(path: Path, cash: Callable[[Views], str | None] | None = None) 
         schema = sqlite.version(journal.connection)
         chain = journal.verify(anchored)
         if not chain.is_whole:
-            problems.append(f"chain broken at line {chain.broken_at}: {chain.reason}")
+            problems.append(chain.trouble)
         problems += _page_problems(journal.connection)
         if not problems:
             problems += _projection_problems(journal, chain.head.seq, cash)

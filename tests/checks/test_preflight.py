@@ -248,7 +248,7 @@ CASES: list[tuple[str, str, Spoil, str]] = [
     ("latch", "FAIL", latched, "HALTED by"),
     ("kill", "FAIL", kill_pending, "pending: K-1"),
     ("kill", "FAIL", settings(kill_scope=None), "kill_scope is not set"),
-    ("journal", "FAIL", tampered, "chain BROKEN"),
+    ("journal", "FAIL", tampered, "chain broken at line 1: its content is not what was hashed"),
     ("unknown orders", "FAIL", unknown_order, "1 order of unknown outcome"),
     ("reconcile", "WARN", never_compared, "never clean"),
 ]

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 from perpctl.profile import load
@@ -122,6 +123,18 @@ def test_a_second_bot_of_one_profile_is_told_who_runs(paper: dict[str, Any], cli
         refused(cli("run", "--duration", "1"), 10, "held by quoter-1", "pid")
     finally:
         lease.release()
+
+
+@pytest.mark.parametrize("paper", VENUES, indirect=True)
+def test_no_bot_starts_on_a_journal_that_was_changed(paper: dict[str, Any], cli: Cli) -> None:
+    assert cli("stops", "place", "--yes").code == 0  # something is on the record
+    journal = load(None).state_dir / "journal.db"
+    connection = apsw.Connection(str(journal))
+    connection.execute("DROP TRIGGER journal_is_never_updated")
+    connection.execute("UPDATE journal SET canonical = replace(canonical, 'stops', 'st0ps') WHERE seq = 1")
+    assert connection.changes() == 1
+    connection.close()
+    refused(cli("run", "--duration", "1"), 11, str(journal), "chain broken at line 1", "nothing was started")
 
 
 def test_a_state_directory_that_is_a_file_is_damaged(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

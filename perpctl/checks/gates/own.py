@@ -147,7 +147,8 @@ class _Asked:
         free = shutil.disk_usage(directory).free
         words = f"chain whole, {verdict.records:,} records; {free / (1 << 30):.0f} GiB free"
         if not verdict.is_whole:
-            return failed(f"chain BROKEN: {verdict}", f"perpctl -p {self._name} state save")
+            file = self._desk.journal().path
+            return failed(verdict.trouble, f"look at line {verdict.broken_at} of {file}; no bot starts on it")
         if free < DISK_FAIL:
             return failed(words, "free some disk")
         return warned(words, "free some disk") if free < DISK_WARN else passed(words)
