@@ -125,7 +125,7 @@ def test_a_second_bot_of_one_profile_is_told_who_runs(paper: dict[str, Any], cli
         lease.release()
 
 
-@pytest.mark.parametrize("paper", VENUES, indirect=True)
+@both_venues
 def test_no_bot_starts_on_a_journal_that_was_changed(paper: dict[str, Any], cli: Cli) -> None:
     assert cli("stops", "place", "--yes").code == 0  # something is on the record
     journal = load(None).state_dir / "journal.db"
