@@ -201,7 +201,7 @@ class AdvancedTrade:
             limits = self.limits.spend(f"address {peer}", False, wall_s)
         else:
             asked = method, headers.get("host", ""), path
-            caller = identify(headers.get("authorization", ""), self.keys, asked, wall_s)
+            caller = self.identify(headers.get("authorization", ""), asked, wall_s)
             limits = self.limits.spend(f"key {caller.key.name}", True, wall_s)
             if verdict.expired_token:
                 raise unauthorized()
@@ -210,6 +210,10 @@ class AdvancedTrade:
         if verdict.error is not None:
             raise ApiError(500, "INTERNAL", verdict.error[1])
         return Call(self, words, Query.of(query), body, wall_s, caller), act, limits
+
+    def identify(self, authorization: str, asked: tuple[str, str, str], wall_s: float) -> Caller:
+        """The caller of (method, host, path). Raises ApiError 401."""
+        return identify(authorization, self.keys, asked, wall_s)
 
     def open_account(self, account: int) -> None:
         """The portfolio that a key was made for is opened when it first calls."""
