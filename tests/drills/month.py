@@ -166,11 +166,9 @@ def _compared(bot: Bot, played: Played, directory: Path, venue_name: str) -> dic
     running, untold = account.session_funding, Decimal(0) if told_by_row else paid
     price_result = journal.cash + journal.size * mark
     ours = played.start_equity + price_result - journal.fees + journal.funding
-    own = None if played.difference is None else played.equity - played.difference - (running if told_by_row else 0)
-    exact = account.equity - running - untold
     apart = {
-        "own books": None if own is None else exact - own,
-        "journal": exact - ours,
+        "own books": played.difference,
+        "journal": account.equity - running - untold - ours,
         "exchange's log": account.balance - cash,
         "equity as told": played.equity - (account.equity if told_by_row else account.equity - running),
     }

@@ -27,9 +27,11 @@ from perpctl.engine.simulation.clock import VirtualClock, VirtualLoop, run_virtu
 from perpctl.engine.simulation.memory import Feed, SoleHolder, Stage
 from perpctl.engine.strategy import Strategy, algorithm_id
 from perpctl.errors import UsageError
+from perpctl.exchange.port import Unsupported
 from perpctl.model import identity
 from perpctl.model.books.ledger import Ledger
 from perpctl.model.mode import Mode
+from perpctl.model.money import ZERO
 from perpctl.paper.feed.choice import feed_of
 from perpctl.paper.keys import MAIN_ACCOUNT
 from perpctl.paper.types import Tick
@@ -60,16 +62,19 @@ class Script:
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """What came of it. `difference` is the venue's equity less that of our own books: zero when the money adds up."""
+    """What came of it. `difference` is the exchange's own equity less that of our own books, and less the funding that
+    no book of ours can have: what runs, and what a venue books and tells nobody (`untold`). Zero: the money adds up."""
 
     ended: Ended
     ticks: int
     took_s: float
     market_from_ms: int
     market_to_ms: int
+    currency: str
     start_equity: Decimal
     equity: Decimal
     difference: Decimal | None
+    untold: Decimal
     records: int
     head: str
     is_whole: bool
@@ -152,12 +157,13 @@ async def _result(stage: Stage, bot: Bot, ended: Ended, sums: Sums) -> Played:
         ledger = ledger.with_fill(fill)
     for payment in projections.funding():
         ledger = ledger.with_funding(payment)
-    stage.venue.exchange.check_identity(MAIN_ACCOUNT)  # the exchange's own books, before they are compared with ours
-    # What has accrued and is not paid is in the equity that is told only where funding accrues by the moment.
-    continuous = stage.client.terms.continuous_funding
-    running = stage.venue.exchange.account(MAIN_ACCOUNT).session_funding if continuous else Decimal(0)
-    marks = {position.product_id: position.mark for position in positions if position.mark is not None}
-    ours = ledger.equity(marks)
+    exchange = stage.venue.exchange
+    exchange.check_identity(MAIN_ACCOUNT)  # its own books, before they are compared with ours
+    untold = ZERO
+    if isinstance(await stage.client.funding_payments(bot.core.market_ms), Unsupported):
+        untold = sum((one.funding for one in exchange.settlements(MAIN_ACCOUNT)), ZERO)
+    exact = exchange.account(MAIN_ACCOUNT)  # what a face tells of it is rounded
+    ours = ledger.equity({one.product_id: one.mark for one in positions if one.mark is not None})
     verdict = projections.journal.verify()
     return Played(
         ended=ended,
@@ -165,9 +171,11 @@ async def _result(stage: Stage, bot: Bot, ended: Ended, sums: Sums) -> Played:
         took_s=sums.took_s,
         market_from_ms=sums.from_ms,
         market_to_ms=bot.core.market_ms,
+        currency=account.currency,
         start_equity=sums.start,
         equity=account.equity,
-        difference=None if ours is None else account.equity - ours - running,
+        difference=None if ours is None else exact.equity - exact.session_funding - untold - ours,
+        untold=untold,
         records=verdict.head.seq,
         head=verdict.head.hash.hex(),
         is_whole=verdict.is_whole,

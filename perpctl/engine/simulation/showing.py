@@ -73,7 +73,8 @@ def _answer(bot: Bot, played: Played, showing: Showing, directory: Path) -> Answ
             f"orders    {played.ended.fills} fills, {played.ended.refused_by_venue} refusals by the venue, "
             f"{played.ended.refused_by_gate} by the gate"
         ),
-        Line(f"equity    {money(played.start_equity)} -> {money(played.equity)} USDC"),
+        Line(f"equity    {money(played.start_equity)} -> {money(played.equity)} {played.currency}"),
+        *_untold(played),
         Line(
             f"ledger    the venue's equity and that of our own journal differ by {money(played.difference)}",
             Tone.GOOD if adds_up else Tone.BAD,
@@ -90,6 +91,7 @@ def _answer(bot: Bot, played: Played, showing: Showing, directory: Path) -> Answ
         "market_to_ms": played.market_to_ms,
         "start_equity": plain(played.start_equity),
         "equity": plain(played.equity),
+        "funding_untold": plain(played.untold),
         "ledger_difference": None if played.difference is None else plain(played.difference),
         "journal_records": played.records,
         "journal_head": played.head,
@@ -97,3 +99,9 @@ def _answer(bot: Bot, played: Played, showing: Showing, directory: Path) -> Answ
     }
     code = ExitCode.OK if adds_up and played.is_whole else ExitCode.NEGATIVE
     return Answer("perpctl.run/1", None, facts, tuple(blocks), code)
+
+
+def _untold(played: Played) -> tuple[Line, ...]:
+    """Funding that a venue books into its cash and lists nowhere: the exchange's own log has it, our journal cannot."""
+    text = f"funding   {money(played.untold, signed=True)} {played.currency} booked by the venue and listed nowhere"
+    return (Line(text),) if played.untold else ()
