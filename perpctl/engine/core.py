@@ -192,6 +192,10 @@ class Core:
         self.entered += 1
         return working
 
+    def exit(self, product: Product, request: OrderRequest, reason: str) -> None:
+        """Carry out an exit that the strategy decided on."""
+        self._keep(product, self.guard.exit(product, self.orders, request, reason, self.now))
+
     def cancel(self, working: Working, reason: str) -> None:
         """Cancel an order of ours that the venue has."""
         if working.order is None:
@@ -378,10 +382,10 @@ class Core:
 
     def _keep(self, product: Product, effects: Iterable[e.Effect]) -> None:
         for effect in effects:
-            if isinstance(effect, e.PlaceStop | e.CloseNow):
+            if isinstance(effect, e.PlaceEntry | e.PlaceStop | e.CloseNow):
                 self.follow(effect.request, effect.reason)
             if isinstance(effect, e.CloseNow):
-                product.closing = effect.request.identity
+                product.closing, product.exiting = effect.request.identity, effect.exit
             self.asked.append(effect)
 
     def _taken(self) -> list[e.Effect]:

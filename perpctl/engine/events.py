@@ -187,10 +187,14 @@ class CancelStop:
 
 @dataclass(frozen=True, slots=True)
 class CloseNow:
-    """Close a whole position over HTTP: reduce-only, collared while there is a price, else at market."""
+    """Close a position over HTTP: reduce-only, collared while there is a price, else at market.
+
+    `exit`: the strategy decided on it, on how much and up to which price.
+    """
 
     request: OrderRequest
     reason: str
+    exit: bool = False
 
 
 @dataclass(frozen=True, slots=True)

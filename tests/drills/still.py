@@ -55,3 +55,22 @@ class Holder(Still):
         self._asked_ms = view.market_ms
         price = price_up(view.mid * (1 + self.params.away), view.instrument.tick)
         return (Desired(Side.BUY, 3 * view.instrument.size_step, price, "once", take=True),)
+
+
+class Leaver(Holder):
+    """Takes three steps, holds them for a few seconds, takes two of them back, and holds the third."""
+
+    name = "leaver"
+    _held_ms: int | None = None
+
+    def on_market(self, view: View) -> Sequence[Desired] | None:
+        step = view.instrument.size_step
+        if view.position != 3 * step:
+            return () if self._asked else super().on_market(view)
+        self._asked = True
+        self._held_ms = self._held_ms or view.market_ms
+        if view.market_ms - self._held_ms < AGAIN_MS or view.market_ms - self._asked_ms < AGAIN_MS:
+            return None
+        self._asked_ms = view.market_ms
+        price = price_down(view.mid * (1 - self.params.away), view.instrument.tick)
+        return (Desired(Side.SELL, 2 * step, price, "two of three", take=True),)

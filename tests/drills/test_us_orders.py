@@ -27,6 +27,7 @@ pytestmark = [
     us_alone,
 ]
 STILL = ("--strategy", "tests.drills.still:Still")
+LEAVER = ("--strategy", "tests.drills.still:Leaver")
 HOLDER = ("--strategy", "tests.drills.still:Holder")
 
 
@@ -107,6 +108,28 @@ def test_flatten_takes_the_stop_away_before_the_close_and_turns_nothing_over(pap
     gone = [one.seq for one in told if (one.body["order"] or {}).get("status") == "cancelled"]
     assert gone
     assert gone[0] < close.seq
+
+
+def test_an_exit_of_the_strategy_leaves_when_the_stop_is_read_gone_and_the_rest_gets_its_stop(
+    paper: dict[str, Any], cli: Cli
+) -> None:
+    with running(*LEAVER, level="aggressive") as bot:
+        bot.until(lambda: journal(Kind.FILL_BOOKED) and len(_intents("stop")) == 2 and orders_at(cli), 40)
+        bot.until(lambda: bot.position()["stop"], 20)
+        assert bot.stop() == 0
+    (held,) = cli("positions", "-o", "json").json["positions"]
+    (stop,) = orders_at(cli)
+    assert (held["contracts"], stop["size"], stop["kind"]) == ("1", held["size"], "stop")
+    (exit_,) = _intents("reduce")
+    first, second = _intents("stop")
+    assert exit_.body["strategy"] == "leaver"
+    told = [one for one in journal(Kind.ORDER_SEEN, Kind.CANCEL_CONFIRMED) if first.correlation == one.correlation]
+    gone = [one.seq for one in told if (one.body["order"] or {}).get("status") == "cancelled"]
+    assert gone[0] < exit_.seq < second.seq
+
+
+def _intents(purpose: str) -> list[Record]:
+    return [one for one in journal(Kind.ORDER_INTENDED) if one.body["purpose"] == purpose]
 
 
 def test_a_stop_that_fires_and_does_not_fill_is_closed_at_market(paper: dict[str, Any], cli: Cli) -> None:

@@ -108,6 +108,19 @@ class Bench:
         self.at_ms += 2000
         return self.quote()
 
+    def exits(self, *wishes: Desired) -> list[OrderRequest]:
+        """The orders of an exit; what goes before it is read gone at once."""
+        effects = self.wish(*wishes)
+        for one in tuple(effects):
+            if isinstance(one, e.CancelStop | e.CancelEntry):
+                effects += self.gone(one.order)
+        return [one.request for one in effects if isinstance(one, e.PlaceEntry | e.CloseNow)]
+
+    def gone(self, order: Order, **change: Any) -> list[e.Effect]:
+        """The venue shows the order ended."""
+        over = replace(order, status=OrderStatus.CANCELLED, updated_ms=order.updated_ms + 1, **change)
+        return self.tell(e.CancelAnswered(order.identity or "", port.Confirmed(over)))
+
     def later(self, seconds: float) -> list[e.Effect]:
         """Time passes while the user channel is heard."""
         self.now += seconds

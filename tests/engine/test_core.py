@@ -67,7 +67,7 @@ def test_a_wish_that_could_not_be_sent_for_two_seconds_is_forgotten(bench: Bench
 
 def test_what_is_taken_against_the_position_never_turns_it_over(bench: Bench) -> None:
     bench.accept(bench.hold("0.1").request)
-    exit_ = placed(bench.wish(offer("0.5", "84090", take=True)))[0].request
+    [exit_] = bench.exits(offer("0.5", "84090", take=True))
     assert (exit_.size, exit_.reduce_only, exit_.purpose) == (D("0.1000"), True, Purpose.CLOSE)
     assert exit_.time_in_force is TimeInForce.IOC
 
@@ -171,8 +171,8 @@ def test_an_entry_that_was_on_its_way_when_the_mode_changed_is_cancelled_on_arri
 def test_in_reduce_only_only_what_takes_towards_zero_is_sent(bench: Bench) -> None:
     bench.accept(bench.hold("0.1").request)
     bench.tell(e.ModeChanged(Mode.REDUCE_ONLY, "test"))
-    sent = placed(bench.wish(bid(), offer("0.05"), offer("0.05", "84095", take=True)))
-    assert [(effect.request.side, effect.request.reduce_only) for effect in sent] == [(Side.SELL, True)]
+    sent = bench.exits(bid(), offer("0.05"), offer("0.05", "84095", take=True))
+    assert [(request.side, request.reduce_only) for request in sent] == [(Side.SELL, True)]
 
 
 def test_a_refusal_of_the_halting_kind_halts_for_good(bench: Bench) -> None:

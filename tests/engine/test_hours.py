@@ -122,8 +122,10 @@ def test_a_friday_step_by_step(day: str) -> None:
     assert (walk.bench.core.may_increase, gate_sees_a_stop(walk.bench)) == (False, True)
     kept = bid("0.01", "84050")  # what rests may stay for now
     assert not placed(walk.bench.wish(kept, bid("0.02", "84060")))  # nothing new ...
-    (exit_,) = placed(walk.bench.wish(kept, offer("0.05", "84000", take=True)))
-    assert exit_.request.reduce_only  # ... but the way out
+    (exit_,) = walk.bench.exits(kept, offer("0.05", "84000", take=True))
+    assert exit_.reduce_only  # ... but the way out
+    missed = walk.bench.tell(e.Placed(exit_.identity, port.Refused(None, "nothing stands within it")))
+    walk.bench.accept(only(missed, e.PlaceStop).request)  # the stop that had made room for it is back
 
     walk.to(ny(f"{day}T16:54:45"))
     effects = walk.to(ny(f"{day}T16:55:00"))

@@ -13,7 +13,7 @@ from perpctl.engine.state.meter import Meter
 from perpctl.engine.state.sight import Permission, look
 from perpctl.exchange import port
 from perpctl.model.mode import Mode
-from perpctl.model.order import Order, OrderRequest, OrderStatus, OrderType, Purpose, Side
+from perpctl.model.order import OrderRequest, OrderStatus, OrderType, Purpose, Side
 from perpctl.risk.gate import decide
 from tests.engine.bench import Bench, as_order, bid, of, offer, only, placed
 
@@ -39,14 +39,10 @@ def grow(bench: Bench, size: str, price: str = "84100") -> list[e.Effect]:
 
 
 def shrink(bench: Bench, size: str) -> list[e.Effect]:
-    out = placed(bench.wish(offer(size, "84095", take=True)))[0].request
+    """By an offer that rested: what the strategy takes at once goes another way, tests/engine/test_exits.py."""
+    out = placed(bench.wish(offer(size)))[0].request
+    bench.accept(out)
     return bench.tell(bench.fill(out))
-
-
-def gone(bench: Bench, order: Order, **change: object) -> list[e.Effect]:
-    """The venue shows the order ended."""
-    over = replace(order, status=OrderStatus.CANCELLED, updated_ms=order.updated_ms + 1, **change)  # type: ignore[arg-type]
-    return bench.tell(e.CancelAnswered(order.identity or "", port.Confirmed(over)))
 
 
 def cancels(effects: Sequence[e.Effect]) -> list[str | None]:
@@ -73,7 +69,7 @@ def test_a_shrunken_position_loses_its_stop_before_it_gets_a_smaller_one(bench: 
     effects = shrink(bench, "0.04")
     assert cancels(effects) == [stop.identity]
     assert not of(effects, e.PlaceStop)
-    assert only(gone(bench, only(effects, e.CancelStop).order), e.PlaceStop).request.size == D("0.06")
+    assert only(bench.gone(only(effects, e.CancelStop).order), e.PlaceStop).request.size == D("0.06")
 
 
 def test_of_several_stops_only_what_is_too_much_goes(bench: Bench) -> None:
@@ -93,8 +89,8 @@ def test_a_fourth_stop_waits_until_the_two_smallest_have_made_room(bench: Bench)
     effects = grow(bench, "0.01")
     assert cancels(effects) == sizes[1:]
     small = [one.order for one in of(effects, e.CancelStop)]
-    assert not of(gone(bench, small[0]), e.PlaceStop)
-    assert only(gone(bench, small[1]), e.PlaceStop).request.size == D("0.04")
+    assert not of(bench.gone(small[0]), e.PlaceStop)
+    assert only(bench.gone(small[1]), e.PlaceStop).request.size == D("0.04")
 
 
 def test_flat_again_the_stop_is_taken_back_at_once(bench: Bench) -> None:
@@ -122,7 +118,7 @@ def test_a_stop_that_filled_in_part_before_it_went_leaves_less_to_close(bench: B
     stop = covered(bench)
     order = only(bench.core.close_all("test", bench.now), e.CancelStop).order
     bench.tell(bench.fill(stop, "0.04"))
-    close = only(gone(bench, order, filled=D("0.04")), e.CloseNow).request
+    close = only(bench.gone(order, filled=D("0.04")), e.CloseNow).request
     assert close.size == D("0.06")
 
 
@@ -132,16 +128,16 @@ def test_an_offer_that_rests_goes_before_the_close_too(bench: Bench) -> None:
     bench.accept(rests)
     effects = bench.core.close_all("test", bench.now)
     assert only(effects, e.CancelEntry).order.identity == rests.identity
-    assert not of(gone(bench, only(effects, e.CancelStop).order), e.CloseNow)
+    assert not of(bench.gone(only(effects, e.CancelStop).order), e.CloseNow)
     assert stop.identity not in bench.core.orders.ours
-    assert only(gone(bench, only(effects, e.CancelEntry).order), e.CloseNow)
+    assert only(bench.gone(only(effects, e.CancelEntry).order), e.CloseNow)
 
 
 @pytest.mark.parametrize("refused", [True, False])
 def test_after_a_refused_or_unknown_close_the_stop_goes_back_at_once(bench: Bench, *, refused: bool) -> None:
     covered(bench)
     order = only(bench.core.close_all("test", bench.now), e.CancelStop).order
-    close = only(gone(bench, order), e.CloseNow).request
+    close = only(bench.gone(order), e.CloseNow).request
     answer: port.Outcome = port.Refused(None, "INVALID_FCM_TRADING_SESSION") if refused else port.Unknown("timed out")
     effects = bench.tell(e.Placed(close.identity, answer)) + bench.later(0.1)
     assert only(effects, e.PlaceStop).request.size == D("0.1")
@@ -150,7 +146,7 @@ def test_after_a_refused_or_unknown_close_the_stop_goes_back_at_once(bench: Benc
 def test_a_close_that_came_after_all_takes_the_stop_back(bench: Bench) -> None:
     covered(bench)
     order = only(bench.core.close_all("test", bench.now), e.CancelStop).order
-    close = only(gone(bench, order), e.CloseNow).request
+    close = only(bench.gone(order), e.CloseNow).request
     bench.tell(e.Placed(close.identity, port.Unknown("timed out")))
     stop = only(bench.later(0.1), e.PlaceStop).request
     bench.accept(stop, status=OrderStatus.UNTRIGGERED)
@@ -162,7 +158,7 @@ def test_what_another_may_close_is_not_closed_twice(bench: Bench) -> None:
     by_hand = as_order(stop, OrderStatus.OPEN, order_id="x-1", identity="by-hand", size=D("0.03"), reduce_only=False)
     bench.tell(port.OrderSeen(replace(by_hand, type=OrderType.LIMIT, trigger_price=None)))
     order = only(bench.core.close_all("test", bench.now), e.CancelStop).order
-    assert only(gone(bench, order), e.CloseNow).request.size == D("0.07")
+    assert only(bench.gone(order), e.CloseNow).request.size == D("0.07")
 
 
 def test_a_position_that_a_stranger_holds_whole_is_told_of_and_not_turned_over(bench: Bench) -> None:
@@ -170,7 +166,7 @@ def test_a_position_that_a_stranger_holds_whole_is_told_of_and_not_turned_over(b
     bench.tell(port.OrderSeen(as_order(stop, OrderStatus.UNTRIGGERED, order_id="x-1", identity="by-hand")))
     effects = bench.core.close_all("test", bench.now)
     for one in of(effects, e.CancelStop):
-        effects += gone(bench, one.order)
+        effects += bench.gone(one.order)
     assert not of(effects, e.CloseNow)
     assert 4 in [alert.level for alert in of(effects, e.Alert)]
 
@@ -182,7 +178,7 @@ def test_a_stop_that_fired_and_did_not_fill_in_five_seconds_is_closed_at_market(
     effects = bench.later(0.2)
     assert only(effects, e.Alert).level == 4
     assert cancels(effects) == [stop.identity]
-    close = only(gone(bench, only(effects, e.CancelStop).order), e.CloseNow).request
+    close = only(bench.gone(only(effects, e.CancelStop).order), e.CloseNow).request
     assert (close.type, close.price, close.size) == (OrderType.MARKET, None, D("0.1"))
 
 

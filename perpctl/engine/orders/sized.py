@@ -2,13 +2,14 @@
 
 Together the stops of a position are never meant to be larger than it. So a grown position gets another stop for the
 difference, a shrunken one loses a stop before it gets a smaller one, and a position is closed only when whatever else
-could close it has been read gone; a close that fails leaves the position to be covered again at once.
+could close it has been read gone; a close that fails leaves the position to be covered again at once. An exit of the
+strategy's goes the same way: whatever would close more beside it than is held is taken away before it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from perpctl.engine import events as e
@@ -16,9 +17,10 @@ from perpctl.engine.state.guard import RETRY_S, Guard, cancel_stop, resting, ser
 from perpctl.engine.state.product import Leaving, Product
 from perpctl.engine.state.working import Orders, Stage, Working
 from perpctl.model.money import ZERO
-from perpctl.model.order import Order, OrderStatus
+from perpctl.model.order import Order, OrderRequest, OrderStatus, Purpose
 
 MOST_STOPS = 3  # of one position; a further one waits until the two smallest are gone, and takes their place
+EXIT_S = 5.0  # an exit that what stands beside it held up for so long is another day's decision
 STUCK_S = 60.0  # a position that orders of others hold is told of again after so long
 
 
@@ -39,6 +41,7 @@ class SizedGuard(Guard):
         if closing is not None:  # of unknown outcome it may never come: then the stop has to stand again
             return self._resize(product, orders, now) if closing.stage is Stage.UNKNOWN else []
         told = self._unfilled(product, stops, now)
+        self._forget_late_exit(product, now)
         if product.leaving is not None:
             return told + self._leave(product, orders, now)
         return told + self._resize(product, orders, now)
@@ -48,10 +51,17 @@ class SizedGuard(Guard):
         return sum((stop.cover for stop in mine), ZERO) + sum((o.remaining for o in _theirs(product, orders)), ZERO)
 
     def close(self, product: Product, orders: Orders, now: float, reason: str) -> list[e.Effect]:
-        under_way = product.leaving is not None or (product.closing is not None and product.closing in orders.ours)
+        leaves = product.leaving is not None and product.leaving.exit is None
+        under_way = leaves or (product.closing is not None and product.closing in orders.ours)
         if under_way or not product.position or now < product.close_at:
             return []
         self._go(product, reason)
+        return self.look_after(product, orders, now)
+
+    def exit(self, product: Product, orders: Orders, request: OrderRequest, reason: str, now: float) -> list[e.Effect]:
+        if product.leaving is not None or product.closing in orders.ours:
+            return []
+        self._go(product, reason, exit=request, until=now + EXIT_S)
         return self.look_after(product, orders, now)
 
     def refused(self, product: Product, stops: list[Working], now: float) -> list[e.Effect]:
@@ -116,8 +126,24 @@ class SizedGuard(Guard):
         self._go(product, why, at_market=True)
         return [e.Alert(4, "stop not filled", f"{why}: closing at market", product.product_id)]
 
-    def _go(self, product: Product, reason: str, *, at_market: bool = False) -> None:
-        product.leaving, product.waiting = Leaving(reason, at_market), ()
+    def _go(
+        self,
+        product: Product,
+        reason: str,
+        *,
+        at_market: bool = False,
+        exit: OrderRequest | None = None,
+        until: float | None = None,
+    ) -> None:
+        product.leaving, product.waiting = Leaving(reason, at_market, exit, until), ()
+
+    def _forget_late_exit(self, product: Product, now: float) -> None:
+        """What it was decided for has passed, or turned around: the position is covered again as it is."""
+        leaving = product.leaving
+        if leaving is None or leaving.exit is None or leaving.until is None:
+            return
+        if now > leaving.until or leaving.exit.side is not product.closing_side:
+            product.leaving = None
 
     def _leave(self, product: Product, orders: Orders, now: float) -> list[e.Effect]:
         """First everything of ours that could close too is read gone; then the close, of what nothing else may close.
@@ -125,20 +151,27 @@ class SizedGuard(Guard):
         A stop that no answer ever showed is waited for only so long: it may not exist, and the position is bare.
         """
         assert product.leaving is not None
+        leaving = product.leaving
         beside = [one for one in orders.ours.values() if _closes_too(product, one)]
-        if standing := [one for one in beside if one.stage is Stage.RESTING and one.order is not None]:
+        wanted = abs(product.position) if leaving.exit is None else min(leaving.exit.size, abs(product.position))
+        if standing := _in_the_way(product, beside, wanted):
             return [_take_away(one, now) for one in standing]
-        if any(self._is_waited_for(one, product, now) for one in beside):
+        kept = [one for one in beside if _stands(one)]
+        if any(self._is_waited_for(one, product, now) for one in beside if one not in kept):
             return []
-        unknown = sum((one.remaining for one in beside if not one.is_stop), ZERO)
-        size = abs(product.position) - unknown - sum((one.remaining for one in _others(product, orders)), ZERO)
-        leaving, product.leaving = product.leaving, None
+        counted = sum((one.remaining for one in beside if one in kept or not one.is_stop), ZERO)
+        theirs = sum((one.remaining for one in _others(product, orders)), ZERO)
+        size = min(wanted, abs(product.position) - counted - theirs)
+        product.leaving = None
         if size < product.instrument.min_size:
             product.close_at = now + STUCK_S
             text = f"not closed ({leaving.reason}): orders that are not this bot's may close it too; cancel them first"
             return [e.Alert(4, "close held up", text, product.product_id)]
         product.close_at = now + RETRY_S
         product.retry_at = now  # refused or unknown, the stop goes back at once
+        if leaving.exit is not None:
+            purpose = Purpose.CLOSE if size == abs(product.position) else Purpose.REDUCE
+            return [e.CloseNow(replace(leaving.exit, size=size, purpose=purpose), leaving.reason, exit=True)]
         return [self._close(product, size, leaving.reason, at_market=leaving.at_market)]
 
     def _is_waited_for(self, beside: Working, product: Product, now: float) -> bool:
@@ -167,6 +200,20 @@ def _too_many(mine: list[Working], excess: Decimal) -> list[Working]:
 def _closes_too(product: Product, working: Working) -> bool:
     request = working.request
     return request.product_id == product.product_id and request.side is product.closing_side
+
+
+def _stands(working: Working) -> bool:
+    return working.stage is Stage.RESTING and working.order is not None
+
+
+def _in_the_way(product: Product, beside: list[Working], wanted: Decimal) -> list[Working]:
+    """What stands at the venue and goes before so much is closed: every entry, and of the stops what is too much."""
+    standing = [one for one in beside if _stands(one)]
+    if wanted == abs(product.position):
+        return standing
+    stops = [one for one in standing if one.is_stop]
+    excess = wanted + sum((one.cover for one in stops), ZERO) - abs(product.position)
+    return [one for one in standing if not one.is_stop] + (_too_many(stops, excess) if stops and excess > 0 else [])
 
 
 def _take_away(working: Working, now: float) -> e.Effect:

@@ -25,7 +25,8 @@ PASSING = {"state", "session", "mark_absent"}  # of an instrument: how it stands
 def grounds_of(core: Core, request: OrderRequest, reason: str, now: float) -> Grounds:
     """The grounds of an order; a strategy's for entries, the guard's for what protects."""
     product = core.products[request.product_id]
-    protects = request.purpose is Purpose.STOP or product.closing == request.identity
+    closes = product.closing == request.identity and not product.exiting
+    protects = closes or request.purpose is Purpose.STOP
     maker = GUARD if protects else maker_of(product)
     return Grounds(
         decision_maker=maker,

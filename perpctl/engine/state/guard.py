@@ -69,6 +69,10 @@ class Guard:
             return []
         return [self._close_all(product, now, reason)]
 
+    def exit(self, product: Product, orders: Orders, request: OrderRequest, reason: str, now: float) -> list[e.Effect]:
+        """Carry out an exit of the strategy's: at once, for whatever else closes is capped by the venue."""
+        return [e.PlaceEntry(request, reason)]
+
     def refused(self, product: Product, stops: list[Working], now: float) -> list[e.Effect]:
         """The venue took no new stop: make room by cancelling the smaller ones, and try again."""
         product.retry_at = now if resting(stops) else now + RETRY_S

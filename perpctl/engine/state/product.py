@@ -20,10 +20,12 @@ MINUTE_MS = 60_000
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """A position that is to be closed as soon as nothing else can close it."""
+    """A position that is to be closed, or shrunk by `exit`, as soon as nothing else can close what that closes."""
 
     reason: str
     at_market: bool
+    exit: OrderRequest | None = None  # what the strategy decided on; None: all of it, by the guard's own order
+    until: float | None = None  # an exit that could not be sent by then is forgotten
 
 
 @dataclass(slots=True)
@@ -39,6 +41,7 @@ class Product:
     waiting_since: float = 0.0
     bare_since: float | None = None  # in a position that no stop covers
     closing: str | None = None  # identity of the order that closes it whole
+    exiting: bool = False  # that order is an exit of the strategy's
     leaving: Leaving | None = None  # to be closed when its other closing orders are gone
     retry_at: float = 0.0  # of the stop, after a refusal
     uneven_since: float | None = None  # since when its stops are of the wrong size

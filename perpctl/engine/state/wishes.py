@@ -108,7 +108,9 @@ def fits(core: Core, share: Decimal) -> bool:
 
 def _place(core: Core, product: Product, wish: Desired) -> None:
     request = product.entry(wish, core.new_identity(), core.may_increase, core.rules.terms)
-    if request is not None:
+    if request is not None and request.reduce_only and wish.take:
+        core.exit(product, request, wish.why)
+    elif request is not None:
         core.follow(request, wish.why, wish.tolerance)
         core.ask_for(e.PlaceEntry(request, wish.why))
 
