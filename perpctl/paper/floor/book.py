@@ -189,12 +189,9 @@ class Book(Struct):
         if top is None or side.is_better(price, top[0]):
             return ZERO
         levels = self.outside(side)
-        for level_price, amount in levels:
-            if level_price == price:
-                return amount
-            if side.is_better(price, level_price):
-                return ZERO
-        return levels[-1][1]  # beyond what is shown: as if somebody were there
+        if side.is_better(levels[-1][0], price):
+            return levels[-1][1]  # beyond what is shown: as if somebody were there
+        return next((amount for there, amount in levels if there == price), ZERO)
 
     def find(self, sign: int, order_id: str) -> Resting | None:
         """Our resting order of that id."""

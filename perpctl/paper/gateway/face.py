@@ -139,7 +139,7 @@ class Gateway:
             request_id = request.id
             if waited is not None:
                 self.queue.leave(waited)
-            else:
+            elif self.queue.holds_some:
                 self._arrive(request, headers, wall_s)
             verdict = self.faults.judge(request.method)
             if verdict.drop_before:

@@ -31,6 +31,11 @@ class EngineQueue:
 
     _waiting: list[Waiting] = field(default_factory=list)
 
+    @property
+    def holds_some(self) -> bool:
+        """Whether any request waits."""
+        return bool(self._waiting)
+
     def arrive(self, account: int, request: Request) -> None:
         """A request came in: it may undo others that wait."""
         mass_cancel = request.method == "private/cancel_by_label" or _is_mass_cancel(request)

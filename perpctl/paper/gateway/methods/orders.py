@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from perpctl.paper.gateway.face import Call
 
 _LIMIT_TYPES = ("limit", "stop_limit", "take_limit")
-_ORDER_TYPES, _TRIGGERS, _LINKS = get_args(OrderType), get_args(TriggerKind), get_args(LinkedType)
-_TIMES_IN_FORCE, _FILL_CONDITIONS = get_args(TimeInForce), get_args(FillCondition)
 # What a mass cancel or an order list may be narrowed to (Deribit docs; the lists of both differ in their words).
 TYPES: dict[str, Callable[[Order], bool]] = {
     "all": lambda order: True,
@@ -45,6 +43,53 @@ TYPES: dict[str, Callable[[Order], bool]] = {
     "take_market": lambda order: order.order_type == "take_market",
     "trailing_all": lambda order: order.order_type == "trailing_stop",
     "trailing_stop": lambda order: order.order_type == "trailing_stop",
+}
+
+Reader = Callable[[Params, str], Any]
+
+
+def _one_of(*choices: str) -> Reader:
+    return lambda params, name: params.word(name, choices)
+
+
+def _label(params: Params, name: str) -> str:
+    label = params.need_word(name)
+    if len(label) > 64:
+        raise invalid(name, "must have at most 64 characters")
+    return label
+
+
+# How each member is read: of an edit, of one leg of linked orders, of a whole order.
+_OF_EDIT: dict[str, Reader] = {
+    "price": Params.number,
+    "post_only": Params.flag,
+    "reject_post_only": Params.flag,
+    "reduce_only": Params.flag,
+    "trigger_price": Params.number,
+    "trigger_offset": Params.number,
+    "display_amount": Params.number,
+    "valid_until": Params.whole,
+}
+_OF_LEG: dict[str, Reader] = {
+    "type": _one_of(*get_args(OrderType)),
+    "price": Params.number,
+    "time_in_force": _one_of(*get_args(TimeInForce)),
+    "post_only": Params.flag,
+    "reject_post_only": Params.flag,
+    "reduce_only": Params.flag,
+    "label": _label,
+    "trigger": _one_of(*get_args(TriggerKind)),
+    "trigger_price": Params.number,
+    "trigger_offset": Params.number,
+}
+_OF_ORDER: dict[str, Reader] = {
+    **_OF_LEG,
+    "valid_until": Params.whole,
+    "display_amount": Params.number,
+    "linked_order_type": _one_of(*get_args(LinkedType)),
+    "trigger_fill_condition": _one_of(*get_args(FillCondition)),
+    "isolated": Params.flag,
+    "allocated_margin": Params.number,
 }
 
 
@@ -66,8 +111,8 @@ def read_new(params: Params, product: Product, direction: Direction, origin: str
     """A request to create an order, with the gateway's own defaults: post_only is TRUE unless said otherwise."""
     if params.flag("mmp"):
         raise RpcError("mmp_required", code=13040)
-    kind = cast(OrderType, params.word("type", _ORDER_TYPES) or "limit")
-    limit = kind in _LIMIT_TYPES
+    members = _given(params, _OF_ORDER)
+    members.setdefault("post_only", members.get("type", "limit") in _LIMIT_TYPES)
     legs = tuple(_secondary(leg, product, origin) for leg in params.objects("otoco_config"))
     amount = _amount(params, product)
     if amount is None:
@@ -76,24 +121,9 @@ def read_new(params: Params, product: Product, direction: Direction, origin: str
         product=product.name,
         direction=direction,
         amount=amount,
-        type=kind,
-        price=params.number("price"),
-        time_in_force=_time_in_force(params),
-        post_only=params.flag("post_only", default=limit),
-        reject_post_only=params.flag("reject_post_only"),
-        reduce_only=params.flag("reduce_only"),
-        label=_label(params),
-        trigger=cast("TriggerKind | None", params.word("trigger", _TRIGGERS)),
-        trigger_price=params.number("trigger_price"),
-        trigger_offset=params.number("trigger_offset"),
-        valid_until=params.whole("valid_until"),
-        display_amount=params.number("display_amount"),
-        linked_order_type=cast("LinkedType | None", params.word("linked_order_type", _LINKS)),
-        trigger_fill_condition=_fill_condition(params),
         otoco=legs,
-        isolated=params.flag("isolated"),
-        allocated_margin=params.number("allocated_margin"),
         origin=origin,
+        **members,
     )
 
 
@@ -104,33 +134,14 @@ def _secondary(raw: dict[str, Any], product: Product, origin: str | None) -> New
         product=product.name,
         direction=cast(Direction, params.need_word("direction", ("buy", "sell"))),
         amount=_amount(params, product),
-        type=cast(OrderType, params.word("type", _ORDER_TYPES) or "limit"),
-        price=params.number("price"),
-        time_in_force=_time_in_force(params),
-        post_only=params.flag("post_only"),
-        reject_post_only=params.flag("reject_post_only"),
-        reduce_only=params.flag("reduce_only"),
-        label=_label(params),
-        trigger=cast("TriggerKind | None", params.word("trigger", _TRIGGERS)),
-        trigger_price=params.number("trigger_price"),
-        trigger_offset=params.number("trigger_offset"),
         origin=origin,
+        **_given(params, _OF_LEG),
     )
 
 
-def _time_in_force(params: Params) -> TimeInForce:
-    return cast(TimeInForce, params.word("time_in_force", _TIMES_IN_FORCE) or "good_til_cancelled")
-
-
-def _fill_condition(params: Params) -> FillCondition:
-    return cast(FillCondition, params.word("trigger_fill_condition", _FILL_CONDITIONS) or "first_hit")
-
-
-def _label(params: Params) -> str:
-    label = params.word("label") or ""
-    if len(label) > 64:
-        raise invalid("label", "must have at most 64 characters")
-    return label
+def _given(params: Params, readers: Mapping[str, Reader]) -> dict[str, Any]:
+    """The members of an order that the caller named: few of the many that there are."""
+    return {name: read(params, name) for name, read in readers.items() if name in params.raw}
 
 
 def _amount(params: Params, product: Product) -> Decimal | None:
@@ -171,15 +182,7 @@ def _edit(call: Call, order: Order, isolated: bool) -> Any:
     product = call.exchange.product(order.product)
     resting = order.order_type in _LIMIT_TYPES and order.time_in_force == "good_til_cancelled"
     change = Edit(
-        amount=_amount(params, product),
-        price=params.number("price"),
-        post_only=params.flag("post_only", default=True) if resting or params.has("post_only") else None,
-        reject_post_only=params.flag("reject_post_only") if params.has("reject_post_only") else None,
-        reduce_only=params.flag("reduce_only") if params.has("reduce_only") else None,
-        trigger_price=params.number("trigger_price"),
-        trigger_offset=params.number("trigger_offset"),
-        display_amount=params.number("display_amount"),
-        valid_until=params.whole("valid_until"),
+        amount=_amount(params, product), **({"post_only": True} if resting else {}) | _given(params, _OF_EDIT)
     )
     return placed(call, call.exchange.edit(call.account, order.order_id, change, call.now, isolated=isolated))
 

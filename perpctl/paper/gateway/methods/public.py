@@ -174,11 +174,8 @@ def get_announcements(call: Call) -> Any:
 
 
 def named(call: Call) -> Product:
-    """The product of `instrument_name`. Raises RpcError -32602 when missing or unknown."""
-    name = call.params.need_word("instrument_name")
-    if name not in call.exchange.products:
-        raise invalid("instrument_name", "instrument not found")
-    return call.exchange.products[name]
+    """The product of `instrument_name`. Raises RpcError -32602 when missing, Rejected -32602 when unknown."""
+    return call.exchange.product(call.params.need_word("instrument_name"))
 
 
 def within(value: int, low: int | None, high: int | None) -> bool:
