@@ -12,7 +12,6 @@ import inspect
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache, wraps
 from pathlib import Path
 from typing import IO, Any, get_type_hints
@@ -34,15 +33,14 @@ from perpctl.paper.events import (
 from perpctl.paper.types import Order, Rejected
 
 _ABOUT_ACCOUNTS = (
-    OrderChanged | Filled | PositionChanged | AccountChanged | AccountLocked | ForcedTransfer | LiquidationChanged
-)
+    OrderChanged, Filled, PositionChanged, AccountChanged, AccountLocked, ForcedTransfer, LiquidationChanged,
+)  # fmt: skip
 _PASSIVE = ("on_tick", "advance")  # inputs that may be forgotten in a crash as long as nobody saw their effect
 _MOST_PENDING = 50_000  # a captured tick carries up to two hundred levels
 SCHEMA = "perpctl.paper.state/1"
 
 
-@dataclass(slots=True)
-class _Input:
+class _Input(msgspec.Struct):
     """One call of an exchange, and the failure it ended with."""
 
     name: str

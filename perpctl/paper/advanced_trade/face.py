@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Any
+
+from msgspec import Struct
 
 from perpctl.paper.advanced_trade import market, money
 from perpctl.paper.advanced_trade.access import Caller, Limits, TooMany, identify, require
@@ -26,8 +27,7 @@ REST_PATH = "/api/v3/brokerage"
 RETIRED = "/intx"
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """One request as its method sees it."""
 
     face: AdvancedTrade

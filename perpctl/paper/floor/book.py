@@ -172,7 +172,7 @@ class Book(Struct):
 
     def rest(self, order: Order) -> None:
         """Queue an order behind everything at its price."""
-        side, price = self.bids if order.sign > 0 else self.asks, order.price or ZERO
+        side, price = self.bids if order.direction == "buy" else self.asks, order.price or ZERO
         ahead = self._queue_ahead(side, price)
         own = Resting(order.order_id, order.account_id, price, order.remaining, ahead, not order.reduce_only)
         insort(side.resting, own, key=_FROM_BEST[side.sign])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from email.utils import formatdate
 from functools import lru_cache
 from typing import Any
@@ -30,8 +29,7 @@ PRIVATE_SOCKET = "/ws/api/v2"
 STREAMS_SOCKET = "/streams/ws/api/v2"
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """One request as its method sees it."""
 
     gateway: Gateway

@@ -21,7 +21,7 @@ from perpctl.paper.types import (
 
 Row = dict[str, Any]
 _ZERO = Decimal(0)
-_MONEY = Decimal("0.00000001")
+_MONEY, _PRICE, _CONTRACTS = Decimal("0.00000001"), Decimal("0.0001"), Decimal("0.1")
 _STARBASE = 230_000_000_000_000_000  # real match ids are of this size: beyond what a float can hold
 
 
@@ -32,12 +32,12 @@ def money(amount: Decimal) -> Decimal:
 
 def price(value: Decimal) -> Decimal:
     """A derived price to four places."""
-    return _plain(value.quantize(Decimal("0.0001")))
+    return _plain(value.quantize(_PRICE))
 
 
 def contracts(amount: Decimal, contract_size: Decimal) -> Decimal:
     """Whole contracts, written as the wire writes them: 382.0."""
-    return (amount / contract_size).quantize(Decimal("0.1"))
+    return (amount / contract_size).quantize(_CONTRACTS)
 
 
 def _plain(value: Decimal) -> Decimal:
@@ -212,7 +212,7 @@ def order(item: Order, contract_size: Decimal) -> Row:
         "contracts": contracts(item.amount, contract_size),
         "display_amount": item.display_amount,
         "filled_amount": item.filled if fills else None,
-        "average_price": (price(item.average_price or _ZERO)) if fills else None,
+        "average_price": price(item.average_price or _ZERO) if fills else None,
         "replaced": item.replaced,
         "is_liquidation": item.is_liquidation,
         "is_rebalance": False,

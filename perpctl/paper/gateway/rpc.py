@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 
@@ -12,6 +11,7 @@ MAX_BODY = 32 * 1024  # bytes, Coinbase gateway docs: larger requests are refuse
 PROCESSING_US = 240  # how long a request seems to take; a constant keeps simulations repeatable
 T = TypeVar("T")
 _ABSURD = Decimal(10) ** 15
+_WORDS, _NUMBERS = (str, int), (str, int, Decimal)  # what may stand for one
 
 CODES = {
     "authorization_required": 10000,
@@ -83,8 +83,7 @@ def refuse(error: tuple[int, str] | None) -> None:
         raise RpcError(error[1], code=error[0])
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """One call, however it came in; `id` is UNSET when the caller sent none."""
 
     method: str
@@ -124,7 +123,7 @@ def read_request(body: bytes | str, method: str = "") -> Request:
         raise RpcError("Parse error") from why
     name = method or envelope.method
     params = {} if envelope.params is msgspec.UNSET else envelope.params
-    bad_id = envelope.id is not msgspec.UNSET and not isinstance(envelope.id, str | int)
+    bad_id = envelope.id is not msgspec.UNSET and not isinstance(envelope.id, _WORDS)
     if envelope.jsonrpc != "2.0" or not isinstance(name, str) or not name or not isinstance(params, dict) or bad_id:
         raise RpcError("Invalid Request")
     return Request(name, Params(params), envelope.id)
@@ -178,7 +177,7 @@ class Params:
         value = self._take(name)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, str | int):
+        if isinstance(value, bool) or not isinstance(value, _WORDS):
             raise invalid(name, "must be a string")
         if choices and value not in choices:
             raise invalid(name, f"must be one of {', '.join(choices)}")
@@ -192,7 +191,7 @@ class Params:
         value = self._take(name)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+        if isinstance(value, bool) or not isinstance(value, _NUMBERS):
             raise invalid(name, "must be a number")
         try:
             number = Decimal(value)

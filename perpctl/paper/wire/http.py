@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from msgspec import Struct
 from starlette.types import Receive, Scope, Send
 
 from perpctl.paper.wire.reply import HttpReply
@@ -15,8 +16,7 @@ from perpctl.paper.wire.reply import HttpReply
 BODILESS = (204, 304)  # these, and what is below 200, name no length (RFC 9110, 8.6)
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """One HTTP request: `target` is the path with its query, header names are in lower case."""
 
     method: str

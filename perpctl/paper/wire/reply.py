@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from perpctl.paper.events import Event
 
 
-@dataclass(frozen=True, slots=True)
-class HttpReply:
+class HttpReply(Struct, frozen=True):
     """An HTTP answer; `cut` means the connection dies instead. `delay_s` passes first."""
 
     status: int
     body: bytes
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = {}
     delay_s: float = 0.0
     cut: bool = False
 
@@ -45,16 +45,14 @@ class Forgetful:
         """Nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(Struct, frozen=True):
     """A message to send, `delay_s` from now."""
 
     body: bytes
     delay_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Close:
+class Close(Struct, frozen=True):
     """The end of the connection: a close frame, or (`cut`) a dead wire without one."""
 
     code: int = 1006

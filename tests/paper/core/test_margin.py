@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -51,6 +51,7 @@ def reckoned(account: Account, markets: dict[str, Market], orders: dict[str, Ord
     return total
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from((BTC, UNEVEN)), lots, lots, others, lots.filter(bool), st.sampled_from((None, 2, 20)))
 def test_what_an_order_lacks_is_what_everything_counted_afresh_says(
     product: Product,

@@ -113,7 +113,7 @@ def read_new(params: Params, product: Product, direction: Direction, origin: str
         raise RpcError("mmp_required", code=13040)
     members = _given(params, _OF_ORDER)
     members.setdefault("post_only", members.get("type", "limit") in _LIMIT_TYPES)
-    legs = tuple(_secondary(leg, product, origin) for leg in params.objects("otoco_config"))
+    legs = [_secondary(leg, product, origin) for leg in params.objects("otoco_config")]
     amount = _amount(params, product)
     if amount is None:
         raise invalid("amount", "value required")
@@ -121,7 +121,7 @@ def read_new(params: Params, product: Product, direction: Direction, origin: str
         product=product.name,
         direction=direction,
         amount=amount,
-        otoco=legs,
+        otoco=tuple(legs),
         origin=origin,
         **members,
     )
@@ -141,7 +141,7 @@ def _secondary(raw: dict[str, Any], product: Product, origin: str | None) -> New
 
 def _given(params: Params, readers: Mapping[str, Reader]) -> dict[str, Any]:
     """The members of an order that the caller named: few of the many that there are."""
-    return {name: read(params, name) for name, read in readers.items() if name in params.raw}
+    return {name: readers[name](params, name) for name in params.raw if name in readers}
 
 
 def _amount(params: Params, product: Product) -> Decimal | None:
