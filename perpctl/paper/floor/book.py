@@ -8,7 +8,7 @@ from operator import attrgetter
 
 from msgspec import Struct, field
 
-from perpctl.paper.types import BookView, Level, Order, Tick
+from perpctl.paper.types import BookView, Direction, Level, Order, Tick
 
 ZERO = Decimal(0)
 LEVEL_NOTIONAL = 50_000  # quote currency; a level of the outside ladder holds up to this, deeper ones more
@@ -100,9 +100,13 @@ class Book(Struct):
         else:
             counted.sells += change
 
-    def makers(self, taker_sign: int) -> Side:
-        """The side that a buyer (+1) or seller (-1) hits."""
-        return self.asks if taker_sign > 0 else self.bids
+    def makers(self, taker: Direction) -> Side:
+        """The side that a taker hits."""
+        return self.asks if taker == "buy" else self.bids
+
+    def side_of(self, order: Order) -> Side:
+        """The side that an order rests on."""
+        return self.bids if order.direction == "buy" else self.asks
 
     def renew(self, tick: Tick) -> None:
         """Replace the outside ladder by that of the tick."""
@@ -123,9 +127,8 @@ class Book(Struct):
             side.levels = _ladder(self, side) if side.best_amount else []
         return side.levels
 
-    def best_offer(self, taker_sign: int, limit: Decimal) -> Offer | None:
+    def best_offer(self, side: Side, limit: Decimal) -> Offer | None:
         """What a taker with that limit hits next: better price first, then the outside that came before, then us."""
-        side = self.makers(taker_sign)
         own, top = side.resting[0] if side.resting else None, side.top
         if own and (top is None or not side.is_better(top[0], own.price)):
             if top is None or top[0] != own.price or not own.ahead:
@@ -147,9 +150,8 @@ class Book(Struct):
                 own.ahead = max(ZERO, own.ahead - amount) if left > 0 else ZERO
         self.change_id += 1
 
-    def available(self, taker_sign: int, limit: Decimal, account_id: int) -> Decimal:
+    def available(self, side: Side, limit: Decimal, account_id: int) -> Decimal:
         """How much a taker with that limit could get, its own account's orders left out."""
-        side = self.makers(taker_sign)
         outside = sum((a for p, a in self.outside(side) if not side.is_better(limit, p)), ZERO)
         reached = takewhile(lambda r: not side.is_better(limit, r.price), side.resting)  # best first
         return outside + sum((r.remaining for r in reached if r.account_id != account_id), ZERO)
@@ -172,7 +174,7 @@ class Book(Struct):
 
     def rest(self, order: Order) -> None:
         """Queue an order behind everything at its price."""
-        side, price = self.bids if order.direction == "buy" else self.asks, order.price or ZERO
+        side, price = self.side_of(order), order.price or ZERO
         ahead = self._queue_ahead(side, price)
         own = Resting(order.order_id, order.account_id, price, order.remaining, ahead, not order.reduce_only)
         insort(side.resting, own, key=_FROM_BEST[side.sign])
@@ -193,16 +195,15 @@ class Book(Struct):
             return levels[-1][1]  # beyond what is shown: as if somebody were there
         return next((amount for there, amount in levels if there == price), ZERO)
 
-    def find(self, sign: int, order_id: str) -> Resting | None:
+    def find(self, side: Side, order_id: str) -> Resting | None:
         """Our resting order of that id."""
-        side = self.bids if sign > 0 else self.asks
         place = _place_of(side, order_id)
         return None if place is None else side.resting[place]
 
-    def reduce(self, sign: int, order_id: str, amount: Decimal) -> None:
+    def reduce(self, order: Order, amount: Decimal) -> None:
         """Take `amount` off a resting order; it keeps its place, or leaves when nothing remains."""
-        side = self.bids if sign > 0 else self.asks
-        place = _place_of(side, order_id)
+        side = self.side_of(order)
+        place = _place_of(side, order.order_id)
         if place is None:
             return
         own = side.resting[place]
@@ -212,22 +213,21 @@ class Book(Struct):
             del side.resting[place]
         self.change_id += 1
 
-    def remove(self, sign: int, order_id: str) -> None:
+    def remove(self, order: Order) -> None:
         """Take a resting order out."""
-        side = self.bids if sign > 0 else self.asks
-        place = _place_of(side, order_id)
+        side = self.side_of(order)
+        place = _place_of(side, order.order_id)
         if place is not None:
             own = side.resting.pop(place)
             self._count(side, own, -own.remaining)
         self.change_id += 1
 
-    def next_crossed(self, taker_sign: int) -> tuple[Resting, Decimal] | None:
+    def next_crossed(self, taker: Direction) -> tuple[Resting, Decimal] | None:
         """Our resting order that the renewed outside runs into, with how much of it, taken off the outside.
 
         An outside price beyond ours fills us whole; the same price gives what it offers.
         """
-        side = self.makers(taker_sign)
-        other = self.makers(-taker_sign)
+        side, other = (self.asks, self.bids) if taker == "buy" else (self.bids, self.asks)
         if not side.resting or other.top is None or side.is_better(other.top[0], side.resting[0].price):
             return None
         own, (best, there) = side.resting[0], other.top
@@ -242,12 +242,11 @@ class Book(Struct):
             self.take_outside(side, part)
             amount -= part
 
-    def printed(self, taker_sign: int, price: Decimal, amount: Decimal) -> list[tuple[str, Decimal]]:
+    def printed(self, side: Side, price: Decimal, amount: Decimal) -> list[tuple[str, Decimal]]:
         """Which orders of ours an outside trade fills, and how much of each.
 
         Whole when the trade was beyond their price; at their price after those who were there before.
         """
-        side = self.makers(taker_sign)
         hits: list[tuple[str, Decimal]] = []
         passed = ZERO
         for own in side.resting:

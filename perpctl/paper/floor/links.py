@@ -64,7 +64,7 @@ def _fire_in_place(venue: Venue, order: Order) -> None:
     account, market = venue.accounts[order.account_id], venue.markets[order.product]
     price = order.price
     if order.is_bracket:
-        market.book.remove(order.sign, order.order_id)
+        market.book.remove(order)
         price = market.max_price if order.sign > 0 else market.min_price
     market.triggers.remove(order.order_id)
     account.live.remove(order.order_id)
@@ -265,5 +265,5 @@ def _shrink_other(venue: Venue, other: Order, order: Order) -> None:
     if left == other.amount:
         return
     if other.state == "open":
-        venue.markets[other.product].book.reduce(other.sign, other.order_id, other.amount - left)
+        venue.markets[other.product].book.reduce(other, other.amount - left)
     venue.store(replace(other, amount=left, updated_ms=venue.now))

@@ -82,7 +82,7 @@ def make_order(venue: Venue, account: Account, market: Market, new: NewOrder) ->
 
 def _market_price(market: Market, new: NewOrder) -> Decimal:
     """Market orders become limit orders: at the band's end, or (market_limit) at the best price."""
-    best = market.book.best_price(market.book.makers(1 if new.direction == "buy" else -1))
+    best = market.book.best_price(market.book.makers(new.direction))
     if new.type == "market_limit" and best is not None:
         return best
     return market.max_price if new.direction == "buy" else market.min_price
@@ -132,10 +132,11 @@ def execute(venue: Venue, order: Order) -> tuple[Order, list[Trade]]:
 
 
 def _match(venue: Venue, account: Account, market: Market, order: Order) -> tuple[Order, list[Trade]]:
-    book, sign, price, trades = market.book, order.sign, order.price or ZERO, list[Trade]()
-    if order.time_in_force == "fill_or_kill" and book.available(sign, price, account.account_id) < order.remaining:
+    book, makers, price = market.book, market.book.makers(order.direction), order.price or ZERO
+    trades: list[Trade] = []
+    if order.time_in_force == "fill_or_kill" and book.available(makers, price, account.account_id) < order.remaining:
         return order, trades
-    while order.state == "open" and (offer := book.best_offer(sign, price)):
+    while order.state == "open" and (offer := book.best_offer(makers, price)):
         maker = offer.maker
         if maker and maker.account_id == order.account_id:
             venue.close(venue.orders[maker.order_id], "cancelled", "order_overlap")
@@ -145,7 +146,7 @@ def _match(venue: Venue, account: Account, market: Market, order: Order) -> tupl
         if maker:
             fill_resting(venue, maker, amount, public)
         else:
-            book.take_outside(book.makers(sign), amount)
+            book.take_outside(makers, amount)
         order, trade = fill(venue, order, amount, public, "T")
         trades.append(trade)
         venue.emit(PublicTradePrinted(public))
@@ -158,7 +159,7 @@ def _rest_or_end(venue: Venue, account: Account, market: Market, order: Order) -
     if order.time_in_force in AT_ONCE or order.original_order_type == "market":
         return venue.close(order, "cancelled")
     market.book.rest(order)
-    if order.is_bracket and not order.triggered and order.order_id not in market.triggers:
+    if order.trigger is not None and not order.triggered and order.order_id not in market.triggers:  # a bracket
         market.triggers.append(order.order_id)
     venue.open(order)
     venue.account_changed(account)
@@ -169,7 +170,7 @@ def fill_resting(venue: Venue, own: Resting, amount: Decimal, public: PublicTrad
     """An order of the book is hit for that amount."""
     order = venue.orders[own.order_id]
     market = venue.markets[order.product]
-    market.book.reduce(order.sign, own.order_id, amount)
+    market.book.reduce(order, amount)
     order, _ = fill(venue, order, amount, public, "M")
     if order.state == "filled":
         venue.close(order, "filled")
@@ -189,7 +190,7 @@ def shrink_reduce_only(venue: Venue, account: Account, market: Market) -> None:
         if allowed == 0:
             venue.close(order, "cancelled", "risk_mitigation")
         elif order.remaining > allowed:
-            market.book.reduce(order.sign, order_id, order.remaining - allowed)
+            market.book.reduce(order, order.remaining - allowed)
             venue.store(replace(order, amount=order.filled + allowed, updated_ms=venue.now))
 
 
@@ -201,7 +202,7 @@ def _cut_to_position(account: Account, order: Order) -> Order:
 
 
 def _slid_inside(market: Market, order: Order) -> Order:
-    best = market.book.best_price(market.book.makers(order.sign))
+    best = market.book.best_price(market.book.makers(order.direction))
     if best is None or order.price is None or (best - order.price) * order.sign > 0:
         return order
     if order.reject_post_only:
@@ -247,7 +248,7 @@ def edit(venue: Venue, order: Order, change: Edit) -> tuple[Order, list[Trade]]:
         return venue.store(changed), []
     same_terms = (changed.price, changed.reduce_only) == (order.price, order.reduce_only)
     if same_terms and changed.amount <= order.amount:
-        market.book.reduce(order.sign, order.order_id, order.amount - changed.amount)
+        market.book.reduce(order, order.amount - changed.amount)
         venue.book_changed(market)
         return venue.store(changed), []
     check_position_lock(account, changed)
@@ -275,9 +276,9 @@ def _changed(venue: Venue, market: Market, order: Order, change: Edit) -> Order:
 def _requeue(venue: Venue, order: Order, changed: Order) -> tuple[Order, list[Trade]]:
     """Out of the queue and in again at its end; a refusal puts it back where it stood."""
     account, book = venue.accounts[order.account_id], venue.markets[order.product].book
-    side = book.makers(-order.sign)
+    side = book.side_of(order)
     queue, live = list(side.resting), list(account.live)
-    book.remove(order.sign, order.order_id)
+    book.remove(order)
     account.live.remove(order.order_id)
     try:
         return execute(venue, changed)

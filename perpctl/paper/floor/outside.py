@@ -38,10 +38,10 @@ def take_tick(venue: Venue, tick: Tick) -> None:
 
 def _print(venue: Venue, market: Market, seen: Print, matching: bool) -> None:
     """An outside trade: what of it reaches our orders is theirs, the rest is printed."""
-    sign, left = 1 if seen.direction == "buy" else -1, seen.amount
-    if matching and market.book.makers(sign).resting:
-        for order_id, amount in market.book.printed(sign, seen.price, seen.amount):
-            own = market.book.find(-sign, order_id)
+    side, left = market.book.makers(seen.direction), seen.amount
+    if matching and side.resting:
+        for order_id, amount in market.book.printed(side, seen.price, seen.amount):
+            own = market.book.find(side, order_id)
             if own is not None:
                 _hit(venue, market, own, min(amount, own.remaining), seen.direction)
                 left -= amount
@@ -52,10 +52,10 @@ def _print(venue: Venue, market: Market, seen: Print, matching: bool) -> None:
 
 def _run_into(venue: Venue, market: Market) -> None:
     """The renewed outside crosses our resting orders."""
-    sides: tuple[tuple[int, Direction], ...] = ((1, "buy"), (-1, "sell"))
-    for sign, direction in sides:
-        while hit := market.book.next_crossed(sign):
-            _hit(venue, market, *hit, direction)
+    takers: tuple[Direction, ...] = ("buy", "sell")
+    for taker in takers:
+        while hit := market.book.next_crossed(taker):
+            _hit(venue, market, *hit, taker)
 
 
 def _hit(venue: Venue, market: Market, own: Resting, amount: Decimal, taker: Direction) -> None:

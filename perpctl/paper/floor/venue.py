@@ -78,7 +78,7 @@ class Venue(Struct):
         if order.order_id in account.live:
             account.live.remove(order.order_id)
             if order.state == "open":
-                market.book.remove(order.sign, order.order_id)
+                market.book.remove(order)
         if order.order_id in market.triggers:
             market.triggers.remove(order.order_id)
         account.closed.append(order.order_id)
