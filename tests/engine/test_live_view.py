@@ -10,8 +10,10 @@ import pytest
 
 from perpctl import layout
 from perpctl.engine import events as e
+from perpctl.engine.closing import Ended, Kept, Wish
 from perpctl.engine.loop import Bot
 from perpctl.engine.screen.diary import Diary
+from perpctl.engine.screen.summary import summary
 from perpctl.engine.screen.view import Frame, Look, screen
 from perpctl.engine.simulation.play import Audience, Script, play
 from perpctl.engine.strategy import choose
@@ -103,3 +105,18 @@ def test_the_fills_panel_shows_fills_alone(golden: Golden, tmp_path: Path) -> No
     panel = seen[seen.index("FILLS") :]
     assert "FILL " in panel
     assert "PLACE" not in panel
+
+
+@pytest.mark.parametrize("kill", [None, "K-20261130-133124"])
+def test_a_bot_that_a_kill_fenced_leaves_the_last_word_on_the_position_to_it(tmp_path: Path, kill: str | None) -> None:
+    said = list[str]()
+
+    def ends(bot: Bot) -> None:
+        (product,) = bot.core.products.values()
+        ended = Ended(0.1, 60.0, Wish(), None, (Kept(product, None),), 1, None, 0, 0, kill)
+        said.append(layout.page(summary(bot, ended, FRAME), layout.Paper(110, False, False), 0.0))
+
+    what_is_seen(Onlooker(holds_and_quotes, first=ends), tmp_path)
+    assert ("STAYS OPEN" in said[0]) is (kill is None)
+    assert ("watched   by nobody" in said[0]) is (kill is None)
+    assert ("perpctl kill --status" in said[0]) is (kill is not None)

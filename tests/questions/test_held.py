@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
+from perpctl import layout
 from perpctl.errors import ExitCode
+from perpctl.layout import Paper
 from perpctl.procedures import protecting, reconciling, runner
 from perpctl.procedures.runner import Wish
 from perpctl.questions.held import positions, stops
 from perpctl.store.records import Kind
 from tests import trading
-from tests.conftest import both_venues
+from tests.conftest import both_venues, us_alone
 
 YES = Wish(yes=True, reason="test")
-pytestmark = both_venues
 
 
 def one(answer: Any) -> Any:
     return answer.facts["positions"][0]
 
 
+@both_venues
 async def test_a_position_that_no_fill_of_ours_explains_says_so_until_it_is_reconciled(paper: dict[str, Any]) -> None:
     async with trading.at_the_desk() as desk:
         await trading.place(desk, size="0.05")
@@ -29,6 +32,34 @@ async def test_a_position_that_no_fill_of_ours_explains_says_so_until_it_is_reco
         assert (told["ours"], told["explained"]["fills"]) == (True, 1)
 
 
+@both_venues
+async def test_a_position_that_somebody_else_made_is_not_ours_however_well_it_is_booked(paper: dict[str, Any]) -> None:
+    """A bot sees strangers' orders and books their fills: that explains a position, and does not make it ours."""
+    async with trading.at_the_desk() as desk:
+        order = await trading.place(desk, size="0.05", name="made-by-hand")
+        desk.projections().see_order(order, "listing")
+        await runner.carry_out(lambda at: reconciling.reconciled(at, apply=True, adopt=True), desk, YES)
+        answer = await positions.held(desk)
+        told = one(answer)
+        assert told["explained"]["agrees"] is True
+        assert (told["ours"], told["explained"]["not_ours"]) == (False, 1)
+        shown = layout.page(answer, Paper(110, colour=False, is_terminal=False), 0.0)
+        assert "owner NOT OURS: 1 fill of other orders makes it" in shown
+
+
+@us_alone
+async def test_the_liquidation_price_is_estimated_beside_other_positions_too(paper: dict[str, Any]) -> None:
+    """Rows there tell no margin; the account's does, less what the position itself takes of it."""
+    async with trading.at_the_desk() as desk:
+        await trading.place(desk, size="3.5")
+        alone = Decimal(one(await positions.held(desk))["liquidation_estimate"])
+        await trading.place(desk, size="0.1", product_id="ETP-20DEC30-CDE")
+        both = (await positions.held(desk)).facts["positions"]
+        beside = Decimal(next(row for row in both if row["symbol"] == "BTC-PERP")["liquidation_estimate"])
+        assert abs(beside / alone - 1) < Decimal("0.02")
+
+
+@both_venues
 async def test_a_stop_that_covers_half_is_not_protection(paper: dict[str, Any]) -> None:
     async with trading.at_the_desk() as desk:
         await trading.place(desk, size="0.05")
@@ -42,6 +73,7 @@ async def test_a_stop_that_covers_half_is_not_protection(paper: dict[str, Any]) 
         assert (acts[0] is Kind.ORDER_SENT) is placed_first
 
 
+@both_venues
 async def test_a_broken_journal_does_not_hide_what_is_held(paper: dict[str, Any]) -> None:
     async with trading.at_the_desk() as desk:
         await trading.place(desk, size="0.05")
@@ -52,6 +84,7 @@ async def test_a_broken_journal_does_not_hide_what_is_held(paper: dict[str, Any]
         assert (one(answer)["size"], one(answer)["explained"]) == ("0.05", None)
 
 
+@both_venues
 async def test_unreadable_positions_are_unknown_with_the_worst_case_from_our_records(paper: dict[str, Any]) -> None:
     async with trading.at_the_desk() as desk:
         await trading.place(desk, size="0.05")

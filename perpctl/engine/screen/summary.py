@@ -45,7 +45,14 @@ def _entries(ended: Ended) -> Line:
 def _positions(ended: Ended) -> list[Line]:
     if not ended.kept:
         return [Line("position  flat in what this bot trades")]
-    return [_kept(kept) for kept in ended.kept]
+    return [_kept(kept) if ended.fenced is None else _taken_over(kept, ended.fenced) for kept in ended.kept]
+
+
+def _taken_over(kept: Kept, kill: str) -> Line:
+    """Open when this bot was fenced; what became of it is the kill's to say."""
+    row = kept.product.instrument
+    held = size(kept.product.position, row.base, row.size_decimals)
+    return Line(f"position  {held} {row.symbol} when the kill took over: kill {kill} closes it", Tone.WARN)
 
 
 def _kept(kept: Kept) -> Line:
@@ -62,6 +69,8 @@ def _kept(kept: Kept) -> Line:
 def _watched(ended: Ended, bot: Bot) -> list[Line]:
     if not ended.kept:
         return []
+    if ended.fenced is not None:
+        return [Line("watched   by the kill: perpctl kill --status", Tone.WARN)]
     symbol = ended.kept[0].product.instrument.symbol
     return [Line(f"watched   by nobody.  perpctl positions  |  perpctl positions close {symbol}", Tone.WARN)]
 

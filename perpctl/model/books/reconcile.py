@@ -246,17 +246,18 @@ def _orders(ours: Ours, theirs: Theirs, is_ours: Callable[[str | None], bool]) -
         if final is None:
             yield Difference("order", order_id, _state(known), "not open, end not known", Cause.UNEXPLAINED)
         else:
-            cause = Cause.LIQUIDATION if final.cancel_reason == "autoliquidation" else Cause.ORDER_MISSED
+            cause = _order_cause(final, ours, is_ours)
             yield Difference("order", order_id, _state(known), _state(final), cause, SeeOrder(final))
     yield from _unknown(ours, theirs)
 
 
 def _order_cause(order: Order, ours: Ours, is_ours: Callable[[str | None], bool]) -> Cause:
-    if order.origin == "liquidation":
+    if order.origin == "liquidation" or order.cancel_reason == "autoliquidation":
         return Cause.LIQUIDATION
     if order.identity in ours.unknown:
         return Cause.UNKNOWN_SETTLED
-    mine = order.order_id in ours.working or is_ours(order.identity)
+    known = ours.working.get(order.order_id)  # seen working, whoever made it
+    mine = is_ours(order.identity) or (known is not None and is_ours(known.identity))
     return Cause.ORDER_MISSED if mine else Cause.FOREIGN_ORDER
 
 

@@ -10,11 +10,11 @@ from msgspec import Struct
 
 from perpctl.errors import AccountMismatch, StateDamaged, UnknownState, UsageError
 from perpctl.model import stops
-from perpctl.model.exposure import liquidation_price
+from perpctl.model.exposure import liquidation_price, maintenance_margin
 from perpctl.model.instrument import Instrument, Quote
 from perpctl.model.order import Order
 from perpctl.model.position import Account, Position
-from perpctl.model.venue.margin import rates_for
+from perpctl.model.venue.margin import dearest, rates_for
 from perpctl.questions import figures
 from perpctl.questions.held import proven, screen
 from perpctl.questions.held.moved import Moved, since_baseline
@@ -185,11 +185,11 @@ def _liquidation(
         return None, "isolated slots are in use, and the cross account's own equity is not read"
     if position.mark is None:
         return None, "no mark price"
-    others = (one.maintenance_margin for one in positions if one is not position)
-    needed = figures.total(others)
-    if needed is None:
-        return None, "the maintenance margin of another position is not known"
     rates = rates_for(instrument.margin_rates, instrument.base, position.size)
+    needed = figures.total(one.maintenance_margin for one in positions if one is not position)
+    if needed is None:  # told of the account alone: its dearest window, less what this one takes of it
+        whole = dearest(account.measures).maintenance if account.measures else account.maintenance_margin
+        needed = max(whole - maintenance_margin(position.size, position.mark, rates), Decimal(0))
     found = liquidation_price(position.size, position.mark, account.equity, needed, rates)
     return found, None if found is not None else "not by this product alone"
 
@@ -219,7 +219,12 @@ def _explained(
 
 
 def _foreign(desk: Desk, projections: Projections, fills: tuple[Fill, ...]) -> int:
-    return sum(owner(desk, one.identity) == "NOT OURS" and not projections.orders_of(one.order_id) for one in fills)
+    """How many are of orders that carry no identity of ours and that no intent of ours asked for."""
+
+    def answered_for(fill: Fill) -> bool:
+        return any(order.request is not None for order in projections.orders_of(fill.order_id))
+
+    return sum(owner(desk, one.identity) == "NOT OURS" and not answered_for(one) for one in fills)
 
 
 async def _day(

@@ -167,6 +167,11 @@ def _owner_line(one: Holding) -> Line:
     if not one.is_explained:
         ours = figures.size(told.size, one.instrument.base, one.instrument.size_decimals)
         return Line(f"owner NOT EXPLAINED: our fills come to {ours}", Tone.BAD, mark=True)
+    if told.foreign and told.foreign == told.fills:
+        fills = figures.count(told.fills, "fill")
+        return Line(
+            f"owner NOT OURS: {fills} of other orders {'makes' if told.fills == 1 else 'make'} it", Tone.WARN, mark=True
+        )
     if told.foreign:
         return Line(f"owner in part not ours: {told.foreign} of the {told.fills} fills that explain it", Tone.WARN)
     return Line(f"owner ours, {figures.count(told.fills, 'fill')} {'explains' if told.fills == 1 else 'explain'} it")

@@ -175,6 +175,13 @@ CASES: list[tuple[str, Ours, Theirs, list[tuple[str, Cause]], list[Any]]] = [
         [SeeOrder(order(7, status=OrderStatus.CANCELLED))],
     ),
     (
+        "an order of somebody else, which we had seen, ended",
+        replace(HELD, working={"o7": order(7, identity="hand")}),
+        replace(SAME, ended=(order(7, identity="hand", status=OrderStatus.CANCELLED),)),
+        [("order", Cause.FOREIGN_ORDER)],
+        [SeeOrder(order(7, identity="hand", status=OrderStatus.CANCELLED))],
+    ),
+    (
         "a liquidation took an order away",
         replace(HELD, working={"o7": order(7)}),
         replace(SAME, ended=(order(7, status=OrderStatus.CANCELLED, cancel_reason="autoliquidation"),)),
