@@ -80,6 +80,11 @@ class Strategy(Protocol):
         """Every entry wanted from now on: what is not among them is cancelled. None leaves all as it is."""
 
 
+def waiting(strategy: Strategy) -> str:
+    """Why it wants nothing just now, for the screen: its `waits`, where it has one."""
+    return str(getattr(strategy, "waits", ""))
+
+
 def params_hash(strategy: Strategy) -> str:
     """SHA-256 over the parameters in canonical JSON."""
     return hashlib.sha256(json.dumps(asdict(strategy.params), sort_keys=True, default=str).encode()).hexdigest()

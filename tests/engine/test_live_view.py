@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from perpctl.engine.screen.diary import Diary
 from perpctl.engine.screen.summary import summary
 from perpctl.engine.screen.view import Frame, Look, screen
 from perpctl.engine.simulation.play import Audience, Script, play
-from perpctl.engine.strategy import choose
+from perpctl.engine.strategy import choose, waiting
 from perpctl.exchange import port
 from perpctl.model.mode import Mode
 from perpctl.model.venue.calendar import Happening, Kind
@@ -37,6 +38,7 @@ class Onlooker:
     first: Callable[[Bot], None] = lambda bot: None
     width: int = 110
     seen: str = field(default="", init=False)
+    frame: Frame = FRAME
     diary: Diary | None = field(default=None, init=False)
 
     def __call__(self, bot: Bot) -> bool:
@@ -46,13 +48,13 @@ class Onlooker:
         if not self.seen and self.waits_for(bot):
             self.first(bot)
             self.seen = layout.page(
-                screen(bot, self.diary, FRAME, self.look), layout.Paper(self.width, False, False), 0.0
+                screen(bot, self.diary, self.frame, self.look), layout.Paper(self.width, False, False), 0.0
             )
         return bool(self.seen)
 
 
-def what_is_seen(onlooker: Onlooker, directory: Path) -> str:
-    play(SCRIPT, directory, Audience(is_enough=onlooker))
+def what_is_seen(onlooker: Onlooker, directory: Path, venue: str = "global") -> str:
+    play(replace(SCRIPT, venue=venue), directory, Audience(is_enough=onlooker))
     assert onlooker.seen, "the moment never came"
     return onlooker.seen
 
@@ -74,6 +76,25 @@ def test_a_bot_that_trades(golden: Golden, tmp_path: Path, width: int) -> None:
     assert max(map(len, seen.splitlines())) <= width
     assert "-0.0" not in seen
     golden(f"live-view-{width}.txt", seen)
+
+
+def test_a_venue_with_hours_and_contracts_shows_them(golden: Golden, tmp_path: Path) -> None:
+    seen = what_is_seen(Onlooker(holds_and_quotes, frame=replace(FRAME, venue="us")), tmp_path / "run", "us")
+    assert re.search(r"stop SELL 0\.03 at 82,\d{3} limit 81,\d{3}\n", seen)
+    assert "\nSESSION    rolls 17:00 New York in " in seen
+    assert " margin" in seen
+    assert "shuts in " in seen
+    assert "ENDS IN  ID" in seen
+    golden("live-view-us.txt", seen)
+
+
+def holds_back(bot: Bot) -> bool:
+    return not bot.core.orders.entries() and any(waiting(one.strategy) for one in bot.core.products.values())
+
+
+def test_a_quoter_that_has_spent_its_share_of_the_day_says_so(tmp_path: Path) -> None:
+    seen = what_is_seen(Onlooker(holds_back), tmp_path / "run")
+    assert re.search(r"WORKING    no entries: \d+ sent, \d+ due by now \(500 orders a day, 300 of them quotes", seen)
 
 
 def test_a_bot_that_lost_its_line_says_what_is_not_known(golden: Golden, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
 
 from perpctl.clock import Clock
 from perpctl.engine import events as e
@@ -47,6 +46,12 @@ def short(label: str | None) -> str:
     return (label or "?")[:12] if epoch is None or number is None else f"pc-{epoch:04X}-{number:04d}"
 
 
+def _readable(reason: str) -> str:
+    """The identity that a reason names, as people read it."""
+    before, renews, identity_named = reason.partition("renews ")
+    return f"{before}{renews}{short(identity_named)}" if renews else reason
+
+
 class Diary:
     """Watches a bot's events; bounded. `listeners` are told each entry as it is written."""
 
@@ -78,7 +83,7 @@ class Diary:
     def _effect(self, effect: e.Effect) -> None:
         match effect:
             case e.PlaceEntry(request, reason) | e.PlaceStop(request, reason) | e.CloseNow(request, reason):
-                self._asked[request.identity] = (request, reason)
+                self._asked[request.identity] = (request, _readable(reason))
             case e.Alert(level, name, text, product_id):
                 facts: dict[str, Json] = {"note": text, "level": level, "name": name}
                 self._add(Entry(self._clock.now(), "ALERT", f"level {level}: {text}", "", product_id, facts))
@@ -143,8 +148,9 @@ class Diary:
 
 
 def _order(request: OrderRequest) -> str:
-    price: Decimal | None = request.price if request.price is not None else request.trigger_price
-    at = "at market" if price is None else f"at {price:,}"
+    at = "at market" if request.price is None else f"at {request.price:,}"
+    if request.trigger_price is not None:
+        at = f"at {request.trigger_price:,}" + ("" if request.price is None else f" limit {request.price:,}")
     how = "stop" if request.trigger_price is not None else "post-only" if request.post_only else "take"
     return f"{request.side.value} {plain(request.size)} {at} {how}"
 

@@ -15,10 +15,12 @@ from perpctl.engine.screen.status import facts_of, stop_of
 from perpctl.engine.state.meter import percentile
 from perpctl.engine.state.product import Product
 from perpctl.engine.state.working import Stage, Working
+from perpctl.engine.strategy import waiting
 from perpctl.layout import account_id
 from perpctl.model.books.funding import percent_8h, percent_a_year
 from perpctl.model.mode import Mode
 from perpctl.model.money import ZERO, plain
+from perpctl.model.venue.calendar import DAY_MS, Kind
 from perpctl.questions import figures
 from perpctl.questions.figures import age, money, price, size, span
 from perpctl.results import Answer, Block, Line, Tone
@@ -64,7 +66,7 @@ def screen(bot: Bot, diary: Diary, frame: Frame, look: Look) -> Answer:
         blocks.append(Line(FROZEN, Tone.WARN, mark=True))
     if core.mode is Mode.NORMAL and (closed := entries_off(core)) is not None:
         blocks.append(Line(f"ENTRIES OFF  {words_of(closed)}", Tone.WARN, mark=True))
-    blocks.append(Line(""))
+    blocks += [Line(""), *_session(bot)]
     for product in core.products.values():
         blocks += [_price(product, now), _position(bot, product, now)]
     blocks += [_day(bot), _equity(bot), *(_funding(bot, p) for p in core.products.values()), Line("")]
@@ -100,6 +102,22 @@ def _reconciled(bot: Bot, now: float) -> str:
     return f"reconciled {now - at:.0f} s ago"
 
 
+def _session(bot: Bot) -> list[Line]:
+    """When the venue's day turns, its margin gets dearer and it shuts; nothing where margin knows no hours."""
+    calendar, now_ms = bot.core.rules.calendar, bot.core.market_ms
+    window = calendar.margin_window(now_ms)
+    if window is None:
+        return []
+    text = f"SESSION    rolls {figures.day_start(calendar)} in {span((calendar.next_day_ms(now_ms) - now_ms) / 1000)}"
+    ends_ms = calendar.cheap_margin_ends_ms(now_ms)
+    text += f"   {window.upper()} margin" + ("" if ends_ms is None else f" for {span((ends_ms - now_ms) / 1000)}")
+    stops = (one for one in calendar.upcoming(now_ms, now_ms + 8 * DAY_MS) if one.kind is Kind.STOP)
+    if (stop := next(stops, None)) is not None:
+        begins = stop.start_ms - now_ms
+        text += "   SHUT NOW" if begins <= 0 else f"   shuts in {span(begins / 1000)}"
+    return [Line(text)]
+
+
 def _price(product: Product, now: float) -> Line:
     quote, places = product.quote, product.instrument.price_decimals
     if quote is None:
@@ -122,7 +140,7 @@ def _position(bot: Bot, product: Product, now: float) -> Line:
     mark, held = product.mark, product.held
     contracts, coin = product.instrument.contracts(product.position), size(product.position, unit, places)
     if not product.position:
-        return Line(f"POSITION   {coin} (flat)")
+        return Line(f"POSITION   {coin}{'' if contracts is None else ' = 0 contracts'} (flat)")
     text = f"POSITION   {coin}"
     if contracts is not None:
         text = f"POSITION   {'LONG' if contracts > 0 else 'SHORT'} {plain(abs(contracts))} contracts = {coin}"
@@ -138,7 +156,10 @@ def _position(bot: Bot, product: Product, now: float) -> Line:
         bare = "" if product.bare_since is None else f" for {now - product.bare_since:.1f} s"
         return Line(f"{text}   NO STOP{bare}", Tone.BAD, mark=True)
     trigger = price(stop.request.trigger_price, product.instrument.price_decimals)
-    return Line(f"{text}   stop {stop.request.side.value} {plain(stop.cover)} at {trigger}")
+    limit = (
+        "" if stop.request.price is None else f" limit {price(stop.request.price, product.instrument.price_decimals)}"
+    )
+    return Line(f"{text}   stop {stop.request.side.value} {plain(stop.cover)} at {trigger}{limit}")
 
 
 def _day(bot: Bot) -> Line:
@@ -214,9 +235,12 @@ def _bar(value: Decimal, limit: Decimal, what: str = "") -> str:
 
 def _working(bot: Bot, now: float, *, wide: bool) -> list[Block]:
     entries = bot.core.orders.entries()
-    head = f"WORKING    {'SIDE':<5}{'SIZE':>9}{'PRICE':>12}{'FILLED':>8}{'AGE':>7}{'FROM MID':>10}  ID"
+    ending = any(working.request.ends_ms for working in entries)
+    head = f"WORKING    {'SIDE':<5}{'SIZE':>9}{'PRICE':>12}{'FILLED':>8}{'AGE':>7}{'FROM MID':>10}"
+    head += f"{'ENDS IN':>9}  ID" if ending else "  ID"
     if not entries:
-        return [Line("WORKING    no entries")]
+        waits = next((why for product in bot.core.products.values() if (why := waiting(product.strategy))), "")
+        return [Line(f"WORKING    no entries{': ' if waits else ''}{waits}")]
     shown = entries if wide else entries[:SHOWN]
     lines: list[Block] = [Line(head, Tone.TITLE), *(_order(bot, working, now) for working in shown)]
     if len(entries) > len(shown):
@@ -231,7 +255,10 @@ def _order(bot: Bot, working: Working, now: float) -> Line:
     at = "market" if request.price is None else price(request.price, product.instrument.price_decimals)
     stage = "" if working.stage is Stage.RESTING else f"  {working.stage.value.upper()}"
     text = f"           {request.side.value:<5}{plain(request.size):>9}{at:>12}{plain(working.booked):>8}"
-    text += f"{age(now - working.since):>7}{away:>10}  {short(request.identity)}{stage}"
+    text += f"{age(now - working.since):>7}{away:>10}"
+    if request.ends_ms is not None:
+        text += f"{age(max(0, request.ends_ms - bot.core.market_ms) / 1000):>9}"
+    text += f"  {short(request.identity)}{stage}"
     return Line(text, Tone.WARN if working.stage is Stage.UNKNOWN else Tone.PLAIN)
 
 

@@ -37,6 +37,7 @@ class Quoter:
         self.params = params or QuoterParams()
         self._centre: Decimal | None = None
         self._position = ZERO
+        self.waits = ""
 
     def warm_up(self, closes: Sequence[tuple[int, Decimal]]) -> None:
         """Needs no history."""
@@ -57,7 +58,10 @@ class Quoter:
     def _may_spend(self, view: View) -> bool:
         used, share = view.orders_a_day - view.orders_left, view.orders_a_day * self.params.day_share
         due = share * (self.params.at_will + (1 - self.params.at_will) * (1 - view.day_left))
-        return used + 2 <= due
+        may = used + 2 <= due
+        told = f"{view.orders_a_day} orders a day, {share:.0f} of them quotes, spread over it"
+        self.waits = "" if may else f"{used} sent, {due:.0f} due by now ({told})"
+        return may
 
     def _quotes(self, view: View, centre: Decimal, tolerance: Decimal) -> tuple[Desired, ...]:
         half = view.mid * self.params.half_spread_bp * BP
