@@ -4,7 +4,8 @@
 twice, byte for byte; then once with the default limits, to see when and why they stop it. FILE is minutes of a market
 as csv.gz; without it ../shared is looked at. The books compared: the bot's own, the exchange's transaction log, and a
 reading of the journal here, which uses sqlite3, json and hashlib and none of our code. What cannot be known from
-outside is named: a venue may book funding and tell nobody, and tells its figures rounded.
+outside is named: a venue may book funding and tell nobody, and tells its figures rounded. Such funding is reckoned anew
+from the journal's positions and the rates of each hour, which the venue does tell.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sqlite3
 import sys
 import tempfile
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -26,6 +28,7 @@ from perpctl.engine.simulation.play import Audience, Played, Script, play
 from perpctl.engine.strategy import choose
 from perpctl.paper.core import Exchange
 from perpctl.paper.keys import MAIN_ACCOUNT
+from perpctl.paper.types import FundingHour
 from perpctl.risk.limits import Limits, RiskLevel, level_limits, with_overrides
 from tests.trading import PRODUCTS
 
@@ -69,10 +72,12 @@ class Books:
     payments: int = 0
     size: Decimal = Decimal(0)
     trades: set[str] = field(default_factory=set)
+    moves: list[tuple[int, Decimal]] = field(default_factory=list)  # market ms, signed size
 
-    def trade(self, trade_id: str, side: str, size: Decimal, price: Decimal, fee: Decimal) -> None:
+    def trade(self, at_ms: int, trade_id: str, side: str, size: Decimal, price: Decimal, fee: Decimal) -> None:
         signed = size if side.lower() == "buy" else -size
         self.size += signed
+        self.moves.append((at_ms, signed))
         self.cash -= signed * price
         self.fees += fee
         self.trades.add(trade_id)
@@ -93,7 +98,8 @@ def journal_books(path: Path) -> tuple[Books, str | None]:
             line = json.loads(text)
             if line["kind"] == "fill.booked":
                 fill = line["body"]["fill"]
-                books.trade(fill["trade_id"], fill["side"], *(Decimal(fill[name]) for name in ("size", "price", "fee")))
+                figures = (Decimal(fill[name]) for name in ("size", "price", "fee"))
+                books.trade(fill["at_ms"], fill["trade_id"], fill["side"], *figures)
             elif line["kind"] == "funding.booked":
                 books.funding += Decimal(line["body"]["payment"]["amount"])
                 books.payments += 1
@@ -123,7 +129,9 @@ def venue_books(bot: Bot, venue: str) -> tuple[Books, Decimal]:
             assert row.trade_id is not None
             assert row.amount is not None
             assert row.price is not None
-            books.trade(told(row.trade_id, venue), row.side.split()[-1], row.amount, row.price, row.commission)
+            books.trade(
+                row.at_ms, told(row.trade_id, venue), row.side.split()[-1], row.amount, row.price, row.commission
+            )
     return books, sum((row.change for row in log), Decimal(0))
 
 
@@ -155,6 +163,19 @@ def run(part: Part, strategy: str, limits: Limits, directory: Path) -> dict[str,
     }
 
 
+def reckoned(books: Books, hours: list[FundingHour]) -> tuple[Decimal, Decimal]:
+    """(what our positions came to in hourly funding, by how much that may be off): the mark of an hour is told nowhere,
+    and the index beside it is in this market at most a thousandth away."""
+    moves, held = deque(sorted(books.moves)), Decimal(0)
+    total = gross = Decimal(0)
+    for hour in hours:
+        while moves and moves[0][0] < hour.at_ms:
+            held += moves.popleft()[1]
+        amount = -held * hour.interest_1h * hour.index_price
+        total, gross = total + amount, gross + abs(amount)
+    return total, gross / 900
+
+
 def _compared(bot: Bot, played: Played, directory: Path, venue_name: str) -> dict[str, Any]:
     """The books side by side, to the last digit, and apart from them what the venue tells of its equity."""
     exchange = exchange_of(bot)
@@ -173,7 +194,11 @@ def _compared(bot: Bot, played: Played, directory: Path, venue_name: str) -> dic
         "equity as told": played.equity - (account.equity if told_by_row else account.equity - running),
     }
     within = TOLD_WITHIN[venue_name] * (len(journal.trades) + journal.payments)
+    if not told_by_row:
+        estimate, off = reckoned(journal, exchange.funding_hours(PRODUCTS[venue_name], 0, exchange.now))
+        apart["funding reckoned"] = running + untold - estimate
     bounds = dict.fromkeys(apart, within) | {"exchange's log": Decimal(0), "equity as told": EQUITY_WITHIN[venue_name]}
+    bounds |= {} if told_by_row else {"funding reckoned": off}
     trouble = [f"{name} are {it} apart" for name, it in apart.items() if it is None or abs(it) > bounds[name]]
     trouble += [f"fill {one} stands in one of the two books only" for one in journal.trades ^ venue.trades]
     trouble += [] if journal.size == venue.size else [f"we hold {journal.size}, they say {venue.size}"]
