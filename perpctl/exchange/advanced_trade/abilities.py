@@ -21,7 +21,7 @@ from perpctl.exchange.advanced_trade.errors import HttpFailure, typed, unreachab
 from perpctl.exchange.advanced_trade.rest import Rest, Write
 from perpctl.exchange.advanced_trade.wire import money
 from perpctl.exchange.advanced_trade.wire.products import Contract
-from perpctl.exchange.both.document import Row
+from perpctl.exchange.both.document import Row, row_of
 from perpctl.exchange.both.looking import Seen, channel, hear, look_at, yes
 from perpctl.exchange.http import NoAnswer, NotSent
 from perpctl.model.money import price_down
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
 PREVIEW = "/orders/preview"
 PREVIEW_S = 5.0
+CAPPED = "the client caps every close at the position"
 _OF_THE_USER = frozenset({"user", "futures_balance_summary"})  # channels of the private socket
 _ABOUT_THE_TYPE = ("CONFIG", "UNSUPPORTED", "NOT_ALLOWED", "NOT_SUPPORTED", "DISABLED", "UNTRADABLE", "GEOFENCING")
 NOT_OFFERED = (
     ("order.stop_market", Section.ORDERS, "there is no stop at market here; stop-limits are sent instead"),
-    ("order.reduce_only", Section.ORDERS, "not documented here: the client caps every close at the position"),
     ("limits.requests", Section.LIMITS, "the venue tells none; 10,000 an hour are documented, and kept to"),
     ("limits.orders", Section.LIMITS, "the venue tells none"),
     ("safety.cancel_on_disconnect", Section.SAFETY, "entries end by themselves after 120 s instead"),
@@ -104,9 +104,22 @@ class _Looks:
             Ability("order.preview", section, preview.can, preview.evidence),
             # What rests is sent with an end, so the preview of a limit order was one of GTD.
             replace(limit, key="order.gtd"),
+            await look_at("order.reduce_only", section, self._reduce_only),
         ]
 
-    async def _previewed(self, kind: OrderType) -> Seen:
+    async def _reduce_only(self) -> Seen:
+        """Documented nowhere for these products, so asked: the member that was taken for perpetuals in INTX's days."""
+        try:
+            seen = await self._previewed(OrderType.MARKET, reduce_only=True)
+        except VenueRefused as why:
+            if "reduce_only" not in why.message:
+                raise
+            return Seen(Can.NOT_OFFERED, f"the venue knows no such member of an order; {CAPPED}")
+        if "REDUCE_ONLY_INCREASED" in seen.evidence:
+            seen = Seen(Can.YES, seen.evidence)
+        return Seen(Can.NOT_OFFERED if seen.can is Can.NO else seen.can, f"{seen.evidence}; {CAPPED}")
+
+    async def _previewed(self, kind: OrderType, *, reduce_only: bool = False) -> Seen:
         one = await self._venue.instrument(self._symbols[0])
         book = await self._venue.book(one.product_id, 1)
         if not book.bids:
@@ -123,11 +136,16 @@ class _Looks:
             reduce_only=stops,
         )
         unit = await self._venue.unit(one.product_id)
-        return _judged(await self._preview(request, unit), one.product_id)
+        return _judged(await self._preview(request, unit, reduce_only), one.product_id)
 
-    async def _preview(self, request: OrderRequest, unit: Contract) -> Row:
+    async def _preview(self, request: OrderRequest, unit: Contract, reduce_only: bool) -> Row:
         draft = orders.draft(request, orders.contracts_in(request, unit), unit, await self._venue.time_ms())
         body = {name: value for name, value in draft.body.items() if name != "client_order_id"}
+        if reduce_only:
+            configuration = row_of(body["order_configuration"], "the configuration")
+            body["order_configuration"] = {
+                name: {**row_of(members, name), "reduce_only": True} for name, members in configuration.items()
+            }
         try:
             return await self._rest.act(Write(PREVIEW, body, PREVIEW_S, self._rest.duty))
         except (NotSent, NoAnswer) as why:

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from perpctl.desk import Desk
 from perpctl.exchange.port import Confirmed, FeedResumed, FillSeen, OrderSeen, Refused, Unknown
 from perpctl.exchange.settle import settle
 from perpctl.model.order import OrderRequest, OrderStatus, OrderType, Side, TimeInForce
+from perpctl.model.venue.ability import Ability, Can
 from tests import trading
 from tests.conftest import us_alone
 
@@ -116,3 +118,20 @@ async def _next(session: Any, kind: type, fits: Any) -> Any:
         event = await anext(session)
         if isinstance(event, kind) and fits(event):
             return event
+
+
+async def reduce_only(desk: Desk) -> Ability:
+    measured = await (await desk.market()).capabilities(("BTC-PERP",))
+    return next(one for one in measured if one.key == "order.reduce_only")
+
+
+async def test_whether_orders_can_be_reduce_only_is_asked_and_not_believed(paper: dict[str, Any]) -> None:
+    async with trading.at_the_desk() as desk:
+        told = await reduce_only(desk)
+        assert told.can is Can.NOT_OFFERED
+        assert "PREVIEW_REDUCE_ONLY_NOT_ALLOWED_ON_VENUE" in told.evidence
+        body = '{"error":"unknown","message":"proto: (line 1:9): unknown field \\"reduce_only\\""}'
+        fault = {"kind": "http_status", "method": "*preview*", "status": 400, "body": body, "count": 99}
+        trading.control(paper, "/fault", fault)
+        told = await reduce_only(desk)
+        assert (told.can, "knows no such member" in told.evidence) == (Can.NOT_OFFERED, True)
