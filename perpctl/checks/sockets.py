@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 FIRST_MESSAGE_S = 5.0
 BOOK, QUOTE, USER, BEAT = "book", "ticker", "user", "heartbeat"
+_SHOWN = {QUOTE: "quote"}  # the touch, from whichever channel the venue tells it on
 
 
 @dataclass(slots=True)
@@ -59,9 +60,19 @@ async def _hear(desk: Desk, session: Session, heard: Heard, began: float) -> Non
         if isinstance(event, FeedLost):
             heard.lost.append(f"{event.channel}: {event.cause}")
         elif (kind := _kind(event)) is not None:
-            heard.first.setdefault(kind, desk.clock.monotonic() - began)
+            heard.first.setdefault(kind, _arrived(event, desk.clock.monotonic()) - began)
         if not heard.silent:
             return
+
+
+def _arrived(event: SessionEvent, now: float) -> float:
+    """When it came in: a session that opens holds back what came until it has all it needs."""
+    match event:
+        case BookSeen(book):
+            return book.seen
+        case QuoteSeen(quote):
+            return quote.seen
+    return now
 
 
 def _kind(event: SessionEvent) -> str | None:
@@ -84,7 +95,7 @@ async def test(desk: Desk, symbols: tuple[str, ...]) -> Answer:
     for kind in (USER, BOOK, QUOTE):
         after = heard.first.get(kind)
         state = "PASS" if after is not None else f"SILENT for {FIRST_MESSAGE_S:.0f} s"
-        cells = {"what": f"first {kind} message", "state": state}
+        cells = {"what": f"first {_SHOWN.get(kind, kind)} message", "state": state}
         cells["after"] = "" if after is None else f"{after * 1000:.0f} ms"
         rows.append(Row(cells, tone=Tone.PLAIN if after is not None else Tone.BAD))
     rows += [Row({"what": channel, "state": "REFUSED", "after": ""}, tone=Tone.BAD) for channel in heard.refused]
