@@ -31,6 +31,7 @@ class Passing:
     def __init__(self, clock: Clock, way: str, method: str, host: str) -> None:
         self._clock = clock
         self._notes = _noted.get()
+        self._is_noted = False
         self._began = clock.monotonic()
         self.passage = Passage(way, method, host, clock.now())
 
@@ -43,6 +44,7 @@ class Passing:
         if self._notes is not None:
             passage.request_hash = hash_of(body)
             self._notes.append(passage)
+            self._is_noted = True
             passage.attempt = len(self._notes)
 
     def came_back(self, body: bytes | str, http_status: int | None = None, date: str | None = None) -> None:
@@ -50,7 +52,7 @@ class Passing:
         passage = self.passage
         passage.answered_at, passage.http_status, passage.venue_date = self._clock.now(), http_status, date
         passage.took_us = int((self._clock.monotonic() - self._began) * 1e6)
-        if self._notes is not None:
+        if self._is_noted:
             passage.response_hash = hash_of(body)
             passage.response_kept = trace.kept(body, KEPT)
 

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from perpctl.clock import ManualClock
 from perpctl.exchange import trace
 from perpctl.exchange.gateway.client import Gateway, open_gateway
+from perpctl.exchange.passing import Passing, noted
 from perpctl.host.log import DEBUG_FOR_S, Wish, listen
 from tests.exchange.gateway.venue import START, Refusal, Venue, connect, position_row, request, write_key
 
@@ -154,3 +155,14 @@ async def test_the_first_pause_of_a_read_is_what_the_settings_say(venue: Venue, 
     assert len(pauses) == 8 * 3
     assert max(pauses) > 2  # by its class the longest would be 0.8 s
     assert all(pause <= 20 * 2 ** (number % 3) for number, pause in enumerate(pauses))
+
+
+def test_what_is_read_while_an_order_is_on_its_way_is_not_kept_with_it(clock: ManualClock) -> None:
+    with noted() as passages:
+        order, read = (Passing(clock, "http", method, "venue") for method in ("POST /orders", "GET /orders/o1"))
+        order.leaves(b"{}")
+        for one in (order, read):
+            one.came_back(b'{"a":1}', 200)
+    assert passages == [order.passage]
+    assert order.passage.response_kept == '{"a":1}'
+    assert read.passage.response_kept is None
