@@ -337,7 +337,10 @@ class Core:
         """Another tick, step or minimum than at the start: no entry in that product until a human starts anew."""
         steps.specification_read(self, event.instrument.product_id)
         product = self.products.get(event.instrument.product_id)
-        if product is None or product.spec_changed or not product.rounds_otherwise(event.instrument):
+        if product is None:
+            return
+        product.specified_at = self.now
+        if product.spec_changed or not product.rounds_otherwise(event.instrument):
             return
         product.spec_changed, product.waiting = True, ()
         text = "tick, size step or minimum changed: no entries until a new start"

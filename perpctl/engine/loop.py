@@ -12,7 +12,7 @@ from perpctl.clock import Clock, to_ms
 from perpctl.engine import events as e
 from perpctl.engine.closing import Ended, Wish, close_down
 from perpctl.engine.core import USER, Core
-from perpctl.engine.reading import books_agree, owner_of, read_money, read_truth, settle_working, told_at
+from perpctl.engine.reading import note_reconcile, owner_of, read_money, read_truth, settle_working, told_at
 from perpctl.engine.sending import HTTP, SOCKET, Lease, Sender
 from perpctl.engine.state.meter import Meter
 from perpctl.engine.state.working import Stage
@@ -344,16 +344,14 @@ class Bot:
             return
         self._reconciling = True
         try:
-            began_ms = self.core.market_ms
+            began_ms, began = self.core.market_ms, self.gear.clock.now()
             truth = await read_truth(self.gear.exchange, self.fills_since_ms, self.gear.clock)
             if self._is_settling():
                 truth = e.ReconcileFailed("the venue settles: what is read now proves nothing")
             if isinstance(truth, e.Reconciled):
                 self.fills_since_ms = max(self.fills_since_ms, began_ms - OVERLAP_MS)
             self.dispatch(truth)
-            clean = isinstance(truth, e.Reconciled) and books_agree(self.gear.projections, truth)
-            clean = clean and next(self.core.orders.unknown(), None) is None
-            self.gear.projections.journal.append(Kind.RECONCILE_ENDED, {"clean": clean})
+            note_reconcile(self.gear.projections, truth, began, sum(1 for _ in self.core.orders.unknown()))
         finally:
             self._reconciling = False
 

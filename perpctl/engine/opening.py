@@ -10,7 +10,7 @@ from perpctl.engine import events as e
 from perpctl.engine.core import USER, Core, Rules
 from perpctl.engine.loop import OVERLAP_MS, Bot, Gear
 from perpctl.engine.orders.watching import watch_for
-from perpctl.engine.reading import books_agree, read_truth, settle_intent
+from perpctl.engine.reading import note_reconcile, read_truth, settle_intent
 from perpctl.engine.state.meter import Meter
 from perpctl.engine.state.product import Product
 from perpctl.engine.state.working import Stage
@@ -20,7 +20,6 @@ from perpctl.exchange import port
 from perpctl.model import identity
 from perpctl.model.day import PEAK_DAYS
 from perpctl.risk.activity import Activity
-from perpctl.store.records import Kind
 
 MINUTE_MS = 60_000
 HISTORY_MINUTES = 720
@@ -163,11 +162,11 @@ async def _first_truth(bot: Bot) -> e.Reconciled:
     for attempt in range(ATTEMPTS):
         if attempt:
             await bot.gear.clock.sleep(PAUSE_S)
+        began = bot.gear.clock.now()
         truth = await read_truth(bot.gear.exchange, bot.fills_since_ms, bot.gear.clock)
         if isinstance(truth, e.Reconciled):
             bot.write_down(truth)
-            clean = books_agree(bot.gear.projections, truth)
-            bot.gear.projections.journal.append(Kind.RECONCILE_ENDED, {"clean": clean})
+            note_reconcile(bot.gear.projections, truth, began)
             return truth
     assert isinstance(truth, e.ReconcileFailed)
     raise VenueUnreachable(

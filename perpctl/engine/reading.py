@@ -15,6 +15,7 @@ from perpctl.errors import PerpctlError
 from perpctl.exchange import port
 from perpctl.exchange.settle import settle
 from perpctl.model.day import Moves, Transfer
+from perpctl.model.money import ZERO
 from perpctl.model.position import Account, Position
 from perpctl.store.journal import Journal
 from perpctl.store.projections import Projections, TrackedOrder
@@ -77,10 +78,35 @@ def _sizes(positions: Iterable[Position]) -> dict[tuple[str, int | None], object
     return {(position.product_id, position.slot): position.size for position in positions}
 
 
-def books_agree(projections: Projections, truth: e.Reconciled) -> bool:
-    """Whether the fills in our journal come to the very positions that the venue holds, every product and slot."""
-    ours = {(tally.product_id, tally.slot): tally.size for tally in projections.positions() if tally.size}
-    return ours == {key: size for key, size in _sizes(truth.positions).items() if size}
+def note_reconcile(
+    projections: Projections, read: e.Reconciled | e.ReconcileFailed, began: datetime, unknown: int = 0
+) -> None:
+    """Journal what came of a reading of the venue's truth: when it was read, and where our books part from it.
+
+    Clean: the fills in our journal come to the very positions that the venue holds, every product and slot, and no
+    order's outcome is unknown.
+    """
+    failed = read.why if isinstance(read, e.ReconcileFailed) else None
+    differences = [] if isinstance(read, e.ReconcileFailed) else _differences(projections, read)
+    body = {
+        "clean": failed is None and not differences and not unknown,
+        "read_from": began,
+        "differences": differences,
+        "unknown_orders": unknown,
+        "failed": failed,
+    }
+    projections.journal.append(Kind.RECONCILE_ENDED, body)
+
+
+def _differences(projections: Projections, truth: e.Reconciled) -> list[dict[str, object]]:
+    ours = {(tally.product_id, tally.slot): tally.size for tally in projections.positions()}
+    theirs = {(one.product_id, one.slot): one.size for one in truth.positions}
+    pairs = {key: (ours.get(key, ZERO), theirs.get(key, ZERO)) for key in ours.keys() | theirs.keys()}
+    return [
+        {"product_id": product_id, "slot": slot, "ours": mine, "venue": told, "size_unit": "base coin"}
+        for (product_id, slot), (mine, told) in sorted(pairs.items(), key=str)
+        if mine != told
+    ]
 
 
 def owner_of(projections: Projections, order_id: str) -> str | None:

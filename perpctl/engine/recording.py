@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from perpctl.clock import Clock
 from perpctl.engine import events as e
 from perpctl.engine.core import Core
-from perpctl.engine.state.grounds import lasting, spec_hash
 from perpctl.exchange import port
 from perpctl.hiding import without_secrets
 from perpctl.model.instrument import Instrument
 from perpctl.model.passage import Connection
 from perpctl.model.position import Account
+from perpctl.store.facts.grounds import lasting, spec_hash
 from perpctl.store.facts.heads import sign_head
 from perpctl.store.journal import Journal
 from perpctl.store.records import Kind, iso

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -35,15 +34,15 @@ from perpctl.engine.watch.strangers import Foreign, ForeignRule
 from perpctl.errors import RefusedBySafety, StateDamaged, UsageError
 from perpctl.host.login import login, operator
 from perpctl.host.process import start_and_leave
-from perpctl.model.money import plain
 from perpctl.monitor.listener import Place, serving
 from perpctl.procedures.kills import refuse_beside_kill, remember_kills
 from perpctl.profile import Profile
 from perpctl.results import Answer, Json, Line, Tone
 from perpctl.risk.limits import KEYS, Limits, RiskLevel, level_limits, unit_of, with_overrides
+from perpctl.store.facts.grounds import limits_version
 from perpctl.store.journal import Journal
 from perpctl.store.lease import RENEW_S, Held, Lease
-from perpctl.store.records import Kind, encode
+from perpctl.store.records import Kind
 
 MAX = "max"
 
@@ -224,9 +223,8 @@ def _introduce(desk: Desk, lease: Held, name: str, limits: Limits, options: Opti
     """Who runs, with which limits, is on the record before anything is sent."""
     journal = desk.journal()
     account = desk.known_scope().account
-    version = hashlib.sha256(encode({key: plain(getattr(limits, key)) for key in KEYS})).hexdigest()[:16]
     journal.writer = structs.replace(
-        journal.writer, bot_id=name, epoch=lease.epoch, account_id=account, limits_version=version
+        journal.writer, bot_id=name, epoch=lease.epoch, account_id=account, limits_version=limits_version(limits)
     )
     rows: dict[str, Json] = {key: f"{getattr(limits, key)} {unit_of(key)}, {limits.origin(key)}" for key in KEYS}
     started = {"options": _plain(options), "operator": login(), "strategy": name, "limits": rows}

@@ -9,7 +9,7 @@ from typing import Protocol
 from perpctl.clock import Clock
 from perpctl.engine import events as e
 from perpctl.engine.core import Core
-from perpctl.engine.state.grounds import GUARD, decision_of, grounds_of, maker_of
+from perpctl.engine.state.grounds import GUARD, grounds_of, maker_of
 from perpctl.engine.state.meter import Meter
 from perpctl.engine.state.sight import Permission, look
 from perpctl.errors import PerpctlError
@@ -18,7 +18,8 @@ from perpctl.model.mode import Mode
 from perpctl.model.order import Order, OrderRequest, TimeInForce
 from perpctl.risk.gate import decide, still_holds
 from perpctl.risk.verdict import Decision
-from perpctl.store.intents import Attempt, Facts, Intents
+from perpctl.store.facts.grounds import decision_facts
+from perpctl.store.intents import Attempt, Intents
 from perpctl.store.latch import Latch
 
 SOCKET, HTTP = "websocket", "http"
@@ -87,9 +88,11 @@ class Sender:
         began = self.clock.monotonic()
         request = self._dated(request, began)
         permission = self.permission()
-        decision = decide(request, look(self.core, request, permission, self.meter, began), self.core.rules.limits)
-        decided = self._decided(decision, began)
-        grounds = grounds_of(self.core, request, reason, began)
+        view = look(self.core, request, permission, self.meter, began)
+        decision = decide(request, view, self.core.rules.limits)
+        evaluation_us = int((self.clock.monotonic() - began) * 1e6)
+        decided = decision_facts(decision, self.core.entered, self.core.left, evaluation_us)
+        grounds = grounds_of(self.core, request, reason, view)
         if not decision.allowed:
             self.intents.refused_by_gate(request, decided, grounds)
             self.tell(_held_back(request, decision))
@@ -171,11 +174,6 @@ class Sender:
         code = outcome.code if isinstance(outcome, port.Refused) else None
         self.meter.answered(now, answered_in_s(outcome, now - began), code, ok=isinstance(outcome, port.Confirmed))
         self.meter.counts[f"answer.{type(outcome).__name__.lower()}"] += 1
-
-    def _decided(self, decision: Decision, began: float) -> Facts:
-        """The gate's word with how long it took and how many orders had entered and left it before this one."""
-        counts = {"entered_count": self.core.entered, "left_count": self.core.left}
-        return {**decision_of(decision), **counts, "evaluation_us": int((self.clock.monotonic() - began) * 1e6)}
 
     def _attempt(self, method: str, over: str, permission: Permission) -> Attempt:
         return Attempt(

@@ -7,6 +7,8 @@ from decimal import Decimal
 
 from perpctl.model.order import Side
 
+BP = Decimal(10_000)
+
 
 @dataclass(frozen=True, slots=True)
 class Fill:
@@ -52,3 +54,8 @@ class FundingRate:
     current: Decimal | None
     next_at_ms: int
     at_ms: int
+
+
+def slippage_bp(fill: Fill, arrival: Decimal) -> Decimal:
+    """How much worse than `arrival` it was executed, in basis points of that; negative: better."""
+    return round((fill.price - arrival) * fill.side.sign / arrival * BP, 2)

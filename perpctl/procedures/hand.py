@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from perpctl.emergency import pending
 from perpctl.errors import PerpctlError, StateDamaged
 from perpctl.exchange.budget import Duty
@@ -26,8 +28,9 @@ from perpctl.risk.gate import decide
 from perpctl.risk.limits import Limits
 from perpctl.risk.verdict import Decision
 from perpctl.risk.view import GateInput
+from perpctl.store.facts.grounds import Seen, decision_facts, limits_version, standing_on
 from perpctl.store.folds import IntentState
-from perpctl.store.intents import Attempt, Grounds, Intents, Maker
+from perpctl.store.intents import Attempt, Facts, Grounds, Intents, Maker
 from perpctl.store.lease import Lease
 
 if TYPE_CHECKING:
@@ -51,7 +54,10 @@ class Hand:
         exchange.work_for(Duty.EXIT)  # whatever is sent by hand lowers risk, and must not queue behind other reads
         self._why = why
         self._maker = Maker(operator_id=operator)
+        self._limits = limits_of(desk) or Limits()
         self._projections = desk.projections()
+        journal = self._projections.journal
+        journal.writer = structs.replace(journal.writer, limits_version=limits_version(self._limits))
         self._intents = Intents(self._projections)
 
     # --- cancels ------------------------------------------------------------------------------------------------------
@@ -141,7 +147,8 @@ class Hand:
 
     def _attempt(self, method: str) -> Attempt:
         latch = self._desk.latch().read()
-        return Attempt(method, sent_at=self._desk.clock.now(), mode=latch.mode.value, latch=latch.mode.value)
+        mode = latch.mode.value
+        return Attempt(method, path="http", sent_at=self._desk.clock.now(), mode=mode, latch=mode)
 
     def _answered(self, attempt: Attempt, outcome: Outcome) -> Attempt:
         return replace(attempt, answered_at=self._desk.clock.now(), tries=outcome.passages)
@@ -150,10 +157,10 @@ class Hand:
 
     async def place(self, request: OrderRequest, instrument: Instrument) -> Settled | Refused:
         """Send one order that lowers risk. Refused also when the gate says no; Unknown only when reads cannot tell."""
-        decision, grounds = await self._decided(request, instrument)
+        decision, decided, grounds = await self._decided(request, instrument)
         if not decision.allowed:
-            return self._held_back(request, decision, grounds)
-        self._intents.intend(request, decision, grounds)
+            return self._held_back(request, decision, decided, grounds)
+        self._intents.intend(request, decided, grounds)
         attempt = self._attempt("place")
         self._intents.sent(request.identity, attempt)
         outcome = await self._exchange.place(request)
@@ -162,10 +169,10 @@ class Hand:
     async def close_whole(self, position: Position, instrument: Instrument) -> Settled | Refused:
         """The venue's own reduce-only close of a whole position at market: it takes no size of ours."""
         request = close_request(self.new_identity(), position, abs(position.size), None)
-        decision, grounds = await self._decided(request, instrument)
+        decision, decided, grounds = await self._decided(request, instrument)
         if self._kill_runs():
-            return self._held_back(request, decision, grounds)
-        self._intents.intend(request, decision, grounds)
+            return self._held_back(request, decision, decided, grounds)
+        self._intents.intend(request, decided, grounds)
         attempt = self._attempt("close position")
         self._intents.sent(request.identity, attempt)
         outcome = await self._exchange.close(position, None)
@@ -175,8 +182,8 @@ class Hand:
             return outcome
         return await self._told(request, outcome, attempt, grounds.market_ms or 0)
 
-    def _held_back(self, request: OrderRequest, decision: Decision, grounds: Grounds) -> Refused:
-        self._intents.refused_by_gate(request, decision, grounds)
+    def _held_back(self, request: OrderRequest, decision: Decision, decided: Facts, grounds: Grounds) -> Refused:
+        self._intents.refused_by_gate(request, decided, grounds)
         control = decision.first_refusal
         if control is None or control.reason_code is None:
             return Refused(None, "our gate held it back", sent=False)
@@ -217,26 +224,23 @@ class Hand:
 
     # --- the gate -----------------------------------------------------------------------------------------------------
 
-    async def _decided(self, request: OrderRequest, instrument: Instrument) -> tuple[Decision, Grounds]:
+    async def _decided(self, request: OrderRequest, instrument: Instrument) -> tuple[Decision, Facts, Grounds]:
+        """The gate's word, as it is and as it is journaled, and what the order stands on."""
         view = await self._view(request, instrument)
-        decision = decide(request, view, limits_of(self._desk) or Limits())
-        quote, account = view.quote, view.account
-        assert quote is not None
-        assert account is not None
-        prices = {"bid": quote.bid, "ask": quote.ask, "mark": quote.mark, "index": quote.index, "last": quote.last}
-        age = {"age_ms": view.quote_age_ms, "source": "venue over HTTP"}
+        began = self._desk.clock.monotonic()
+        decision = decide(request, view, self._limits)
+        evaluation_us = int((self._desk.clock.monotonic() - began) * 1e6)
         grounds = Grounds(
             decision_maker=self._maker,
             execution_maker=self._maker,
             risk_day=self._exchange.calendar.day_name(view.now_ms),
             market_ms=view.now_ms,
-            inputs={**{name: {"value": value, **age} for name, value in prices.items()}, "why": self._why},
-            instrument={"tick": instrument.tick, "size_step": instrument.size_step, "min_size": instrument.min_size},
-            account_before={"equity": account.equity, "initial_margin": account.initial_margin},
-            exposure_before={"holdings": list(view.holdings)},
+            **standing_on(request, view, Seen("venue over HTTP")),
+            contracts=instrument.contracts(request.size * request.side.sign),
+            signal={"why": self._why},
             currency=instrument.currency,
         )
-        return decision, grounds
+        return decision, decision_facts(decision, view.entered, view.left, evaluation_us), grounds
 
     def _kill_runs(self) -> bool:
         """Whether a kill of this profile is at work right now: then nobody else sends anything."""

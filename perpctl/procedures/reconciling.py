@@ -72,7 +72,9 @@ async def _journaled(desk: Desk, found: Compared, adopt: bool) -> StepResult:
     remember_kills(desk.projections(), desk.settings.state_dir)
     _book(desk, found, [*comparison.corrections, *adoptions])
     again = (await reconcile.compared(desk)).comparison
-    desk.journal().append(Kind.RECONCILE_ENDED, {"clean": again.is_clean, "booked": len(comparison.corrections)})
+    causes = [{"subject": one.subject, "key": one.key, "cause": one.cause} for one in comparison.differences]
+    body = {"clean": again.is_clean, "booked": len(comparison.corrections), "plan": comparison.fingerprint}
+    desk.journal().append(Kind.RECONCILE_ENDED, {**body, "differences": causes, "left": len(again.differences)})
     facts: dict[str, Json] = {
         "corrections": len(comparison.corrections),
         "adopted": len(adoptions),

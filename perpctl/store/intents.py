@@ -43,6 +43,7 @@ class Grounds:
     cost_expected: Facts | None = None
     strategy: str | None = None
     strategy_params_hash: str | None = None
+    contracts: Decimal | None = None  # signed, where the venue counts in them
     currency: str | None = None
     usdc_usd: Decimal | None = None
     trading_capacity: str = "own account"
@@ -181,7 +182,7 @@ def _order_body(request: OrderRequest, decision: object, grounds: Grounds) -> di
         "size": request.size * request.side.sign,
         "size_unit": "base coin",
         "price_unit": grounds.currency,
-        "contracts": None,
+        "contracts": grounds.contracts,
         "request": request,
         "manual_or_automated": "automated" if automated else "manual",
         "decision_maker": grounds.decision_maker,

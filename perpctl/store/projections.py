@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from perpctl.model.books.ledger import Ledger, Tally, apply_fill
-from perpctl.model.fill import Fill, FundingPayment
+from perpctl.model.fill import Fill, FundingPayment, slippage_bp
 from perpctl.model.money import ZERO
 from perpctl.model.order import Order, OrderRequest
 from perpctl.store import folds, sqlite
@@ -273,6 +273,7 @@ class Projections(Views):
             if self.has_fill(venue, fill.trade_id):
                 return False
             change = apply_fill(folds.tally_of(self._connection, fill.product_id, fill.slot), fill)
+            arrival = self._arrival_price(fill.identity)
             body = {
                 "order_id": fill.order_id,
                 "ours": self.ours(fill.identity),
@@ -284,10 +285,21 @@ class Projections(Views):
                 "effect": change.effect,
                 "position_after": change.after.size,
                 "realised": change.realized,
+                "arrival_price": arrival,
+                "slippage_bp": None if not arrival else slippage_bp(fill, arrival),
             }
             self.journal.append(Kind.FILL_BOOKED, body, correlation or Correlation(intent_id=fill.identity), fill.at_ms)
         self.fills_booked += 1
         return True
+
+    def _arrival_price(self, identity: str | None) -> Decimal | None:
+        """Where the market was when the order was decided on; of one that waits for a price, that price."""
+        sql = (
+            "SELECT coalesce(canonical ->> '$.body.request.trigger_price', canonical ->> '$.body.inputs.mid') "
+            "FROM journal WHERE intent_id = ? AND kind = 'order.intended'"
+        )
+        rows = [] if identity is None else self._rows(sql, identity)
+        return Decimal(rows[0][0]) if rows and rows[0][0] is not None else None
 
     def book_funding(self, payment: FundingPayment, seen_by: str) -> bool:
         """Book a funding payment exactly once by its row id; False: it was booked already."""

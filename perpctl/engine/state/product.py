@@ -49,6 +49,7 @@ class Product:
     proven_at: float | None = None  # when the venue last told the position
     changed_at: float = 0.0  # of the last fill
     spec_changed: bool = False
+    specified_at: float = 0.0  # when its specification was read last
     prices: deque[tuple[int, Decimal]] = field(default_factory=deque)  # of the last minute, market ms
 
     def __post_init__(self) -> None:

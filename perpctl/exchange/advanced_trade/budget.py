@@ -63,6 +63,11 @@ class Budget:
         self._refill()
         return 1 - max(self._hours[duty], 0.0) / self._shares[duty].hourly
 
+    def left(self, duty: Duty) -> int:
+        """Requests that this class may still make at once."""
+        self._refill()
+        return max(0, int(min(self._seconds[duty], self._hours[duty])))
+
     def _try(self, duty: Duty) -> bool:
         self._refill()
         # A hair under one is one: sums of small refills must not make a waiter turn for ever.

@@ -66,6 +66,7 @@ class _Call:
     deadline_s: float
     signed: bool
     gate: Gate | None = None
+    duty: Duty | None = None  # of one that acts
 
 
 class Rest:
@@ -126,7 +127,9 @@ class Rest:
         """
         await self.budget.take(write.duty)
         body = _encode(write.body)
-        return await self._signed_in(_Call("POST", write.path, {}, body, write.deadline_s, True, write.gate))
+        return await self._signed_in(
+            _Call("POST", write.path, {}, body, write.deadline_s, True, write.gate, write.duty)
+        )
 
     def jwt(self, uri: str | None = None) -> str:
         """A fresh token; a message of a WebSocket carries one without `uri`. Raises CredentialError."""
@@ -161,8 +164,8 @@ class Rest:
         if call.gate is not None and (reason := call.gate()) is not None:
             raise HeldBack(reason)
         passing = Passing(self.clock, "http", f"{call.method} {call.path}", self._host)
-        if call.method == "POST":  # what is read meanwhile is no part of an order or cancel
-            passing.leaves(call.body, Papers(key_id=self.signer.key.id, token_age_s=0))
+        if call.duty is not None:  # what is read meanwhile is no part of an order or cancel
+            passing.leaves(call.body, Papers(self.signer.key.id, 0, self.budget.left(call.duty)))
         trace.asked("http", f"{call.method} {call.path}", call.body or b"{}")
         url = f"{self._root}{call.path}" + (f"?{urlencode(call.query, doseq=True)}" if call.query else "")
         if call.method == "GET":
