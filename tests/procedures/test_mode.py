@@ -13,6 +13,9 @@ from perpctl.procedures import mode, protecting, runner
 from perpctl.procedures.runner import Wish
 from perpctl.store.latch import Latch
 from tests import trading
+from tests.conftest import both_venues
+
+pytestmark = both_venues
 
 YES = Wish(yes=True, reason="test")
 
