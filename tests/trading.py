@@ -29,13 +29,17 @@ CALLS = {
         "mass cancel": "private/cancel_all_by_currency",
         "open orders": "private/get_open_orders",
         "positions": "private/get_positions",
+        "buy": "private/buy",
         "sell": "private/sell",
+        "order by label": "private/get_order_state_by_label",
     },
     "us": {
         "mass cancel": "POST */orders/batch_cancel",
         "open orders": "GET */orders/historical/batch",
         "positions": "GET */cfm/positions",
-        "sell": "POST */orders*",
+        "buy": "POST */orders",
+        "sell": "POST */orders",
+        "order by label": "GET */orders/historical/batch",
     },
 }
 
@@ -58,6 +62,18 @@ async def at_the_desk() -> AsyncIterator[Desk]:
         yield desk
     finally:
         await desk.aclose()
+
+
+def market(paper: dict[str, Any]) -> Decimal:
+    """What BTC is at; the perpetuals of both venues are made from one price of the coin."""
+    return Decimal(str(control(paper, "/status", method="GET")["marks"][BTC]))
+
+
+def move(paper: dict[str, Any], price: Decimal) -> None:
+    """The market in it goes there, on the tick."""
+    tick = TICKS[paper["venue"]]
+    on_the_tick = (price / tick).to_integral_value() * tick
+    control(paper, "/price", {"instrument_name": btc(paper), "price": f"{on_the_tick:f}"})
 
 
 def control(paper: dict[str, Any], path: str, body: dict[str, Any] | None = None, method: str = "POST") -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from perpctl.engine.strategy import Desired, View
@@ -11,6 +11,7 @@ from perpctl.model.money import price_down, price_up
 from perpctl.model.order import Side
 
 AGAIN_MS = 3_000
+TOLERANCE = Decimal("0.0005")
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,16 @@ class Still:
         self._asked = True
         tick, price = view.instrument.tick, view.mid * (1 - self.params.away)
         return (Desired(Side.BUY, 3 * view.instrument.size_step, price_down(price, tick), "once", tolerance=tick),)
+
+
+class Follower(Still):
+    """The bid follows the market at its distance, and is never met."""
+
+    name = "follower"
+
+    def on_market(self, view: View) -> Sequence[Desired]:
+        self._asked = False
+        return tuple(replace(wish, tolerance=view.mid * TOLERANCE) for wish in super().on_market(view) or ())
 
 
 class Holder(Still):

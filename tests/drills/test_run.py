@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ import pytest
 from perpctl import profile
 from perpctl.store.lease import LEASE_S, Lease
 from tests import trading
-from tests.conftest import Cli, tell
+from tests.conftest import Cli, both_venues, tell
 from tests.drills.running import Running, running
+from tests.risk.world import WORLDS
 
 BTC = "BTC_USDC-PERPETUAL"
 pytestmark = [pytest.mark.drill, pytest.mark.timeout(120)]
@@ -32,12 +34,13 @@ def orders_at(cli: Cli) -> list[dict[str, Any]]:
 
 def get_filled(bot: Running, paper: dict[str, Any]) -> dict[str, Any]:
     """Move the market through the bot's bid until it holds something that is covered."""
-    price = next(float(line["price"]) for line in bot.until(lambda: bot.events("place")) if line["side"] == "BUY")
-    tell(f"{paper['control']}/price", instrument_name=BTC, price=str(round(price - 30, 1)))
+    bids = bot.until(lambda: [line["price"] for line in bot.events("place") if line["side"] == "BUY"])
+    trading.move(paper, Decimal(bids[0]) - 30)
     bot.until(lambda: bot.events("fill"))
     return dict(bot.until(lambda: (held := bot.position())["stop"] and held))
 
 
+@both_venues
 def test_ctrl_c_leaves_no_entry_keeps_the_stop_and_says_so(paper: dict[str, Any], cli: Cli) -> None:
     with running() as bot:
         held = get_filled(bot, paper)
@@ -81,11 +84,16 @@ def test_leave_orders_leaves_them(paper: dict[str, Any], cli: Cli) -> None:
     assert len(orders_at(cli)) >= 1
 
 
-def test_a_killed_bot_leaves_no_entry_because_its_socket_takes_them_along(paper: dict[str, Any], cli: Cli) -> None:
+@both_venues
+def test_a_killed_bot_leaves_no_entry_its_socket_takes_them_along_or_they_end_by_themselves(
+    paper: dict[str, Any], cli: Cli
+) -> None:
     with running() as bot:
         get_filled(bot, paper)
         bot.process.kill()
         bot.process.wait()
+    if (ends_s := WORLDS[paper["venue"]].terms.entries_end_s) is not None:
+        tell(f"{paper['control']}/advance", seconds=ends_s)
     left = orders_at(cli)
     assert [order["reduce_only"] for order in left] == [True]
 
@@ -123,6 +131,7 @@ def test_an_opening_that_outlasts_the_lease_does_not_lose_it(paper: dict[str, An
         assert bot.http("GET", "/api/mode")[1]["mode"] == "normal"
 
 
+@both_venues
 def test_the_runbooks_curl_is_answered_when_the_entries_are_gone(paper: dict[str, Any], cli: Cli) -> None:
     with running() as bot:
         held = get_filled(bot, paper)

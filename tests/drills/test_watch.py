@@ -18,19 +18,20 @@ from perpctl.desk import Desk
 from perpctl.engine.watch.strangers import FOREIGN
 from perpctl.store.journal import JournalReader
 from perpctl.store.records import Kind
-from tests.conftest import Cli, tell
+from tests import trading
+from tests.conftest import Cli, both_venues, tell, us_alone
 from tests.drills.running import running
-from tests.drills.test_run import BTC, get_filled
+from tests.drills.test_run import get_filled
 from tests.trading import at_the_desk, entry
 
 pytestmark = [pytest.mark.drill, pytest.mark.timeout(180)]
 
 
-def settle_on(text: str) -> None:
-    """The paper profile says so."""
+def settle_on(paper: dict[str, Any], text: str) -> None:
+    """The paper profile says so, and trades at the venue of the test."""
     config = Path(os.environ["PERPCTL_CONFIG_DIR"])
     config.mkdir(parents=True, exist_ok=True)
-    (config / "config.toml").write_text(text)
+    (config / "config.toml").write_text(f'[profiles.paper]\nvenue = "{paper["venue"]}"\n{text}')
 
 
 async def test_an_order_placed_by_a_stranger_is_told_and_its_adoption_reaches_the_running_bot(
@@ -65,10 +66,11 @@ async def test_a_bot_that_starts_again_gives_nobody_five_more_minutes_to_adopt(p
         assert order.order_id in state["why"]
 
 
+@both_venues
 async def test_with_halt_a_strangers_order_halts_the_bot_and_takes_its_entries(
     paper: dict[str, Any], perpctl: Cli
 ) -> None:
-    settle_on('[profiles.paper]\nforeign = "halt"\n')
+    settle_on(paper, 'foreign = "halt"\n')
     with running() as bot:
         bot.until(lambda: bot.events("place"))
         async with at_the_desk() as desk:
@@ -91,12 +93,11 @@ stop_distance_pct = "20"
 
 def lose(paper: dict[str, Any]) -> None:
     """The price falls by 12 %, less than to the stop."""
-    mark = float(tell(f"{paper['control']}/status", method="GET")["marks"][BTC])
-    tell(f"{paper['control']}/price", instrument_name=BTC, price=str(round(mark * 0.88, 1)))
+    trading.move(paper, trading.market(paper) * Decimal("0.88"))
 
 
 def test_a_withdrawal_is_no_loss_it_neither_reduces_nor_kills(paper: dict[str, Any]) -> None:
-    settle_on("[profiles.paper]\nunattended_kill = true\n")
+    settle_on(paper, "unattended_kill = true\n")
     with running() as bot:
         get_filled(bot, paper)
         tell(f"{paper['control']}/deposit", amount="-10000")
@@ -106,13 +107,29 @@ def test_a_withdrawal_is_no_loss_it_neither_reduces_nor_kills(paper: dict[str, A
     assert list(profile.load("paper").state_dir.glob("kills/*.jsonl")) == []
 
 
+@us_alone
+def test_where_no_transfers_are_listed_a_loss_may_be_one_so_the_bot_calls_and_reduces_and_never_kills(
+    paper: dict[str, Any],
+) -> None:
+    settle_on(paper, f"unattended_kill = true\n{NARROW}")
+    with running() as bot:
+        get_filled(bot, paper)
+        lose(paper)
+        alert = bot.until(lambda: [one for one in bot.events("alert") if one["name"] == "day PnL kill line"], 40)[0]
+        assert (alert["level"], "no unattended kill: this venue lists no past transfers" in alert["note"]) == (4, True)
+        bot.until(lambda: bot.http("GET", "/api/mode")[1]["mode"] == "reduce_only")
+        time.sleep(6)  # longer than prices would have to agree
+        assert bot.position()["position"] != "0"
+    assert list(profile.load("paper").state_dir.glob("kills/*.jsonl")) == []
+
+
 @pytest.mark.parametrize("allowed", [True, False])
 def test_past_the_kill_line_the_bot_kills_itself_where_the_profile_allows_it_and_else_only_calls(
     allowed: bool, paper: dict[str, Any], perpctl: Cli
 ) -> None:
     word = "true" if allowed else "false"
     kill = "[profiles.paper.kill]\nhold_s = 1\nhold_unproven_s = 3\nforeground_s = 20\n"
-    settle_on(f"[profiles.paper]\nunattended_kill = {word}\n{kill}{NARROW}")
+    settle_on(paper, f"unattended_kill = {word}\n{kill}{NARROW}")
     with running() as bot:
         get_filled(bot, paper)
         lose(paper)
