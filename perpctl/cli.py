@@ -14,9 +14,16 @@ from perpctl import render
 from perpctl.clock import Clock, SystemClock
 from perpctl.commands import TABLE
 from perpctl.commands.surface import load
-from perpctl.errors import ExitCode, PerpctlError, SettingError, UsageError
+from perpctl.errors import (
+    TAKES_NEXT,
+    ExitCode,
+    PerpctlError,
+    SettingError,
+    UsageError,
+    for_profile,
+    names_profile,
+)
 
-_TAKES_NEXT = ("-p", "--profile", "--venue")
 _USUALLY = {
     ExitCode.UNKNOWN: ("status", "kill --dry-run"),
     ExitCode.CREDENTIAL: ("auth test",),
@@ -46,7 +53,7 @@ def bounded(work: Callable[[], int], words: list[str], clock: Clock) -> int:
     except Exception as problem:  # noqa: BLE001  the one boundary
         error = _cause(problem) or _bug(problem)
     then = error.next_commands or _usual_next(error, words)
-    error.next_commands = tuple(_for_the_same(command, words) for command in then)
+    error.next_commands = tuple(for_profile(command, *_named(error, words)) for command in then)
     return render.failure(error, render.asked_format(words), clock.now())
 
 
@@ -75,18 +82,12 @@ def _usual_next(error: PerpctlError, words: list[str]) -> tuple[str, ...]:
     return tuple(f"perpctl {then}" for then in _USUALLY.get(error.exit_code, ()) if then.split()[0] != words[0])
 
 
-def _for_the_same(command: str, words: list[str]) -> str:
-    """A next command with the profile that `words` named: without it, it would speak of another one's money."""
-    said = command.split()
-    if said[:1] != ["perpctl"] or said[-1] == "--help" or any(_names_profile(word) for word in said):
-        return command
-    named = [word for word in words if _names_profile(word) and word not in _TAKES_NEXT]
-    named += [f"{word} {after}" for word, after in pairwise(words) if word in _TAKES_NEXT]
-    return " ".join(["perpctl", *named, *said[1:]]) if named and not said[1:2][0].startswith("-") else command
-
-
-def _names_profile(word: str) -> bool:
-    return word in _TAKES_NEXT or word.startswith(("--profile=", "--venue=")) or (word[:2] == "-p" and len(word) > 2)
+def _named(error: PerpctlError, words: list[str]) -> list[str]:
+    """Whose money it was about: as typed, else the profile that was taken where it is not the built-in one."""
+    typed = [word for word in words if names_profile(word) and word not in TAKES_NEXT]
+    typed += [f"{word} {after}" for word, after in pairwise(words) if word in TAKES_NEXT]
+    taken = error.scope.profile if error.scope is not None else "paper"
+    return typed or ([] if taken == "paper" else [f"-p {taken}"])
 
 
 def _cause(problem: BaseException) -> PerpctlError | None:

@@ -65,6 +65,25 @@ class PerpctlError(Exception):
         self.scope: Scope | None = None  # whose money it was about, once that is known
 
 
+TAKES_NEXT = ("-p", "--profile", "--venue")
+
+
+def names_profile(word: str) -> bool:
+    """Whether a word of a command line says whose money is meant."""
+    return word in TAKES_NEXT or word.startswith(("--profile=", "--venue=")) or (word[:2] == "-p" and len(word) > 2)
+
+
+def for_profile(command: str, *named: str) -> str:
+    """A next command about the same money: without the profile it would speak of another one's.
+
+    Unchanged when it names one itself, asks for help, or nothing is named.
+    """
+    said = command.split()
+    if said[:1] != ["perpctl"] or len(said) < 2 or said[-1] == "--help" or said[1].startswith("-") or not named:
+        return command
+    return command if any(map(names_profile, said)) else " ".join(["perpctl", *named, *said[1:]])
+
+
 class NegativeVerdict(PerpctlError):
     """The question was answered, and the answer is no."""
 

@@ -21,6 +21,7 @@ from perpctl.errors import (
     UnknownState,
     VenueRefused,
     WorldChanged,
+    for_profile,
 )
 from perpctl.hiding import without_secrets
 from perpctl.host.login import login
@@ -248,7 +249,9 @@ class _Carrying:
             done = Done.UNKNOWN if isinstance(error, UnknownState) else Done.REFUSED
             code = None if isinstance(error, UnknownState | VenueRefused) else error.exit_code
             left = (error.not_done,) if error.not_done else ()
-            return StepResult(done, error.message, left, {"next": list(error.next_commands)}, code)
+            profile = f"-p {self._desk.settings.profile}"
+            then: list[Json] = [for_profile(command, profile) for command in error.next_commands]
+            return StepResult(done, error.message, left, {"next": then}, code)
 
     def _book(self, step: Step, result: StepResult) -> None:
         self._carried.append(Carried(step, result, self._desk.clock.monotonic() - self._began))

@@ -272,6 +272,12 @@ def test_a_damaged_journal_is_eleven_and_what_is_held_is_told_all_the_same(damag
     assert damaged.read_bytes() == before
 
 
+def test_what_a_damaged_journal_keeps_from_being_done_names_the_profile(damaged: Path, cli: Cli) -> None:
+    ran = cli("cancel-all", "--yes")
+    assert ran.code == 11
+    assert "perpctl -p paper kill --dry-run" in ran.out
+
+
 def test_a_damaged_latch_halts_and_says_so(stage: Stage, cli: Cli) -> None:
     scenes.held(stage, cli)
     (load("paper").state_dir / "latch").write_bytes(b"nonsense")

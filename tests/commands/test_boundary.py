@@ -13,6 +13,7 @@ import pytest
 from perpctl import cli as tree
 from perpctl.clock import ManualClock
 from perpctl.errors import ExitCode, PerpctlError, UnknownState
+from perpctl.results import Scope
 
 
 def raising(problem: BaseException) -> Callable[[], int]:
@@ -74,6 +75,15 @@ def test_what_to_type_next_is_about_the_same_money(
 ) -> None:
     tree.bounded(raising(UnknownState("?", next_commands=(then,))), words, clock)
     assert f"Next:  {shown}\n" in capsys.readouterr().err
+
+
+def test_live_money_that_was_meant_without_a_name_is_named_in_what_to_type_next(
+    clock: ManualClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = UnknownState("?", next_commands=("perpctl positions",))
+    error.scope = Scope("live", "us", "desk-us", None, "unknown", clock.now())
+    tree.bounded(raising(error), ["cancel-all"], clock)
+    assert "Next:  perpctl -p desk-us positions\n" in capsys.readouterr().err
 
 
 def test_a_failure_inside_a_group_of_tasks_is_the_failure(clock: ManualClock) -> None:
