@@ -52,8 +52,7 @@ async def open_bot(gear: Gear, setup: Setup) -> Bot:
     await _settle_intents(bot)
     _watch_out(bot)
     await _settled(gear)
-    truth = await _first_truth(bot)
-    await _catch_up(bot, truth)
+    truth = await _proven_truth(bot)
     bot.take_over(truth)
     for product in products:
         product.quoted(await gear.exchange.quote(product.product_id))  # what is held has a price before money is read
@@ -155,6 +154,25 @@ async def _catch_up(bot: Bot, truth: e.Reconciled) -> None:
             continue
         for order in await bot.gear.exchange.order(tracked.identity or "", tracked.order_id):
             bot.gear.projections.see_order(order, "by id")
+
+
+async def _proven_truth(bot: Bot) -> e.Reconciled:
+    """The venue's truth; read again while our books differ from it and it may be older than they are, or newer.
+
+    A stop may have fired right before this start: then position, fill and order come to be seen one after the other,
+    and a fill that is seen after its position was taken over would be counted twice. Books that begin now have nothing
+    to differ by.
+    """
+    clock = bot.gear.clock
+    until = clock.monotonic() + bot.core.rules.terms.reads_lag_s
+    while True:
+        truth = await _first_truth(bot)
+        await _catch_up(bot, truth)
+        projections = bot.gear.projections
+        agree = books_agree(projections, truth) and not projections.is_lacking_fills()
+        if agree or bot.books_from_ms or clock.monotonic() >= until:
+            return truth
+        await clock.sleep(PAUSE_S)
 
 
 async def _first_truth(bot: Bot) -> e.Reconciled:

@@ -120,6 +120,7 @@ class VenueTerms(Struct, frozen=True):
     mass_cancel: bool  # one request takes every entry; else they are listed and cancelled by id, each read back
     listed: str  # what a listing of orders takes in beside plain orders
     limit_at_once: bool  # a limit can end at once; else that goes at market, no larger than what stands within it
+    reads_lag_s: float  # so long after it changed, a read may still show an order, a fill or a position as before
     limits_untold: str | None  # why the request limits of the account are not told; None: they are
 
 

@@ -109,6 +109,11 @@ class Views:
         since_ms: int | None = self._rows(sql)[0][0]
         return since_ms
 
+    def is_lacking_fills(self) -> bool:
+        """Whether an order of ours ended with more filled than was booked here; decimals compared as doubles."""
+        more = "state = 'terminal' AND CAST(seen ->> '$.filled' AS REAL) > CAST(booked AS REAL) + 1e-9"
+        return bool(self._rows(f"SELECT 1 FROM orders WHERE {more} LIMIT 1"))  # noqa: S608 - our own words
+
     def fills(self, since_ms: int = 0) -> tuple[Fill, ...]:
         """Fills from `since_ms` (market time), in the order of the venue's times."""
         return self._decoded(Fill, "SELECT fill FROM fills WHERE at_ms >= ? ORDER BY at_ms, seq", since_ms)

@@ -14,7 +14,7 @@ import pytest
 from perpctl.clock import to_ms
 from perpctl.engine import events as e
 from perpctl.engine.hours.off import entries_off
-from perpctl.engine.hours.state import closed_by_hours
+from perpctl.engine.hours.state import Hours, closed_by_hours
 from perpctl.engine.state.meter import Meter
 from perpctl.engine.state.sight import Permission, look
 from perpctl.exchange import port
@@ -81,11 +81,13 @@ class Walk:
         return self.bench.tell(e.Reconciled(held, live, (), self.bench.now))
 
 
-def walk_from(venue: str, at_ms: int) -> Walk:
-    """The day has been going on for a while."""
+def walk_from(venue: str, at_ms: int, *, started: bool = False) -> Walk:
+    """The day has been going on for a while; `started`: the bot has not."""
     bench = Bench(venue)
     bench.now += (at_ms - bench.at_ms) / 1000 if at_ms > bench.at_ms else 1_000_000.0
     bench.at_ms = bench.core.market.at_ms = at_ms
+    if started:
+        bench.core.hours = Hours()
     bench.venue_read()
     bench.quote()
     bench.tell(e.AccountRead(replace(bench.world.account, at_ms=at_ms)))
@@ -105,6 +107,28 @@ def gate_sees_a_stop(bench: Bench) -> bool:
 
 
 # --- the weekly stop
+
+
+def test_a_bot_that_starts_just_after_it_sees_a_two_sided_book_for_a_minute_like_one_that_was_there() -> None:
+    began_ms = ny("2026-11-06T18:00:30")
+    walk = walk_from("us", began_ms, started=True)
+    walk.bench.tell(e.SpecificationRead(walk.bench.product.instrument))
+    walk.reconciled()
+    walk.to(began_ms + 45_000)
+    walk.bench.tell(e.AccountRead(replace(walk.bench.world.account, at_ms=walk.bench.at_ms)))
+    assert "a two-sided book of BTC-PERP for 60 s" in (off(walk) or "")
+    assert gate_sees_a_stop(walk.bench)
+    walk.to(began_ms + 90_000)
+    assert off(walk) is None
+
+
+@pytest.mark.parametrize("began", ["2026-11-06T18:10:01", "2026-11-05T18:00:30", "2026-11-06T12:00:00"])
+def test_a_bot_that_starts_when_none_was_just_over_waits_for_no_book(began: str) -> None:
+    assert off(walk_from("us", ny(began), started=True)) is None
+
+
+def test_a_settlement_of_seconds_is_no_stop_to_come_back_from() -> None:
+    assert off(walk_from("global", utc("2026-11-05T08:01:00"), started=True)) is None
 
 
 @pytest.mark.parametrize("day", FRIDAYS)

@@ -12,7 +12,7 @@ from perpctl.engine import events as e
 from perpctl.engine.hours.state import LOCK, Return
 from perpctl.engine.state.product import Product
 from perpctl.model.money import plain
-from perpctl.model.venue.calendar import Happening
+from perpctl.model.venue.calendar import DAY_MS, Happening, Kind, merged
 from perpctl.model.venue.stops import Stage, Standing
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MINUTE_MS = 60_000
 LOOK_MS = 250
+JUST_OVER_MS = 600_000  # a stop that ended before is seen to be over by all that is read at a start anyway
 TOWARDS = (Stage.AHEAD, Stage.PAUSED, Stage.CLEARED, Stage.VERIFIED, Stage.SHUT)
 ACTS = (Stage.CLEARED, Stage.VERIFIED)  # which are made up for when they were missed; words are not
 WORD = "HOURS"  # of these notes, on the screen
@@ -47,6 +48,8 @@ def market_moved(core: Core) -> None:
 def watch_hours(core: Core) -> None:
     """See which step is due."""
     hours, now_ms = core.hours, core.market.now_ms(core.now)
+    if not hours.looked_ms:
+        hours.inside = _just_over(core, now_ms)
     hours.looked_ms = now_ms
     standing = hours.standing = core.rules.calendar.standing(now_ms, hours.stops)
     if hours.inside is not None and (standing is None or standing.stage is not Stage.SHUT):
@@ -62,6 +65,14 @@ def watch_hours(core: Core) -> None:
         _tell_what_is_held(core, now_ms)
     if hours.back is not None:
         _go_back(core, hours.back, now_ms)
+
+
+def _just_over(core: Core, now_ms: int) -> Happening | None:
+    """The stop that ended shortly before the bot began: who was not there has still to see that it is over."""
+    known = merged(core.rules.calendar.upcoming(now_ms - DAY_MS, now_ms), core.hours.stops)
+    stops = (one for one in known if one.kind is Kind.STOP and not one.uncertain and not _is_short(one))
+    ended = (one for one in stops if one.end_ms is not None and now_ms - JUST_OVER_MS < one.end_ms <= now_ms)
+    return next(ended, None)
 
 
 def _go_towards(core: Core, standing: Standing) -> None:

@@ -11,6 +11,7 @@ from perpctl.clock import Clock, to_ms
 from perpctl.errors import CredentialError, VenueRefused, VenueUnreachable
 from perpctl.exchange.access import Access
 from perpctl.exchange.advanced_trade.budget import Budget
+from perpctl.exchange.advanced_trade.closing import LAGS_S
 from perpctl.exchange.advanced_trade.listing import Listing
 from perpctl.exchange.advanced_trade.lists import Lists
 from perpctl.exchange.advanced_trade.orders import STOP_LIMIT_BEYOND
@@ -80,6 +81,7 @@ TERMS = VenueTerms(
     mass_cancel=False,
     listed="both placement sources, every page, triggers included",
     limit_at_once=False,
+    reads_lag_s=LAGS_S,
     limits_untold="this venue tells no limits of an account; 10,000 requests an hour are documented, and kept to",
 )
 

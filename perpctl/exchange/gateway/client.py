@@ -66,6 +66,7 @@ TERMS = VenueTerms(
     mass_cancel=True,
     listed="every currency and isolated slot, triggers included",
     limit_at_once=True,
+    reads_lag_s=0.0,
     limits_untold=None,
 )
 
