@@ -10,7 +10,7 @@ from perpctl.engine import events as e
 from perpctl.engine.core import USER, Core, Rules
 from perpctl.engine.loop import OVERLAP_MS, Bot, Gear
 from perpctl.engine.orders.watching import watch_for
-from perpctl.engine.reading import note_reconcile, read_truth, settle_intent
+from perpctl.engine.reading import differences, note_reconcile, read_truth, settle_intent
 from perpctl.engine.state.meter import Meter
 from perpctl.engine.state.product import Product
 from perpctl.engine.state.working import Stage
@@ -169,7 +169,7 @@ async def _proven_truth(bot: Bot) -> e.Reconciled:
         truth = await _first_truth(bot)
         await _catch_up(bot, truth)
         projections = bot.gear.projections
-        agree = books_agree(projections, truth) and not projections.is_lacking_fills()
+        agree = not differences(projections, truth) and not projections.is_lacking_fills()
         if agree or bot.books_from_ms or clock.monotonic() >= until:
             return truth
         await clock.sleep(PAUSE_S)

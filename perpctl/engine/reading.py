@@ -87,18 +87,19 @@ def note_reconcile(
     order's outcome is unknown.
     """
     failed = read.why if isinstance(read, e.ReconcileFailed) else None
-    differences = [] if isinstance(read, e.ReconcileFailed) else _differences(projections, read)
+    parted = [] if isinstance(read, e.ReconcileFailed) else differences(projections, read)
     body = {
-        "clean": failed is None and not differences and not unknown,
+        "clean": failed is None and not parted and not unknown,
         "read_from": began,
-        "differences": differences,
+        "differences": parted,
         "unknown_orders": unknown,
         "failed": failed,
     }
     projections.journal.append(Kind.RECONCILE_ENDED, body)
 
 
-def _differences(projections: Projections, truth: e.Reconciled) -> list[dict[str, object]]:
+def differences(projections: Projections, truth: e.Reconciled) -> list[dict[str, object]]:
+    """Where the fills in our journal come to another position than the venue holds, by product and slot."""
     ours = {(tally.product_id, tally.slot): tally.size for tally in projections.positions()}
     theirs = {(one.product_id, one.slot): one.size for one in truth.positions}
     pairs = {key: (ours.get(key, ZERO), theirs.get(key, ZERO)) for key in ours.keys() | theirs.keys()}
