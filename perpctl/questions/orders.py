@@ -15,7 +15,8 @@ from perpctl.model.instrument import Instrument
 from perpctl.model.order import Order, OrderType, is_protective
 from perpctl.model.position import Position
 from perpctl.questions import figures
-from perpctl.results import Answer, Column, Json, Line, Next, Row, Table, Tone
+from perpctl.questions.venue import watched
+from perpctl.results import Answer, Block, Column, Json, Line, Next, Row, Table, Tone
 
 if TYPE_CHECKING:
     from perpctl.desk import Desk
@@ -40,13 +41,15 @@ async def working(desk: Desk) -> Answer:
     rows = tuple(_row(desk, order, positions, now_ms, products.get(order.product_id), usual) for order in orders)
     foreign = sum(owner(desk, order.identity) == "NOT OURS" for order in orders)
     name = desk.settings.profile
-    view = (
+    told, awaited = watched.lines(desk, exchange.terms, now_ms)
+    view: tuple[Block, ...] = (
         Table(_columns(orders), rows, "no order is working at the venue"),
         Line(""),
         Line(_count(orders, positions) + (f"; {foreign} NOT OURS" if foreign else "")),
+        *told,
         Next(_after(name, orders)),
     )
-    facts: dict[str, Json] = {"orders": [_facts(desk, order, positions) for order in orders]}
+    facts: dict[str, Json] = {"orders": [_facts(desk, order, positions) for order in orders], "watched": awaited}
     standing = desk.standing(source="venue over HTTP", age_s=0.0)
     return Answer("perpctl.orders/1", await desk.scope(), facts, view, records="orders", standing=standing)
 

@@ -6,13 +6,14 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from perpctl.clock import from_ms
+from perpctl.clock import from_ms, to_ms
 from perpctl.errors import ExitCode, PerpctlError, StateDamaged
 from perpctl.model.mode import Mode
 from perpctl.model.venue.calendar import DAY_MS, Happening, Kind, VenueCalendar, merged
 from perpctl.questions import figures, health
 from perpctl.questions.held import positions, screen, stops
 from perpctl.questions.orders import kind, owner
+from perpctl.questions.venue import watched
 from perpctl.results import Answer, Block, Json, Line, Next, Tone
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Part:
 _FACT_NAMES = {"venue": "venue_state", "mode": "latch_state", "bot": "bot_state"}  # the heading has those names
 
 
-_ORDER = ("mode", "kill", "bot", "venue", "journal", "risk", "orders", "unknown", "next")
+_ORDER = ("mode", "kill", "bot", "venue", "journal", "risk", "orders", "unknown", "watched", "next")
 
 
 async def status(desk: Desk) -> Answer:
@@ -214,7 +215,16 @@ def _risk(held: Held) -> Part:
 
 async def _own_parts(desk: Desk) -> list[Part]:
     """What only our journal knows."""
-    return [_unknown_orders(desk)]
+    return [_unknown_orders(desk), *await _watched_orders(desk)]
+
+
+async def _watched_orders(desk: Desk) -> list[Part]:
+    """What may still come although it was settled; by our own clock, for the venue may not be there to ask."""
+    found = watched.watched(desk, (await desk.market()).terms, to_ms(desk.clock.now()))
+    if not found:
+        return []
+    told = f"{figures.count(len(found), 'order')} settled as never arrived, may still come; first {found[0].words}"
+    return [Part("watched", told, [one.facts() for one in found])]
 
 
 def _unknown_orders(desk: Desk) -> Part:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from perpctl.errors import ExitCode
 from perpctl.questions.orders import owner
+from perpctl.questions.venue import watched
 from perpctl.results import Answer, Block, Column, Json, Line, Next, Row, Table, Tone
 from perpctl.store.records import Record
 
@@ -30,8 +31,12 @@ async def order(desk: Desk, word: str) -> Answer:
         )
         facts: dict[str, Json] = {"order": word, "records": [], "at_venue": []}
         return Answer("perpctl.orders.trace/1", scope, facts, view, ExitCode.NEGATIVE, "records")
+    awaited = watched.watched(desk, exchange.terms, await exchange.time_ms())
+    until = [one for one in awaited if one.order.key in names]
+    may_come = [Line(f"WATCHED  settled as never arrived, may still come: {one.words}", Tone.WARN) for one in until]
     view = (
         *_venue_lines(desk, venue),
+        *may_come,
         Line(""),
         Table(_COLUMNS, tuple(map(_row, records)), "our journal holds nothing of it: not sent from here"),
     )
@@ -39,6 +44,7 @@ async def order(desk: Desk, word: str) -> Answer:
         "order": word,
         "records": [_facts(record) for record in records],
         "at_venue": [_venue_facts(one) for one in venue],
+        "watched": [one.facts() for one in until],
     }
     standing = desk.standing(source="our journal beside the venue over HTTP")
     return Answer("perpctl.orders.trace/1", scope, facts, view, records="records", standing=standing)

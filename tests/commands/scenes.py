@@ -6,16 +6,21 @@ import asyncio
 import contextlib
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 
 from perpctl import __main__ as front_door
 from perpctl import profile
 from perpctl.clock import ManualClock, to_ms
 from perpctl.desk import Desk
+from perpctl.model.order import OrderRequest, OrderType, Side
+from perpctl.store.intents import Intents
 from tests import trading
 from tests.commands.stage import PRODUCTS, Stage, StillClock
 from tests.conftest import START, Cli
+from tests.store.stock import ALLOWED, GROUNDS
 
+ABSENT = "00010000-0000-8000-8000-0000000000aa"  # an identity of ours by its form
 RISK_DAY = "2026-11-24"  # 03:12 UTC belongs to the day that began at 08:00 UTC
 Scene = Callable[[Stage, Cli], None]
 
@@ -84,6 +89,21 @@ def working(stage: Stage, cli: Cli) -> None:
     """As `bare`, and two entries of our own rest."""
     bare(stage, cli)
     at_the_desk(_entries)
+
+
+def absent(stage: Stage, cli: Cli) -> None:
+    """An order of ours got no answer half an hour ago, and two empty readings since."""
+    at_the_desk(_never_arrived)
+
+
+async def _never_arrived(desk: Desk) -> None:
+    request = OrderRequest(
+        ABSENT, PRODUCTS[desk.settings.venue]["BTC"], Side.BUY, Decimal("0.02"), OrderType.LIMIT, Decimal(80_000)
+    )
+    intents = Intents(desk.projections())
+    intents.intend(request, ALLOWED, replace(GROUNDS, market_ms=to_ms(START) - 1_800_000))
+    intents.unknown(ABSENT, "timed out")
+    intents.settled_absent(ABSENT, "two empty readings", "listing")
 
 
 def unreadable(stage: Stage, cli: Cli) -> None:
