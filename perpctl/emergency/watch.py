@@ -385,7 +385,9 @@ def _say_latches(latches: Mapping[Path, str]) -> None:
 
 def _show(receipt: Line, output: str) -> int:
     from perpctl.emergency.screen.receipt import screen
+    from perpctl.emergency.screen.words import fitted
 
-    sys.stdout.write(json.dumps(receipt) + "\n" if output == "json" else screen(receipt))
+    told = json.dumps(receipt) + "\n" if output == "json" else fitted(screen(receipt), sys.stdout)
+    sys.stdout.write(told)
     sys.stdout.flush()
     return int(receipt["exit"])

@@ -92,7 +92,7 @@ def _mode(desk: Desk) -> Part:
         return Part("mode", "NORMAL, latch off", facts)
     since = f" since {from_ms(state.at_ms):%d %b %H:%M:%S} UTC" if state.at_ms else ""
     words = f'{state.mode.upper()}{since} ({state.who or state.cause}: "{state.why}")'
-    return Part("mode", words, facts, Tone.WARN, "resume --dry-run")
+    return Part("mode", words, facts, Tone.WARN, 'resume --as NAME --reason "..." --dry-run')
 
 
 def _pending_kill(desk: Desk) -> Part:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import re
 import time
@@ -23,6 +24,7 @@ from perpctl.emergency.pending import STEPS, Record
 from perpctl.emergency.receipt import judge, make_receipt, sign
 from perpctl.emergency.screen.preview import screen as preview_screen
 from perpctl.emergency.screen.receipt import screen as receipt_screen
+from perpctl.emergency.screen.words import fitted
 from perpctl.emergency.steps import Pursuit
 from perpctl.emergency.target import Pin, Target
 from perpctl.emergency.telling import Told
@@ -292,3 +294,21 @@ def test_the_status_of_a_kill_that_nobody_is_at(
         assert watch.status(pursuit.target, "", form) == 3
         said = capsys.readouterr()
         golden(name, same_each_time(said.out + said.err))
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_evidence_is_folded_below_itself_and_a_pipe_gets_it_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    long = f"6 prove    done{6.54:>19} s   reads at 2.64, 4.38, 5.45 s: no order, no position, each with our last close"
+    text = f"PROVEN FLAT\n\n{long}\nTOLD      the terminal that asked; {'not told: pager, ' * 6}chat\n"
+    assert fitted(text, io.StringIO()) == text
+    shown = fitted(text, Terminal()).splitlines()
+    assert max(map(len, shown)) <= 100
+    assert shown[3].startswith(" " * 36)
+    assert " ".join(" ".join(shown).split()) == " ".join(text.split())

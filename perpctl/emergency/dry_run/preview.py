@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from perpctl.emergency.closing.closer import near_liquidation
 from perpctl.emergency.dry_run.depth import Depth, close_row, within_of
 from perpctl.emergency.fence import ASK_FOREIGN_S, ASK_S, ask_mode
 from perpctl.emergency.screen.preview import screen
+from perpctl.emergency.screen.words import fitted
 from perpctl.emergency.target import Target, as_fraction, locate
 from perpctl.emergency.venue.opening import open_venue
 from perpctl.emergency.venue.port import Book, Product, Said, Venue
@@ -53,7 +55,7 @@ class Sight:
 def told(target: Target, wished: argparse.Namespace) -> str:
     """What a kill of this target would do, in the form wanted. Raises UnknownState when the venue cannot be read."""
     facts = _read(target, wished)
-    return json.dumps(facts) + "\n" if wished.output == "json" else screen(facts)
+    return json.dumps(facts) + "\n" if wished.output == "json" else fitted(screen(facts), sys.stdout)
 
 
 def _read(target: Target, wished: argparse.Namespace) -> Facts:

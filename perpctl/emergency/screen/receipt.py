@@ -150,7 +150,7 @@ def _after_lines(receipt: Facts) -> list[str]:
             *_advice(receipt),
         ]
     if receipt["exit"] == ExitCode.OK:
-        then = [f"perpctl -p {profile} reconcile", f"perpctl -p {profile} resume --dry-run"]
+        then = [f"perpctl -p {profile} reconcile", f'perpctl -p {profile} resume --as NAME --reason "..." --dry-run']
     else:
         then = [f"perpctl kill -p {profile} --force", f"perpctl -p {profile} positions"]
     return ["", *_advice(receipt), *(f"Next      {command}" for command in then)]

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, TextIO
 
 from perpctl.model.money import ZERO
 
 Facts = Mapping[str, Any]
+_EVIDENCE, _FACT = 36, 10  # columns before the evidence of a step, and before what any other line says
+
+
+def fitted(text: str, stream: TextIO) -> str:
+    """As it is into a pipe; on a terminal folded between words, below what the line says, where it would be cut."""
+    if not stream.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    return "".join(f"{row}\n" for line in text.splitlines() for row in _folded(line, width))
+
+
+def _folded(line: str, width: int) -> list[str]:
+    below = _EVIDENCE if line[:1].isdigit() and line[1:2] == " " else _FACT
+    if len(line) <= width or width <= below * 2:
+        return [line]
+    return textwrap.wrap(line, width, subsequent_indent=" " * below, break_long_words=False, break_on_hyphens=False)
 
 
 def shown(amount: str | None, *, signed: bool = False) -> str:
