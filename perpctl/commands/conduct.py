@@ -6,6 +6,7 @@ import asyncio
 import shlex
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from typing import TypeVar
 
 from perpctl import profile as profiles
@@ -14,8 +15,10 @@ from perpctl.clock import Clock
 from perpctl.commands.surface import Ask, CarryOut, Founding, Serve
 from perpctl.desk import Desk
 from perpctl.errors import ExitCode, PerpctlError
+from perpctl.host.login import login
 from perpctl.profile import Profile
 from perpctl.results import Answer, Plan
+from perpctl.store.facts.looks import note_look
 
 T = TypeVar("T")
 
@@ -28,6 +31,7 @@ def answer(
     if isinstance(asked, Answer):
         return render.show(asked, form)
     chosen = profiles.load(profile, venue)
+    _note_look(chosen, clock)
     if watch is not None:
         return asyncio.run(_with_desk(chosen, clock, lambda desk: _watch(asked, desk, form, watch)))
     return render.show(asyncio.run(_with_desk(chosen, clock, asked)), form)
@@ -60,6 +64,8 @@ def plan(
         meant, build = (build.profile,), build.build
     else:
         meant = profiles.meant_to_lower_risk(profile, venue) if lowers_risk else (profiles.load(profile, venue),)
+    for one in meant if dry_run else ():
+        _note_look(one, clock)
     if closes and len(meant) > 1:
         build = _only_reduce(reason)
         does = "would be latched, its entries cancelled" if dry_run else "is latched, its entries cancelled"
@@ -90,6 +96,11 @@ def _same_words(profile: str) -> str:
 def service(serve: Serve, clock: Clock, *, profile: str | None, venue: str | None) -> int:
     """Run a service until it is stopped."""
     return asyncio.run(_with_desk(profiles.load(profile, venue), clock, serve))
+
+
+def _note_look(profile: Profile, clock: Clock) -> None:
+    """Who looks at whose money is on the record too, refused or not."""
+    note_look(profile.state_dir, clock.now().isoformat().replace("+00:00", "Z"), asdict(login()))
 
 
 async def _with_desk(profile: Profile, clock: Clock, work: Callable[[Desk], Awaitable[T]]) -> T:

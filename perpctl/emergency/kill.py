@@ -108,7 +108,7 @@ def _carry_out(wished: argparse.Namespace) -> int:
         return ExitCode.OK
     from perpctl.emergency import target
 
-    wished.began = BEGAN
+    wished.began, wished.confirmed = BEGAN, None
     targets = target.find_targets(wished.profile, target.state_root(), wished.venue)
     if wished.max_slippage is not None:
         target.as_fraction(wished.max_slippage)  # refused before anything is done
@@ -117,7 +117,7 @@ def _carry_out(wished: argparse.Namespace) -> int:
     if wished.dry_run:
         return _preview(targets, wished)
     if not wished.force:
-        _ask(targets)
+        wished.confirmed = _ask(targets)
         wished.began = time.monotonic()  # the reading of the question is no part of the kill
     return _kill(targets, wished)
 
@@ -132,8 +132,8 @@ def _preview(targets: Sequence[target.Target], wished: argparse.Namespace) -> in
     return ExitCode.OK
 
 
-def _ask(targets: Sequence[target.Target]) -> None:
-    """One typed word before anything happens. Raises RefusedBySafety without it."""
+def _ask(targets: Sequence[target.Target]) -> Mapping[str, object]:
+    """One typed word before anything happens; what was shown and typed. Raises RefusedBySafety without it."""
     word = targets[0].profile if len(targets) == 1 else "all"
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise RefusedBySafety(
@@ -141,12 +141,14 @@ def _ask(targets: Sequence[target.Target]) -> None:
             not_done="Nothing was latched, cancelled or closed.",
             next_commands=tuple(f"perpctl kill -p {each.profile} --force" for each in targets),
         )
-    for each in targets:
-        sys.stderr.write(f"{each.heading}: every order cancelled, every position closed, trading halted.\n")
-    sys.stderr.write(f"Type {word} to go on: ")
+    what = "every order cancelled, every position closed, trading halted."
+    shown = "".join([*(f"{each.heading}: {what}\n" for each in targets), f"Type {word} to go on: "])
+    sys.stderr.write(shown)
     sys.stderr.flush()
+    began = time.monotonic()
     if sys.stdin.readline().strip() != word:
         raise RefusedBySafety("another word was typed", not_done="Nothing was latched, cancelled or closed.")
+    return {"plan_shown": shown, "typed_confirmation": word, "decided_in_s": round(time.monotonic() - began, 1)}
 
 
 def _kill(targets: Sequence[target.Target], wished: argparse.Namespace) -> int:

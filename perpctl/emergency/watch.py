@@ -60,6 +60,7 @@ def start(
         "market": wished.market,
         "entries_only": entries_only,
         "who": kill.who(),
+        "confirmed": wished.confirmed,
     }
     return _begin(target, latches, Errand(kill_id, terms, wished.began, latched, wished.output), lock)
 

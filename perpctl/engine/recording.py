@@ -20,6 +20,7 @@ from perpctl.model.passage import Connection
 from perpctl.model.position import Account
 from perpctl.store.facts.grounds import lasting, spec_hash
 from perpctl.store.facts.heads import sign_head
+from perpctl.store.facts.looks import take_looks
 from perpctl.store.journal import Journal
 from perpctl.store.records import Kind, iso
 
@@ -102,6 +103,7 @@ class Recorder:
         """Write down who asked what since the last head, and the head; both in one commit."""
         rows, self._rows = self._rows, Counter()
         since, self._since = self._since, self._clock.now()
+        take_looks(self._journal, self._journal.path.parent)
         with self._journal.batch():
             if rows:
                 told = [{"asking": asking, "count": count} for asking, count in rows.items()]

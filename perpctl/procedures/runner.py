@@ -45,6 +45,7 @@ from perpctl.results import (
     Table,
     Tone,
 )
+from perpctl.store.facts.looks import take_looks
 
 if TYPE_CHECKING:
     from perpctl.desk import Desk
@@ -259,6 +260,8 @@ class _Carrying:
 
     def _started(self) -> None:
         plan = self._plan
+        with contextlib.suppress(PerpctlError, OSError):  # what was only looked at keeps nobody from acting
+            take_looks(self._desk.journal(), self._desk.settings.state_dir)
         self._append(
             "plan.started",
             {

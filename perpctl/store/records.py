@@ -48,6 +48,7 @@ ABSENT = {
     "max_size": "the venue does not tell it",
     "margin_window": "this venue has one margin for all hours",
     "failed": "it did not fail",
+    "confirmed": "nobody was asked",
     "lease_epoch": "sent without a lease, as only what lowers risk may be",
     "lease_left_ms": "sent without a lease, as only what lowers risk may be",
     "book": "the book was not looked at",
@@ -92,6 +93,7 @@ ABSENT_IN = {
     "fill": "the venue did not tell",
     "payment": "the venue did not tell",
     "operator": "not so, or not told by this system",
+    "looks": "not so, or not told by this system",
     "attempt": "not observed",
     "tries": "not observed",
     "controls": "does not apply",
@@ -150,6 +152,7 @@ class Kind(StrEnum):
     TRANSFER_SEEN = "transfer.seen"
     MARGIN_CHANGED = "margin.changed"
     ACCESS_LOGGED = "access.logged"
+    LOOKS_TAKEN = "looks.taken"
     HEAD_SIGNED = "head.signed"
 
 

@@ -146,6 +146,10 @@ FIELDS = (
     # who asked what of the bot
     *each((Kind.ACCESS_LOGGED,), "body.", "since requests.*.count requests.*.asking.door requests.*.asking.what"),
     *each((Kind.ACCESS_LOGGED,), "body.requests.*.asking.", "status uid pid by_token asked"),
+    # who only looked, by which words
+    *each((Kind.LOOKS_TAKEN,), "body.looks.*.", "at argv"),
+    *each((Kind.LOOKS_TAKEN,), "body.looks.*.operator.", "operator_id real_uid sudo_user source_address"),
+    Field((Kind.LOOKS_TAKEN,), "body.looks.*.operator.tty", "not so, or not told by this system"),
     # where the chain ended, each minute, signed
     *each((Kind.HEAD_SIGNED,), "body.", "seq hash signature algorithm sent_to"),
     # our books beside the venue's: when it was read, and where they part
@@ -312,6 +316,8 @@ def whoever_asked_is_on_record(journal: list[Line]) -> None:
         ("control socket", "status", "done", None),
     }
     assert {one["uid"] for one in asked} == {os.getuid()}
+    (look,) = [look for line in of(journal, Kind.LOOKS_TAKEN) for look in line["body"]["looks"]]
+    assert (look["argv"], look["operator"]["operator_id"]) == (["positions"], "alice")
 
 
 def the_end_of_the_chain_is_signed(journal: list[Line]) -> None:

@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+from perpctl.emergency import pending
 from perpctl.model.mode import Mode
 from perpctl.store.latch import Latch
 from tests.drills.killing import BTC, Desk, wait_until
@@ -78,6 +79,11 @@ def test_the_typed_word_kills(desk: Desk) -> None:
     latched = re.search(r"\n1 latch +done +([\d.]+) s ", terminal.seen)
     assert latched is not None
     assert float(latched[1]) < thinking_s, "the clock starts at Enter, not at the question"
+    (story,) = pending.stories(desk.directory)
+    confirmed = story.started["terms"]["confirmed"]
+    assert confirmed["typed_confirmation"] == "paper"
+    assert "every position closed" in confirmed["plan_shown"]
+    assert confirmed["decided_in_s"] >= thinking_s - 1
 
 
 def test_on_a_terminal_the_steps_are_redrawn_in_place(desk: Desk) -> None:
