@@ -1,11 +1,14 @@
 """Price-time matching among the outside ladder."""
 
 from decimal import Decimal
+from typing import Any
+
+import pytest
 
 from perpctl.paper.events import BookChanged, PublicTradePrinted
-from perpctl.paper.floor.book import delta
+from perpctl.paper.floor.book import Book, delta
 from perpctl.paper.products import BTC
-from perpctl.paper.types import BookView, Print
+from perpctl.paper.types import BookView, Ladder, Order, Print, Tick
 from tests.paper.core.conftest import Floor
 
 D = Decimal
@@ -59,6 +62,24 @@ def test_a_print_at_our_price_first_serves_those_who_came_before(floor: Floor) -
     assert floor.order(placed).filled == 0
     floor.tick("84000", prints=(Print("sell", D("84000"), D("0.2")),))
     assert floor.order(placed).filled == D("0.1")
+
+
+@pytest.mark.parametrize(("price", "ahead"), [("99", 2), ("98.5", 0), ("98", 3), ("90", 3)])
+def test_an_order_waits_for_what_is_seen_at_its_price_and_beyond_the_last_level_for_as_much(
+    price: str, ahead: int
+) -> None:
+    book, seen = Book(D("0.5"), D(1), 2), Ladder(((D(99), D(2)), (D(98), D(3))), ((D(100), D(1)),))
+    book.renew(Tick(BTC.name, 1, D(99), D(100), D(2), D(1), D(99), D(99), ladder=seen))
+    members: dict[str, Any] = {
+        "direction": "buy",
+        "order_type": "limit",
+        "time_in_force": "good_til_cancelled",
+        "state": "open",
+    }
+    sizes: dict[str, Any] = {"price": D(price), "amount": D(1), "created_ms": 1, "updated_ms": 1}
+    book.rest(Order(order_id="ours", account_id=7, product=BTC.name, **members, **sizes))
+    assert book.printed(book.bids, D(price), D(ahead)) == []
+    assert book.printed(book.bids, D(price), D(1)) == [("ours", D(1))]
 
 
 def test_an_order_inside_the_spread_has_nobody_ahead(floor: Floor) -> None:
