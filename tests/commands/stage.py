@@ -19,6 +19,7 @@ import time_machine
 from perpctl import profile
 from perpctl.clock import ManualClock
 from perpctl.paper import server
+from perpctl.paper.keys import KeyRing
 from tests.conftest import START, tell
 from tests.paper.gateway.trader import sign
 from tests.trading import control
@@ -83,6 +84,15 @@ class Stage:
             self.order("BIP-20DEC30-CDE", "SELL", limit_limit_gtc={"base_size": "1", "limit_price": "88000"})
         else:
             self.call("private/sell", type="limit", instrument_name=BTC, amount=0.01, price=88000, label="by-hand")
+
+    def sweep(self, amount: str) -> None:
+        """Whoever may transfer plans to take money out of the futures account when the session ends."""
+        folder = Path(self.card["state_dir"])
+        file = folder.parent / f"transfer-{uuid.uuid4()}.json"
+        KeyRing(folder).create("es256", file, ("view", "transfer"), 1, START)
+        path = "/api/v3/brokerage/cfm/sweeps/schedule"
+        token = sign(json.loads(file.read_text()), START.timestamp(), uri=f"POST api.coinbase.com{path}")
+        self._post(f"{self.card['advanced_trade_rest']}/cfm/sweeps/schedule", {"usd_amount": amount}, token)
 
     def order(self, product: str, side: str, **configuration: Any) -> None:
         """One order of the US face, under a name that is not ours."""

@@ -15,6 +15,7 @@ from perpctl.model.venue.calendars import US
 from perpctl.profile import load
 from perpctl.questions.venue import calendar
 from tests import trading
+from tests.commands.stage import Stage
 from tests.conftest import Cli, us_alone
 
 Golden = Callable[[str, str], None]
@@ -48,6 +49,22 @@ def test_json_holds_the_same_in_order(paper: dict[str, Any], cli: Cli, golden: G
     for name in ("at", "market_time", "age_s"):
         told[name] = "N"
     golden("calendar.json", json.dumps(told, indent=1) + "\n")
+
+
+@us_alone
+def test_money_that_is_to_leave_is_seen_where_an_operator_plans(stage: Stage, cli: Cli) -> None:
+    words = "sweep of 5,000.00 USD from futures to spot, pending: equity falls by it"
+    assert "sweep" not in cli("market", "status").out + cli("calendar").out + cli("margin").out
+    stage.sweep("5000")
+    status, ahead, used = (
+        " ".join(cli(*typed).out.split()) for typed in (("market", "status"), ("calendar",), ("margin",))
+    )
+    assert f"planned Wed 25 Nov 22:00 UTC, in 18 h 47 m: {words}" in status
+    assert f"Wed 25 Nov 22:00 Wed 17:00 18 h 47 m {words}" in ahead
+    assert f"LEAVES Wed 25 Nov 22:00 UTC: {words}" in used
+    for ran, kept in ((cli("market", "status", "-o", "json"), "planned"), (cli("margin", "-o", "json"), "leaving")):
+        (found,) = [one for one in ran.json[kept] if one["kind"] == "money"]
+        assert (found["what"], found["start_at"]) == (words, "2026-11-25T22:00:00+00:00")
 
 
 def test_settlement_is_always_at_eight_utc(paper: dict[str, Any], cli: Cli) -> None:

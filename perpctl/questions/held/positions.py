@@ -84,7 +84,7 @@ class Day(Struct, frozen=True):
     pnl: Decimal
     percent: Decimal
     fees: Decimal
-    funding: Decimal
+    funding: Decimal | None  # None: the venue tells none, and it is in `price`
     price: Decimal
     moved: Moved
 
@@ -238,9 +238,11 @@ async def _day(
     moved = await since_baseline(exchange, projections, at_ms)
     pnl = account.equity - baseline.equity - (moved.net or 0)
     fees = sum((fill.fee for fill in projections.fills(start_ms)), Decimal(0))
-    paid = sum((one.amount for one in projections.funding(start_ms + 1)), Decimal(0))
-    funding = paid + sum((one.funding or Decimal(0) for one in positions), Decimal(0))
-    return Day(pnl, pnl / baseline.equity * 100, -fees, funding, pnl + fees - funding, moved)
+    funding = None
+    if exchange.terms.continuous_funding:  # elsewhere no payment is told, and none is booked
+        paid = sum((one.amount for one in projections.funding(start_ms + 1)), Decimal(0))
+        funding = paid + sum((one.funding or Decimal(0) for one in positions), Decimal(0))
+    return Day(pnl, pnl / baseline.equity * 100, -fees, funding, pnl + fees - (funding or 0), moved)
 
 
 async def _as_the_journal_has_it(desk: Desk) -> Answer:

@@ -214,7 +214,9 @@ def _total_line(found: Held) -> Line:
         used = gross / found.gross_limit
         words += f" ({used * 100:.0f} % of {figures.money(found.gross_limit)} allowed{near_limit(used)})"
         tone = Tone.WARN if used >= NEAR_LIMIT else tone
-    pnl = f"uPnL {figures.money(upnl, signed=True)}   funding {figures.money(funding, signed=True)}"
+    pnl = f"uPnL {figures.money(upnl, signed=True)}"
+    if funding is not None or found.terms.continuous_funding:
+        pnl += f"   funding {figures.money(funding, signed=True)}"
     return Line(f"{words}   {pnl}", tone)
 
 
@@ -228,6 +230,8 @@ def _day_line(found: Held) -> Line:
         )
     warn = "" if found.warn_pct is None else f"   warn at -{found.warn_pct:.2f} %"
     parts = [("price", day.price), ("fees", day.fees), ("funding", day.funding)]
+    if day.funding is None:
+        parts = [("price with funding", day.price), ("fees", day.fees)]
     split = ", ".join(f"{name} {figures.money(amount, signed=True)}" for name, amount in parts)
     words = f"DAY     {figures.money(day.pnl, signed=True)} {currency} = {day.percent:+.2f} %"
     words += f" since {figures.day_start(found.calendar)} ({split})"

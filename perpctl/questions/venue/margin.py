@@ -12,7 +12,7 @@ from perpctl.model.exposure import liquidation_distance_pct, liquidation_price
 from perpctl.model.money import parse_decimal
 from perpctl.model.position import Account
 from perpctl.model.venue import margin
-from perpctl.model.venue.calendar import DAY_MS, Kind, VenueCalendar
+from perpctl.model.venue.calendar import DAY_MS, Happening, Kind, VenueCalendar
 from perpctl.model.venue.margin import Balance, MarginMeasure, Part
 from perpctl.model.venue.moment import Moment
 from perpctl.questions.held import positions
@@ -65,6 +65,7 @@ class Margins:
     least_distance_pct: Decimal | None
     at_ms: int
     age_s: float
+    leaving: tuple[Happening, ...]  # money that the venue says will leave: no margin counts it then
 
     @property
     def now(self) -> Window:
@@ -101,7 +102,8 @@ async def show(desk: Desk) -> Answer:
 
 async def read(desk: Desk) -> Margins:
     """Everything about margin, from fresh reads. Raises VenueUnreachable."""
-    held, calendar = await positions.read(desk), (await desk.exchange()).calendar
+    exchange = await desk.exchange()
+    held, status, calendar = await positions.read(desk), await exchange.status(), exchange.calendar
     account, limits = held.account, limits_of(desk)
     measures = account.measures or (MarginMeasure(None, account.initial_margin, account.maintenance_margin),)
     in_force = _in_force(measures, account.margin_window or calendar.margin_window(held.at_ms))
@@ -120,6 +122,7 @@ async def read(desk: Desk) -> Margins:
         None if limits is None else limits.min_liquidation_distance_pct,
         held.at_ms,
         desk.clock.monotonic() - held.read_at,
+        tuple(one for one in status.planned if one.kind is Kind.MONEY),
     )
 
 

@@ -50,6 +50,10 @@ def facts(found: Margins) -> dict[str, Json]:
         "verdict": _verdict_facts(found.dearest.balance, found.limit_pct),
         "positions": [_position_facts(one) for one in found.exposed],
         "unknown": found.unknown,
+        "leaving": [
+            {"what": one.title, "kind": one.kind.value, "start_at": from_ms(one.start_ms).isoformat()}
+            for one in found.leaving
+        ],
     }
 
 

@@ -33,6 +33,8 @@ def view(found: Margins) -> Iterator[Block]:
     used = account.slots_in_use
     slots = f", {figures.count(used, 'isolated slot')} included" if used else ""
     yield Line(f"EQUITY  {figures.money(account.equity)} {account.currency}{slots}   free " + _free(found))
+    for one in found.leaving:
+        yield Line(f"LEAVES  {from_ms(one.start_ms):%a %d %b %H:%M} UTC: {one.title}", Tone.WARN)
     yield Line("")
     yield Table(_window_columns(found), tuple(_window_row(found, one) for one in found.windows))
     yield Line("")
