@@ -62,7 +62,7 @@ def reduce(
     market: Market = False,
     max_slippage: Slippage = None,
 ) -> CarryOut:
-    """Shrink one product, reduce-only; its stop stays and shrinks with it. Exit codes as of `close`."""
+    """Shrink one product, reduce-only; what is left keeps its stop, in its size. Exit codes as of `close`."""
     from perpctl.procedures import closing
 
     manner = closing.Manner.named(market=market, max_slippage=_fraction(max_slippage))

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from perpctl.desk import Desk
 
 
+BARE = "has no stop now"
+
+
 @dataclass(frozen=True, slots=True)
 class Manner:
     """How hard to close: the rungs in force, as fractions through the touch; None is at market."""
@@ -166,7 +169,8 @@ async def _plan(
         if result.done in (Done.DONE, Done.NOTHING_TO_DO):
             return _followed(result, f"perpctl -p {desk.settings.profile} positions")
         in_the_way = () if exchange.terms.reduces_only else await _in_the_way(exchange, aims)
-        names = ("cancel-all",) * bool(in_the_way) + (f"{command} --market", "positions")
+        names = ("stops place",) * any(BARE in one for one in result.left) + ("cancel-all",) * bool(in_the_way)
+        names += (f"{command} --market", "positions")
         result = replace(result, left=(*result.left, *in_the_way))
         return _followed(result, *(f"perpctl -p {desk.settings.profile} {name}" for name in names))
 
@@ -204,26 +208,57 @@ async def _close_beside_stops(desk: Desk, exchange: Exchange, aims: Mapping[Key,
     """Where no order is bound to reduce, a stop that fires beside a close turns the position around.
 
     So one step of size is closed first, which proves that closing works; then the stops of what is closed go, and only
-    when they read as ended the rest is closed. If nothing can be closed the stops stay.
+    when they read as ended the rest is closed. If nothing can be closed the stops stay. Of what is only
+    shrunk they go first too. Whatever is left after all, wanted or not, gets its stop back, in its size.
     """
     whole = {key: aim for key, aim in aims.items() if aim.target == 0}
     steps = {one.product_id: one.size_step for one in await exchange.instruments()}
     first = {key: Aim(abs(aim.start) - steps.get(key[0], abs(aim.start)), aim.start) for key, aim in whole.items()}
     orders, positions = await asyncio.gather(exchange.open_orders(), exchange.positions())
-    guards = [one for one in flatten.sort_standing(orders, positions).stops if key_of(one) in whole]
+    guards = [one for one in flatten.sort_standing(orders, positions).stops if key_of(one) in aims]
     rest = Closer(desk, exchange, aims, manner.rungs)
     if guards:
         one_step = Closer(desk, exchange, {key: aim for key, aim in first.items() if aim.target}, manner.rungs)
-        tried = await one_step.run()
+        tried = await one_step.run() if one_step.aims else StepResult(Done.NOTHING_TO_DO, "")
         if tried.done not in (Done.DONE, Done.NOTHING_TO_DO):
             return tried
-        outcomes = await Hand(desk, exchange, operator(), "its position is being closed").cancel(guards)
-        standing = [one.order_id for one, end in zip(guards, outcomes, strict=True) if not isinstance(end, Confirmed)]
+        hand = Hand(desk, exchange, operator(), "its position is being closed")
+        ends = list(zip(guards, await hand.cancel(guards), strict=True))
+        standing = [one.order_id for one, end in ends if not isinstance(end, Confirmed)]
         if standing:
             words = f"these stops still stand, and could turn the position around: {', '.join(standing)}"
-            return StepResult(Done.PARTIAL, f"{tried.evidence}; {words}", tuple(standing))
-        rest.goes_on_from(one_step)
+            result = StepResult(Done.PARTIAL, words, tuple(standing))
+        else:
+            rest.goes_on_from(one_step)
+            result = await rest.run()
+        return await _put_back(exchange, hand, [one for one, end in ends if isinstance(end, Confirmed)], result)
     return await rest.run()
+
+
+async def _put_back(exchange: Exchange, hand: Hand, taken: list[Order], result: StepResult) -> StepResult:
+    """The stop of what is left, at the trigger that the nearest of those that were taken away had."""
+    try:
+        positions = await exchange.positions()
+    except UnknownState as why:
+        bare = f"whether what is left has a stop is not known ({why.message})"
+        return replace(result, done=Done.UNKNOWN, left=(*result.left, bare))
+    notes, left = list(result.notes), list(result.left)
+    for position in positions:
+        mine = [one for one in taken if key_of(one) == key_of(position) and one.side.sign * position.size < 0]
+        nearest = max(mine, key=lambda one: -one.side.sign * (one.trigger_price or ZERO), default=None)
+        if nearest is None or nearest.trigger_price is None:
+            continue
+        instrument, size, at = await exchange.instrument(position.product_id), abs(position.size), nearest.trigger_price
+        stop = exchange.terms.stop.stop(
+            hand.new_identity(), position.product_id, nearest.side, size, at, instrument.tick
+        )
+        outcome = await hand.place(stop, instrument)
+        if isinstance(outcome, Confirmed):
+            notes.append(f"its stop again: {outcome.order.order_id} {nearest.side} {size:f} at {at:f}")
+        else:
+            left.append(f"{position.product_id} {position.size:+f} {BARE}")
+    done = Done.PARTIAL if len(left) > len(result.left) and result.done is Done.DONE else result.done
+    return replace(result, done=done, left=tuple(left), notes=tuple(notes))
 
 
 def _leftover_stops(desk: Desk, exchange: Exchange, closed: frozenset[Key]) -> Step:

@@ -175,3 +175,29 @@ async def test_an_order_that_rests_in_the_way_is_named_and_what_comes_next_clear
             ExitCode.OK,
             {} if by is None else {trading.btc(paper): Decimal("0.03")},
         )
+
+
+@us_alone
+async def test_what_is_left_of_a_shrunk_position_has_its_stop_again_in_its_size(paper: dict[str, Any]) -> None:
+    async with trading.at_the_desk() as desk:
+        await trading.place(desk, size="0.06")
+        before = await trading.stop(desk, size="0.06")
+        answer = await runner.carry_out(reduce("50%"), desk, YES)
+        assert (answer.exit_code, await trading.held(desk)) == (ExitCode.OK, {trading.btc(desk): Decimal("0.03")})
+        (stop,) = await (await desk.exchange()).open_orders()
+        assert (stop.size, stop.trigger_price) == (Decimal("0.03"), before.trigger_price)
+        assert stop.order_id != before.order_id
+
+
+@us_alone
+async def test_a_close_that_gets_no_further_after_the_stop_went_puts_it_back(paper: dict[str, Any]) -> None:
+    async with trading.at_the_desk() as desk:
+        await trading.place(desk, size="0.06")
+        before = await trading.stop(desk, size="0.06")
+        refusal = {"kind": "http_status", "status": 400, "method": "POST */orders/close_position", "count": 1000}
+        trading.control(paper, "/fault", {**refusal, "skip": 1})
+        answer = await runner.carry_out(close(MARKET), desk, YES)
+        assert answer.exit_code is not ExitCode.OK
+        held = (await trading.held(desk))[trading.btc(desk)]
+        stops = [one for one in await (await desk.exchange()).open_orders() if one.is_trigger]
+        assert [(one.size, one.trigger_price) for one in stops] == [(held, before.trigger_price)]
