@@ -9,7 +9,7 @@ from perpctl.engine import events as e
 from perpctl.exchange import port
 from perpctl.model.mode import Mode
 from perpctl.model.money import price_up
-from perpctl.model.order import OrderStatus, Purpose, Side
+from perpctl.model.order import OrderRequest, OrderStatus, Purpose, Side
 from tests.conftest import both_venues
 from tests.engine.bench import Bench, as_order, bid, of, offer, only, placed
 
@@ -32,6 +32,13 @@ def answered(bench: Bench, effects: list[e.Effect]) -> list[e.Effect]:
         asked += more
         following += more
     return asked
+
+
+def rested(bench: Bench, size: str) -> OrderRequest:
+    """An offer that rests: what is taken at once may have to wait for the stop, and is tried in test_exits.py."""
+    out: OrderRequest = placed(bench.wish(offer(size)))[0].request
+    bench.accept(out)
+    return out
 
 
 def covered(bench: Bench) -> D:
@@ -68,7 +75,7 @@ def test_a_grown_position_is_covered_whole_and_what_was_there_is_not_taken_befor
 
 def test_a_shrunken_stop_is_not_counted_at_its_old_size_when_the_position_grows_again(bench: Bench) -> None:
     bench.accept(bench.hold("0.1").request)
-    out = placed(bench.wish(offer("0.06", "84095", take=True)))[0].request
+    out = rested(bench, "0.06")
     answered(bench, bench.tell(bench.fill(out)))
     back = placed(bench.wish(bid("0.04")))[0].request
     effects = bench.tell(bench.fill(back))
@@ -80,7 +87,7 @@ def test_a_shrunken_stop_is_not_counted_at_its_old_size_when_the_position_grows_
 def test_flat_again_the_stop_is_taken_back(bench: Bench) -> None:
     stop = bench.hold("0.1").request
     bench.accept(stop)
-    out = placed(bench.wish(offer("0.1", "84095", take=True)))[0].request
+    out = rested(bench, "0.1")
     assert only(bench.tell(bench.fill(out)), e.CancelStop).order.identity == stop.identity
 
 
@@ -138,7 +145,7 @@ def test_a_stop_placed_by_hand_covers_too(bench: Bench) -> None:
 
 def test_a_stop_follows_the_average_entry_when_it_moves_far_enough(bench: Bench) -> None:
     bench.accept(bench.hold("0.1").request)
-    out = placed(bench.wish(offer("0.09", "84095", take=True)))[0].request
+    out = rested(bench, "0.09")
     answered(bench, bench.tell(bench.fill(out)))
     bench.quote("85500")
     back = placed(bench.wish(bid("0.05", "85480")))[0].request
