@@ -250,6 +250,7 @@ async def _frame(desk: Desk, options: Options, limits: Limits) -> Frame:
         feed=feed if options.seed is None else f"{feed}, seed {options.seed}",
         level=options.risk_level or desk.settings.risk_level or "?",
         overridden=tuple(key for key in KEYS if not limits.origin(key).startswith("risk level")),
+        profile=desk.settings.profile,
     )
 
 

@@ -135,9 +135,12 @@ def test_a_bot_that_a_kill_fenced_leaves_the_last_word_on_the_position_to_it(tmp
     def ends(bot: Bot) -> None:
         (product,) = bot.core.products.values()
         ended = Ended(0.1, 60.0, Wish(), None, (Kept(product, None),), 1, None, 0, 0, kill)
-        said.append(layout.page(summary(bot, ended, FRAME), layout.Paper(110, False, False), 0.0))
+        said.append(
+            layout.page(summary(bot, ended, replace(FRAME, profile="desk-us")), layout.Paper(110, False, False), 0.0)
+        )
 
     what_is_seen(Onlooker(holds_and_quotes, first=ends), tmp_path)
     assert ("STAYS OPEN" in said[0]) is (kill is None)
     assert ("watched   by nobody" in said[0]) is (kill is None)
-    assert ("perpctl kill --status" in said[0]) is (kill is not None)
+    assert ("perpctl kill -p desk-us --status" in said[0]) is (kill is not None)
+    assert ("perpctl -p desk-us positions close BTC-PERP" in said[0]) is (kill is None)

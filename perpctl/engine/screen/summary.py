@@ -18,7 +18,7 @@ def summary(bot: Bot, ended: Ended, frame: Frame) -> Answer:
     blocks: list[Block] = [
         Line(f"stopped in {ended.took_s:.1f} s.   {frame.env.upper()}  {frame.venue}  {symbols}", Tone.TITLE)
     ]
-    blocks += [_entries(ended), *_positions(ended), *_watched(ended, bot)]
+    blocks += [_entries(ended), *_positions(ended), *_watched(ended, frame)]
     currency = bot.core.day.account.currency if bot.core.day.account is not None else ""
     text = f"session   {_clock(ended.ran_s)}, {ended.fills} fills, {money(ended.result, signed=True)} {currency}"
     text += f" since {day_start(bot.core.rules.calendar)}, {ended.refused_by_venue} refusals by the venue"
@@ -66,13 +66,14 @@ def _kept(kept: Kept) -> Line:
     return Line(f"{held}; stop {kept.stop.side.value} {plain(kept.stop.remaining)} at {trigger} stands at the venue")
 
 
-def _watched(ended: Ended, bot: Bot) -> list[Line]:
+def _watched(ended: Ended, frame: Frame) -> list[Line]:
     if not ended.kept:
         return []
     if ended.fenced is not None:
-        return [Line("watched   by the kill: perpctl kill --status", Tone.WARN)]
+        return [Line(f"watched   by the kill: perpctl kill -p {frame.profile} --status", Tone.WARN)]
     symbol = ended.kept[0].product.instrument.symbol
-    return [Line(f"watched   by nobody.  perpctl positions  |  perpctl positions close {symbol}", Tone.WARN)]
+    then = f"perpctl -p {frame.profile} positions"
+    return [Line(f"watched   by nobody.  {then}  |  {then} close {symbol}", Tone.WARN)]
 
 
 def _facts(ended: Ended, frame: Frame) -> dict[str, Json]:

@@ -56,6 +56,7 @@ class Frame:
     level: str
     overridden: tuple[str, ...] = ()  # rows of the limits that were set by hand
     local_api: str = ""
+    profile: str = "paper"
 
 
 def screen(bot: Bot, diary: Diary, frame: Frame, look: Look) -> Answer:
