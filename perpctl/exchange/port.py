@@ -15,8 +15,9 @@ from typing import Protocol
 from msgspec import Struct
 
 from perpctl.exchange.budget import Duty
+from perpctl.model.books.funding import FundingPayment, FundingRate
 from perpctl.model.day import Transfer
-from perpctl.model.fill import Fill, FundingPayment, FundingRate
+from perpctl.model.fill import Fill
 from perpctl.model.instrument import Book, Instrument, Quote
 from perpctl.model.order import Order, OrderRequest
 from perpctl.model.passage import ClockReading, Connection, Passage
@@ -262,6 +263,9 @@ class Exchange(Protocol):
     async def account(self) -> Account: ...
     async def positions(self) -> tuple[Position, ...]:
         """Every slot; a size of zero is left out."""
+
+    async def holdings(self) -> tuple[tuple[Position, ...], Account]:
+        """Positions, and the account that has them, in as few requests as the venue allows."""
 
     async def open_orders(self) -> tuple[Order, ...]:
         """Every order that can still fill: all pages, triggers, slots, whoever made it."""

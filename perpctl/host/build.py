@@ -18,12 +18,13 @@ def build_hash() -> str:
 
 def hash_of_code(package: Path) -> str:
     """Over every source file under `package`, folder by folder, in the order of their names."""
-    digest = hashlib.sha256()
+    digest, within = hashlib.sha256(), len(f"{package}/")
     for folder, folders, files in os.walk(package):
         folders[:] = sorted(name for name in folders if name != "__pycache__")
         for name in sorted(name for name in files if name.endswith(_KINDS)):
-            path = Path(folder, name)
-            content = path.read_bytes()
-            digest.update(f"{path.relative_to(package).as_posix()} {len(content)}\n".encode())
+            path = f"{folder}/{name}"  # a Path for each of 400 files is half of the time, and each command waits for it
+            with open(path, "rb", buffering=0) as file:
+                content = file.read()
+            digest.update(f"{path[within:]} {len(content)}\n".encode())
             digest.update(content)
     return digest.hexdigest()[:16]

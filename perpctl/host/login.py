@@ -5,14 +5,14 @@ from __future__ import annotations
 import getpass
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 _NOBODY = "4294967295"  # what Linux calls a login or session that is none
 
 
-@dataclass(frozen=True, slots=True)
-class Login:
+class Login(Struct, frozen=True):
     """How the operator came to this process; missing: not so, or this system does not tell."""
 
     operator_id: str

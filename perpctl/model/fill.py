@@ -1,4 +1,4 @@
-"""Fills, funding payments and ledger rows as the venue reports them."""
+"""Fills as the venue reports them. Standard library only: the emergency program imports this file."""
 
 from __future__ import annotations
 
@@ -30,30 +30,6 @@ class Fill:
     liquidation: bool = False
     mark: Decimal | None = None
     index: Decimal | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FundingPayment:
-    """Funding of one product over one session; negative: we paid. `exact` is False for our own estimates."""
-
-    product_id: str
-    amount: Decimal
-    currency: str
-    at_ms: int
-    row_id: str
-    exact: bool
-    slot: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FundingRate:
-    """The rate now: per 8 hours on both venues, a fraction of notional; positive: longs pay."""
-
-    product_id: str
-    rate_8h: Decimal
-    current: Decimal | None
-    next_at_ms: int
-    at_ms: int
 
 
 def slippage_bp(fill: Fill, arrival: Decimal) -> Decimal:

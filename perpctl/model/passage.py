@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+from msgspec import Struct
 
 KEPT = 16_384  # characters of an answer; one to an order has some 1,500
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-@dataclass(frozen=True, slots=True)
-class ClockReading:
+class ClockReading(Struct, frozen=True):
     """How far the machine's clock was from another one when last measured; microseconds, theirs minus ours."""
 
     offset_us: int
@@ -21,8 +21,7 @@ class ClockReading:
     checked_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Papers:
+class Papers(Struct, frozen=True):
     """What a request carries along: whose key (its id, never the key), how old its token is, what may follow it."""
 
     key_id: str | None = None
@@ -33,8 +32,7 @@ class Papers:
 NO_PAPERS = Papers()
 
 
-@dataclass(slots=True)
-class Passage:
+class Passage(Struct):
     """One request and what came back, filled as it goes; both bodies by their SHA-256. Missing: not observed."""
 
     way: str  # http | websocket
@@ -69,8 +67,7 @@ class Passage:
         return ClockReading(offset_us, max(0, underway_us + 1) // 2, "usIn and usOut of the venue", self.answered_at)
 
 
-@dataclass(slots=True)
-class Connection:
+class Connection(Struct):
     """One connection of a live session, from the try to open it to its end. Missing: it did not come so far."""
 
     line: str  # user | market

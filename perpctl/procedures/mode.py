@@ -207,13 +207,12 @@ async def _day_pnl_pct(desk: Desk) -> tuple[Decimal | None, str]:
     Transfers that could not be read now make it unknown; those that the venue tells nobody are in it, and said to be.
     """
     exchange = await desk.exchange()
-    account, positions = await exchange.account(), await exchange.positions()
-    at_ms = await exchange.time_ms()
-    taken = desk.projections().baseline(exchange.calendar.day_name(at_ms))
+    positions, account = await exchange.holdings()
+    taken = desk.projections().baseline(exchange.calendar.day_name(account.at_ms))
     equity = conservative_equity(account.equity, positions)
     if taken is None:
         return equity * 0, ""
-    moved = await since_baseline(exchange, desk.projections(), at_ms)
+    moved = await since_baseline(exchange, desk.projections(), account.at_ms)
     if taken.equity <= 0 or (moved.net is None and not moved.never):
         return None, "" if moved.unread is None else f": {moved.unread}"
     pnl = equity - taken.equity - (moved.net or 0)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from perpctl.clock import from_ms
 from perpctl.exchange.port import Unsupported
-from perpctl.model.fill import FundingPayment, FundingRate
+from perpctl.model.books.funding import FundingPayment, FundingRate
 from perpctl.questions import figures, funding_samples
 from perpctl.results import Answer, Block, Column, Json, Line, Row, Table, Tone
 

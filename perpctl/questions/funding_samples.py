@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from perpctl.clock import from_ms
 from perpctl.exchange.port import Unsupported
 from perpctl.model.books import sampling
+from perpctl.model.books.funding import FundingPayment, FundingRate
 from perpctl.model.books.sampling import Gap, Held, Sample
-from perpctl.model.fill import FundingPayment, FundingRate
 from perpctl.questions import figures
 from perpctl.results import Answer, Block, Column, Json, Line, Row, Table, Tone
 from perpctl.store.records import Kind
@@ -29,7 +29,7 @@ SHOWN_GAPS = 5
 async def record(desk: Desk) -> Answer:
     """One sample of what is held and watched, with rate and price, written to the journal; for an hourly cron."""
     exchange = await desk.exchange()
-    positions, account, now_ms = await asyncio.gather(exchange.positions(), exchange.account(), exchange.time_ms())
+    (positions, account), now_ms = await asyncio.gather(exchange.holdings(), exchange.time_ms())
     sizes = {one.product_id: one for one in positions}
     watched = [(await exchange.instrument(symbol)).product_id for symbol in desk.settings.symbols]
     held = [await _held(exchange, product, sizes.get(product)) for product in dict.fromkeys([*sizes, *watched])]

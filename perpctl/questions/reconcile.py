@@ -67,12 +67,11 @@ async def compared(desk: Desk) -> Compared:
 async def _read(desk: Desk, exchange: Exchange, projections: Projections) -> tuple[Ours, Theirs]:
     now_ms = await exchange.time_ms()
     since_ms = _since_ms(desk, projections, now_ms)
-    orders, fills, payments, account, positions = await asyncio.gather(
+    orders, fills, payments, (positions, account) = await asyncio.gather(
         exchange.open_orders(),
         exchange.fills(since_ms),
         exchange.funding_payments(since_ms),
-        exchange.account(),
-        exchange.positions(),
+        exchange.holdings(),
     )
     paid, venue = () if isinstance(payments, Unsupported) else payments, projections.journal.writer.venue
     ours = Ours(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from perpctl.clock import from_ms, to_ms
 from perpctl.errors import ExitCode, PerpctlError, StateDamaged
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
 AHEAD_MS = 8 * DAY_MS  # holds every weekly stop once
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """One line of the screen; `level` WARN or BAD makes the screen's verdict."""
 
     name: str
@@ -125,13 +125,11 @@ async def _bot(desk: Desk) -> Part:
 
 async def _venue_parts(desk: Desk) -> list[Part]:
     exchange = await desk.exchange()
-    venue, held, orders = await asyncio.gather(
-        exchange.status(), positions.read(desk, with_day=True), exchange.open_orders()
-    )
+    venue, held = await asyncio.gather(exchange.status(), positions.read(desk, with_day=True))
+    orders = held.orders
     open_now = venue.locked == "false" and not venue.maintenance
     words = f"locked {venue.locked}, {venue.round_trip_ms} ms, clock {_clock(venue.wall_offset_ms)}"
     facts: Json = {"locked": venue.locked, "round_trip_ms": venue.round_trip_ms, "offset_ms": venue.wall_offset_ms}
-    now_ms = await exchange.time_ms()
     held_positions = tuple(one.position for one in held.holdings)
     stop_count = sum(kind(order, held_positions) == "stop" for order in orders)
     foreign = sum(owner(desk, order.identity) == "NOT OURS" for order in orders)
@@ -147,7 +145,7 @@ async def _venue_parts(desk: Desk) -> list[Part]:
             Tone.WARN if foreign else Tone.PLAIN,
             "orders list" if foreign else None,
         ),
-        _next(exchange.calendar, venue.planned, now_ms),
+        _next(exchange.calendar, venue.planned, held.at_ms),
     ]
 
 

@@ -3,7 +3,6 @@
 # ruff: noqa: RUF009  (a row is a dataclass field, immutable)
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
@@ -128,6 +127,8 @@ def with_overrides(limits: Limits, overrides: Mapping[str, str | int | Decimal],
 def _checked(key: str, value: str | int | Decimal, origin: str) -> Decimal:
     row = _ROWS.get(key)
     if row is None:
+        import difflib
+
         near = difflib.get_close_matches(key, KEYS, n=1)
         raise _broken(f"{origin}: no limit is called {key!r}" + (f"; did you mean {near[0]}?" if near else ""))
     unit, levels = row["unit"], row["levels"]

@@ -10,8 +10,9 @@ from typing import Any
 import apsw
 import msgspec
 
+from perpctl.model.books.funding import FundingPayment
 from perpctl.model.books.ledger import Ledger, Tally, apply_fill
-from perpctl.model.fill import Fill, FundingPayment
+from perpctl.model.fill import Fill
 from perpctl.model.money import ZERO, plain
 from perpctl.model.order import OrderStatus
 from perpctl.store.records import ENCODER, Kind, Record, plain_json

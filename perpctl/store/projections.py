@@ -12,8 +12,9 @@ import apsw
 import msgspec
 from msgspec import Struct
 
+from perpctl.model.books.funding import FundingPayment
 from perpctl.model.books.ledger import Ledger, Tally, apply_fill
-from perpctl.model.fill import Fill, FundingPayment, slippage_bp
+from perpctl.model.fill import Fill, slippage_bp
 from perpctl.model.money import ZERO
 from perpctl.model.order import Order, OrderRequest
 from perpctl.store import folds, sqlite

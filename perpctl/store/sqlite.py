@@ -7,7 +7,6 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator
-from importlib import resources
 from pathlib import Path
 
 import apsw
@@ -24,7 +23,7 @@ def migrations() -> tuple[Migration, ...]:
     """Every migration of this program: number and SQL, in order."""
     found = [
         (int(match[1]), entry.read_text(encoding="utf-8"))
-        for entry in resources.files("perpctl.store").joinpath("sql").iterdir()
+        for entry in Path(__file__).with_name("sql").iterdir()
         if (match := re.fullmatch(r"(\d{3})_\w+\.sql", entry.name))
     ]
     return tuple(sorted(found))

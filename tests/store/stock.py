@@ -7,7 +7,8 @@ from decimal import Decimal
 from pathlib import Path
 
 from perpctl.clock import ManualClock
-from perpctl.model.fill import Fill, FundingPayment
+from perpctl.model.books.funding import FundingPayment
+from perpctl.model.fill import Fill
 from perpctl.model.order import Order, OrderRequest, OrderStatus, OrderType, Side
 from perpctl.store.intents import Grounds, Maker
 from perpctl.store.journal import Journal

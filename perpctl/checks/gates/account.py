@@ -50,7 +50,7 @@ class _Asked:
 
     async def positions(self) -> Finding:
         exchange = await self._desk.exchange()
-        held, account = await exchange.positions(), await exchange.account()
+        held, account = await exchange.holdings()
         doubtful = [named(one) for one in held if not one.units_agree]
         if doubtful:
             words = f"size fields contradict each other: {', '.join(doubtful)}"

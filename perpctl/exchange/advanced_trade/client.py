@@ -38,8 +38,9 @@ from perpctl.exchange.port import (
 )
 from perpctl.exchange.repeats import HISTORY, QUICK
 from perpctl.exchange.transport import Network, Web
+from perpctl.model.books.funding import FundingPayment, FundingRate
 from perpctl.model.day import Transfer
-from perpctl.model.fill import Fill, FundingPayment, FundingRate
+from perpctl.model.fill import Fill
 from perpctl.model.instrument import Book, BookState, Instrument, Quote
 from perpctl.model.order import Order, OrderRequest, OrderType
 from perpctl.model.passage import ClockReading, Connection
@@ -263,6 +264,9 @@ class AdvancedTrade:
         rows = await self._rest.read("/cfm/positions", {}, lambda answer: rows_of(answer.get("positions"), "positions"))
         units = await self._listing.units([text(row, "product_id") for row in rows])
         return money.positions(rows, units, moment)
+
+    async def holdings(self) -> tuple[tuple[Position, ...], Account]:
+        return await asyncio.gather(self.positions(), self.account())
 
     async def open_orders(self) -> tuple[Order, ...]:
         """Both placement sources, every status that can still fill; what protects a position is marked so."""

@@ -15,7 +15,7 @@ from perpctl.exchange.both import symbols
 from perpctl.exchange.both.market_time import MarketTime
 from perpctl.exchange.budget import Budget, Duty
 from perpctl.exchange.gateway import account as accounts
-from perpctl.exchange.gateway import announced, history, orders, wire
+from perpctl.exchange.gateway import history, orders, wire
 from perpctl.exchange.gateway.errors import ORDER_NOT_FOUND, RpcFailure
 from perpctl.exchange.gateway.line import Line
 from perpctl.exchange.gateway.rpc import Param
@@ -34,8 +34,9 @@ from perpctl.exchange.port import (
 )
 from perpctl.exchange.repeats import PAGE, QUICK
 from perpctl.exchange.transport import Network, Transport
+from perpctl.model.books.funding import FundingPayment, FundingRate
 from perpctl.model.day import Transfer
-from perpctl.model.fill import Fill, FundingPayment, FundingRate
+from perpctl.model.fill import Fill
 from perpctl.model.instrument import Book, Instrument, Quote
 from perpctl.model.order import Order, OrderRequest, OrderType
 from perpctl.model.passage import ClockReading, Connection
@@ -127,6 +128,8 @@ class Gateway:
         return await self._line.renew()
 
     async def status(self) -> VenueStatus:
+        from perpctl.exchange.gateway import announced
+
         locked = await self._line.read("public/status", {}, accounts.locked_word)
         told = await self._line.read("public/get_announcements", {"count": 5}, _announcements)
         before = self._clock.monotonic()
@@ -190,6 +193,10 @@ class Gateway:
 
     async def account(self) -> Account:
         """Slots included; the request limits that it tells are taken over into the budget."""
+        return (await self.holdings())[1]
+
+    async def holdings(self) -> tuple[tuple[Position, ...], Account]:
+        """The account's document does not tell its slots: they are those of the positions, read before it."""
         positions = await self.positions()
         moment = await self._moment()
 
@@ -198,7 +205,7 @@ class Gateway:
             return accounts.account(result, CURRENCY, positions, moment)
 
         params: dict[str, Param] = {"extended": True, "include_isolated": True}
-        return await self._line.read("private/get_account_summaries", params, parse)
+        return positions, await self._line.read("private/get_account_summaries", params, parse)
 
     async def positions(self) -> tuple[Position, ...]:
         moment = await self._moment()

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from msgspec import Struct
 
 from perpctl.errors import VenueUnreachable
 from perpctl.exchange.gateway import wire
 from perpctl.exchange.gateway.line import Line
 from perpctl.exchange.gateway.rpc import Param
 from perpctl.exchange.repeats import HISTORY, PAGE
-from perpctl.model.fill import Fill, FundingPayment
+from perpctl.model.books.funding import FundingPayment
+from perpctl.model.fill import Fill
 from perpctl.model.order import Order
 
 MAX_PAGES = 500
@@ -148,8 +150,7 @@ class Moves:
         return [one for _, one in rows if one is not None]
 
 
-@dataclass(frozen=True, slots=True)
-class _Shape(Generic[T]):
+class _Shape(Struct, Generic[T], frozen=True):
     """Where the rows of a page are, and how one is read, with its time."""
 
     member: str

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec import Struct
 
 from perpctl.exchange.both.document import Malformed as Malformed
 from perpctl.exchange.both.document import Row as Row
@@ -14,8 +15,9 @@ from perpctl.exchange.both.document import rows_of as rows_of
 from perpctl.exchange.both.document import text as text
 from perpctl.exchange.both.document import whole as whole
 from perpctl.exchange.port import Candle
+from perpctl.model.books.funding import FundingPayment
 from perpctl.model.day import Transfer
-from perpctl.model.fill import Fill, FundingPayment
+from perpctl.model.fill import Fill
 from perpctl.model.instrument import Book, BookState, Instrument, Quote
 from perpctl.model.money import ZERO, parse_decimal
 from perpctl.model.order import NEW_SLOT, Order, OrderStatus, OrderType, Side, TimeInForce
@@ -284,8 +286,7 @@ def is_flat(row: Row) -> bool:
 MOVES = frozenset({"deposit", "withdrawal", "transfer", "swap"})  # "LSP transfer" and its like move positions
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(Struct, frozen=True):
     """A transfer in the ledger of one account, and the account on its other side, where the row names one."""
 
     transfer: Transfer

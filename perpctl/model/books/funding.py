@@ -1,4 +1,4 @@
-"""This file does the arithmetic of funding: rates per 8 hours and a year, accrual, and what was paid.
+"""Funding as the venue reports it, and its arithmetic: rates per 8 hours and a year, accrual, what was paid.
 
 Funding accrues continuously and reaches cash at the settlement of 08:00 UTC (Coinbase gateway docs, funding). A
 positive rate is paid by longs.
@@ -7,16 +7,38 @@ positive rate is paid by longs.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from decimal import Decimal
 
-from perpctl.model.fill import FundingPayment
+from msgspec import Struct
+
 from perpctl.model.money import ZERO
 from perpctl.model.position import Position
 
 PERIOD_MS = 8 * 3_600_000
 PERIODS_A_YEAR = Decimal(3 * 365)
 HUNDRED = Decimal(100)
+
+
+class FundingPayment(Struct, frozen=True):
+    """Funding of one product over one session; negative: we paid. `exact` is False for our own estimates."""
+
+    product_id: str
+    amount: Decimal
+    currency: str
+    at_ms: int
+    row_id: str
+    exact: bool
+    slot: int | None = None
+
+
+class FundingRate(Struct, frozen=True):
+    """The rate now: per 8 hours on both venues, a fraction of notional; positive: longs pay."""
+
+    product_id: str
+    rate_8h: Decimal
+    current: Decimal | None
+    next_at_ms: int
+    at_ms: int
 
 
 def percent_8h(rate_8h: Decimal) -> Decimal:
@@ -34,8 +56,7 @@ def accrual(size: Decimal, price: Decimal, rate_8h: Decimal, held_ms: int) -> De
     return -size * price * rate_8h * held_ms / PERIOD_MS
 
 
-@dataclass(frozen=True, slots=True)
-class FundingSum:
+class FundingSum(Struct, frozen=True):
     """Funding of one product, or of all. `exact` is False when an estimate is in it; `running` None: not known."""
 
     paid: Decimal  # settled, in cash

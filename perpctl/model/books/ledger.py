@@ -14,7 +14,8 @@ from enum import StrEnum
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from perpctl.model.fill import Fill, FundingPayment
+from perpctl.model.books.funding import FundingPayment
+from perpctl.model.fill import Fill
 from perpctl.model.money import ZERO
 
 Key = tuple[str, int | None]  # product and slot

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
 
+from perpctl.model.books.funding import FundingPayment
 from perpctl.model.books.ledger import Key, Ledger, in_order
-from perpctl.model.fill import Fill, FundingPayment
+from perpctl.model.fill import Fill
 from perpctl.model.money import ZERO
 from perpctl.model.order import Order, OrderRequest, Side
 from perpctl.model.position import Position

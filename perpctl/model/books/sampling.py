@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
 
-from perpctl.model.fill import FundingPayment
+from perpctl.model.books.funding import FundingPayment
 from perpctl.model.money import ZERO
 
 HOUR_MS = 3_600_000

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec import Struct
 
 from perpctl.model.instrument import Quote
 from perpctl.model.money import price_down, price_up
 from perpctl.model.order import OrderRequest, OrderType, Purpose, Side
 
 
-@dataclass(frozen=True, slots=True)
-class Protection:
+class Protection(Struct, frozen=True):
     """`beyond`: the limit of a stop-limit lies that fraction past its trigger. Such a stop may fire and not fill: then
     the position is closed after `fills_within_s`. None: the stop trades at market."""
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from perpctl.errors import PerpctlError
 from perpctl.exchange.port import Exchange, Unsupported
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
 LEDGER_S = 2.0  # whoever asks what is held does not wait longer for what it does not hang on
 
 
-@dataclass(frozen=True, slots=True)
-class Moved:
+class Moved(Struct, frozen=True):
     """Net transfers since the baseline; None: not known, and `unread` says why. `never`: the venue tells nobody."""
 
     net: Decimal | None = ZERO

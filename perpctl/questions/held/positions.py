@@ -94,6 +94,7 @@ class Held(Struct, frozen=True):
 
     account: Account
     holdings: tuple[Holding, ...]
+    orders: tuple[Order, ...]  # all that can still fill
     terms: VenueTerms
     calendar: VenueCalendar
     gross_limit: Decimal | None
@@ -133,12 +134,12 @@ async def read(desk: Desk, *, with_day: bool = False) -> Held:
     `with_day` asks the venue's ledger too, for the result of the day: slow, and nothing else hangs on it.
     """
     exchange = await desk.exchange()
-    positions, orders, account = await asyncio.gather(exchange.positions(), exchange.open_orders(), exchange.account())
+    (positions, account), orders = await asyncio.gather(exchange.holdings(), exchange.open_orders())
     products = tuple(dict.fromkeys(position.product_id for position in positions))
     instruments = {one: await exchange.instrument(one) for one in products}
     quotes = dict(zip(products, await asyncio.gather(*map(exchange.quote, products)), strict=True))
     bounds = {one: bounds_of(desk, account, quotes[one]) for one in products}
-    at_ms, limits = await exchange.time_ms(), limits_of(desk)
+    at_ms, limits = account.at_ms, limits_of(desk)
     records = _records(desk)
     unknown = None if isinstance(records, StateDamaged) else Explained(Decimal(0), 0, 0)
     explained = {} if records is None or isinstance(records, StateDamaged) else _explained(desk, records, products)
@@ -165,6 +166,7 @@ async def read(desk: Desk, *, with_day: bool = False) -> Held:
     return Held(
         account,
         tuple(map(holding, positions)),
+        orders,
         exchange.terms,
         exchange.calendar,
         next((found.gross_notional for found in bounds.values() if found is not None), None),

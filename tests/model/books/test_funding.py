@@ -6,8 +6,7 @@ from decimal import Decimal as D
 
 import pytest
 
-from perpctl.model.books.funding import accrual, percent_8h, percent_a_year, sum_funding
-from perpctl.model.fill import FundingPayment
+from perpctl.model.books.funding import FundingPayment, accrual, percent_8h, percent_a_year, sum_funding
 from perpctl.model.position import Position
 
 H = 3_600_000

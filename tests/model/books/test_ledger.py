@@ -10,8 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from perpctl.model.books.funding import FundingPayment
 from perpctl.model.books.ledger import Effect, Ledger, Tally, apply_fill, explain, in_order
-from perpctl.model.fill import Fill, FundingPayment
+from perpctl.model.fill import Fill
 from perpctl.model.order import Side
 
 P = "BTC_USDC-PERPETUAL"

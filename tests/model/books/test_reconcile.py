@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perpctl.model.books.funding import FundingPayment
 from perpctl.model.books.ledger import Ledger
 from perpctl.model.books.reconcile import (
     BookFill,
@@ -26,7 +27,7 @@ from perpctl.model.books.reconcile import (
     compare,
     positions_agree,
 )
-from perpctl.model.fill import Fill, FundingPayment
+from perpctl.model.fill import Fill
 from perpctl.model.order import Order, OrderRequest, OrderStatus, OrderType, Side
 from perpctl.model.position import Position
 

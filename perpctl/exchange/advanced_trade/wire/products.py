@@ -9,8 +9,8 @@ from decimal import Decimal
 from perpctl.exchange.advanced_trade.wire import words
 from perpctl.exchange.both.document import Malformed, Row, row_of, rows_of, text
 from perpctl.exchange.port import Candle
+from perpctl.model.books.funding import FundingRate
 from perpctl.model.exposure import MarginRates
-from perpctl.model.fill import FundingRate
 from perpctl.model.instrument import Book, BookState, Instrument, Quote, TradingSession
 from perpctl.model.money import ZERO
 from perpctl.model.venue.calendar import Happening, Kind
