@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from perpctl.emergency.venue.port import Owner, Venue
 from perpctl.emergency.venue.terms import Terms
@@ -19,8 +20,7 @@ class StepState:
     evidence: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """When flat was first proven: wall for people, seconds since Enter."""
 
     at: datetime

@@ -11,9 +11,8 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from perpctl.errors import StateDamaged
 from perpctl.store.lease import Lease, process_started
@@ -24,8 +23,7 @@ _GONE_S = 1.0
 _STOP_S = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Fence:
+class Fence(NamedTuple):
     """What became of the bot; `settled_at` on the monotonic clock."""
 
     proven: bool

@@ -11,9 +11,8 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from perpctl.store.lease import boot_id, process_started
 
@@ -68,8 +67,7 @@ class Record:
                 self.trouble = f"{self.path} cannot be made durable: {why.strerror}"
 
 
-@dataclass(frozen=True, slots=True)
-class Story:
+class Story(NamedTuple):
     """A kill as its file tells it."""
 
     kill_id: str

@@ -7,10 +7,9 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from perpctl.errors import StateDamaged, UnknownState, UsageError
 from perpctl.store.lease import Lease, process_started
@@ -27,16 +26,14 @@ _SERVED = {  # what the card of an exchange of our own calls a venue's address, 
 _START_S = 20.0
 
 
-@dataclass(frozen=True, slots=True)
-class Pin:
+class Pin(NamedTuple):
     """The account that a profile is about."""
 
     account_id: str
     username: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
+class Timing(NamedTuple):
     """Seconds. Defaults are the documented ones; a profile may set others under `kill`."""
 
     foreground: float = 120.0
@@ -44,8 +41,7 @@ class Timing:
     hold_unproven: float = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """One profile as the last good settings describe it."""
 
     profile: str
@@ -73,8 +69,7 @@ class Target:
         return f"{self.env.upper()}  {self.venue}  profile {self.profile}"
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """Where the venue is right now, and who is pinned there."""
 
     venue: str

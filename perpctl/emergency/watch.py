@@ -11,10 +11,9 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from perpctl.emergency import kill, pending
 from perpctl.emergency.pending import Record, Story
@@ -33,8 +32,7 @@ _YOUNG_S = 3.0
 _LEAVE_LATE_S = 10.0  # the worker says itself when the foreground time is over; this is for one that cannot
 
 
-@dataclass(frozen=True, slots=True)
-class Errand:
+class Errand(NamedTuple):
     """One kill as it is handed to the process that carries it out; `terms` outlive that process, `began` does not."""
 
     kill_id: str

@@ -8,9 +8,9 @@ net delta of an underlying never rises on the way.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from itertools import groupby
+from typing import NamedTuple
 
 from perpctl.model.money import ZERO, floor_to, price_down, price_up
 from perpctl.model.order import Order, OrderType, Side, is_protective
@@ -36,8 +36,7 @@ def key_of(item: Order | Position | Close) -> Key:
 # --- what stands -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """One listing, sorted. `orphans` are reduce-only stops whose position reads zero: harmless, cancelled last."""
 
     limits: tuple[Order, ...]  # a mass cancel of type limit reaches these
@@ -83,8 +82,7 @@ def _kind(order: Order, size: Decimal) -> str:
 # --- closing ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Market:
+class Market(NamedTuple):
     """What a close must know of a product; None where unknown, and then nothing is sized or priced from it."""
 
     product_id: str
@@ -97,8 +95,7 @@ class Market:
     band_high: Decimal | None
 
 
-@dataclass(frozen=True, slots=True)
-class Close:
+class Close(NamedTuple):
     """The next close of one position, reduce-only. Price None: at market; size None as well: the venue's own close."""
 
     product_id: str
@@ -112,8 +109,7 @@ class Close:
         return self.price is None
 
 
-@dataclass(frozen=True, slots=True)
-class Climb:
+class Climb(NamedTuple):
     """How far up the ladder a position is."""
 
     rung: int = 0
@@ -259,8 +255,7 @@ def through_touch(side: Side, slippage: Decimal, market: Market) -> Decimal | No
 READS_APART_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Apart:
+class Apart(NamedTuple):
     """How far apart, in seconds, agreeing reads must stand."""
 
     orders_s: float = READS_APART_S
@@ -274,8 +269,7 @@ SETTLEMENT: Blind = ((8 * 3_600_000 - 5_000, 8 * 3_600_000 + 15_000),)
 """From and to, in ms of the UTC day: reads around the daily settlement prove nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(NamedTuple):
     """One fresh read that was answered. `at_s` monotonic, when it was sent; `market_ms` the venue's clock then.
 
     `kind`: orders, positions or margin. `empty`: it showed nothing in scope (margin: nothing in use). `current`: it
@@ -296,8 +290,7 @@ class Read:
         return self.pinned and self.current and not is_blind(self.market_ms, self.blind)
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
+class Proof(NamedTuple):
     """Whether flat is proven; `lacking` says what is still missing, `reads` which reads proved it."""
 
     flat: bool

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from perpctl.errors import HeldByAnother, StateDamaged
 from perpctl.store.block import BlockFile, OpenBlock, Torn
@@ -22,8 +21,7 @@ _SIZE = 512  # one sector: written whole or not at all
 _FOREIGN_LEASE_S = 30.0  # another host's boot clock says nothing here; its wall clock may be off
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(NamedTuple):
     """The record on file. Times in ms: `since_ms` and `renewed_wall_ms` wall, `renewed_boot_ms` on the boot clock."""
 
     epoch: int
@@ -128,7 +126,7 @@ class Held:
                 if found is None or not self._is_mine(found) or found.has_lapsed or found.released:
                     return False
                 block.write(
-                    _encode(replace(found, renewed_boot_ms=_boot_ms(), renewed_wall_ms=_wall_ms())), durable=False
+                    _encode(found._replace(renewed_boot_ms=_boot_ms(), renewed_wall_ms=_wall_ms())), durable=False
                 )
                 return True
         except (OSError, Torn, ValueError, KeyError, TypeError):
@@ -140,7 +138,7 @@ class Held:
             with self._block.locked() as block:
                 found = _read_locked(block)
                 if found is not None and self._is_mine(found):
-                    block.write(_encode(replace(found, released=True)))
+                    block.write(_encode(found._replace(released=True)))
         except (OSError, Torn, ValueError, KeyError, TypeError) as why:
             raise _damaged(self.path, why) from why
 
@@ -178,7 +176,7 @@ def _read_locked(block: OpenBlock) -> Lease | None:
 
 
 def _encode(lease: Lease) -> dict[str, Any]:
-    return {"schema": SCHEMA, **asdict(lease)}
+    return {"schema": SCHEMA, **lease._asdict()}
 
 
 def _decode(record: dict[str, Any]) -> Lease:

@@ -10,9 +10,8 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from perpctl.errors import StateDamaged
 
@@ -28,8 +27,7 @@ KILL_FOREGROUND_S = {"global": 120, "us": 180}  # by venue, unless a profile say
 _LARGEST = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """Settings of one profile as they last validated; `key` says from which files and variables."""
 
     key: str

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from perpctl.emergency.fence import fence_bot, stop_unit
@@ -62,7 +61,7 @@ def rewrite(directory: Path, **changes: object) -> None:
     found = Lease.read(directory / "lease")
     assert found is not None
     with BlockFile(directory / "lease", leases._SIZE).locked() as block:
-        block.write(leases._encode(replace(found, **changes)))  # type: ignore[arg-type]
+        block.write(leases._encode(found._replace(**changes)))  # type: ignore[arg-type]
 
 
 def test_no_lease_means_no_bot(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from itertools import pairwise
@@ -94,8 +93,8 @@ def test_the_rest_follows_before_the_position_shows_our_own_contract(trader: Tra
         if path == "orders/close_position":
             sent_at.append(trader.wall_s)
         if path == "cfm/positions" and trader.wall_s < until:
-            return replace(
-                answer, body=answer.body.replace(b'"number_of_contracts":"9"', b'"number_of_contracts":"10"')
+            return answer._replace(
+                body=answer.body.replace(b'"number_of_contracts":"9"', b'"number_of_contracts":"10"')
             )
         return answer
 
@@ -229,7 +228,7 @@ def test_ids_are_batched_as_the_venue_wants_them(trader: Trader, tmp_path: Path)
         asked = kill.line.bodies(path)[-1]["order_ids"] if path == "orders/batch_cancel" else []
         if len(asked) > 40:
             body = b'{"error":"InvalidArgument","error_details":"Too many orderIDs entered, limit is 40"}'
-            return replace(answer, status=400, body=body)
+            return answer._replace(status=400, body=body)
         return answer
 
     kill.line.spoil = forty
@@ -287,7 +286,7 @@ def test_no_close_while_the_venue_liquidates(trader: Trader, tmp_path: Path) -> 
         summary = json.loads(answer.body)
         summary["balance_summary"]["available_margin"]["value"] = "1"
         summary["balance_summary"]["liquidation_threshold"]["value"] = "2"
-        return replace(answer, body=json.dumps(summary).encode())
+        return answer._replace(body=json.dumps(summary).encode())
 
     kill.line.spoil = short_of_margin
     kill.world.plan(99, lambda: closed_so_far.append(len(kill.closes)))
@@ -376,7 +375,7 @@ def test_close_to_liquidation_all_goes_at_once_and_the_stop_before_it(trader: Tr
         summary = json.loads(answer.body)
         summary["balance_summary"]["available_margin"]["value"] = "184"
         summary["balance_summary"]["liquidation_threshold"]["value"] = "100"
-        return replace(answer, body=json.dumps(summary).encode())
+        return answer._replace(body=json.dumps(summary).encode())
 
     kill.line.spoil = one_percent_away
     assert kill.run() == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
@@ -178,7 +178,7 @@ def new_kill(trader: Trader, directory: Path, **wished: Any) -> Kill:
         wished.get("scope", "account"),
         rungs,
     )
-    wish = replace(wish, identity_key=wished.get("identity_key"))
+    wish = wish._replace(identity_key=wished.get("identity_key"))
     record = Record(directory, wish.kill_id, None)
     pursuit = Pursuit(target, wish, record, {target.latches[0]: "written"}, world, lambda url, ca: line)
     return Kill(trader, directory, world, line, pursuit)

@@ -76,7 +76,8 @@ HOT = {
 
 
 # Dataclasses of ours: each takes 0.35 ms to build, a struct 0.01, so the records that every question loads are structs.
-QUESTION, PROCEDURE, KILL = 18, 42, 44  # kill has the standard library only
+# Kill has the standard library only: what it keeps in memory are named tuples, which take 0.04 ms.
+QUESTION, PROCEDURE, KILL = 22, 42, 12
 NOT_FOR_A_QUESTION = {"perpctl.procedures.runner", "perpctl.settings", "perpctl.engine", "perpctl.paper"}
 
 

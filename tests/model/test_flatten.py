@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 import pytest
@@ -34,7 +34,7 @@ STEP = Decimal("0.0001")
 MARKET = Market(BTC, "BTC", Decimal("0.1"), STEP, Decimal(84_000), Decimal(84_001), Decimal(82_740), Decimal(85_260))
 MARKETS = {
     BTC: MARKET,
-    DATED: replace(MARKET, product_id=DATED),
+    DATED: MARKET._replace(product_id=DATED),
     ETH: Market(ETH, "ETH", Decimal("0.01"), STEP, Decimal(2_960), Decimal(2_961), Decimal(2_915), Decimal(3_005)),
 }
 
@@ -158,10 +158,10 @@ def test_two_tries_a_rung_unless_nothing_was_filled() -> None:
 
 
 def test_a_price_stays_inside_the_band_and_on_the_tick() -> None:
-    narrow = replace(MARKET, band_low=Decimal("83999.95"), band_high=Decimal("84001.17"))
+    narrow = MARKET._replace(band_low=Decimal("83999.95"), band_high=Decimal("84001.17"))
     assert through_touch(Side.SELL, Decimal("0.0075"), narrow) == Decimal("84000.0")
     assert through_touch(Side.BUY, Decimal("0.0075"), narrow) == Decimal("84001.1")
-    assert through_touch(Side.SELL, Decimal("0.001"), replace(MARKET, bid=None)) is None
+    assert through_touch(Side.SELL, Decimal("0.001"), MARKET._replace(bid=None)) is None
 
 
 def test_units_that_disagree_are_closed_without_a_size() -> None:
@@ -319,12 +319,12 @@ def test_not_one_read_can_be_left_out(missing: int) -> None:
     ids=["shows something", "another account", "old", "in settlement", "before our last act"],
 )
 def test_a_spoilt_read_proves_nothing(spoilt: int, defect: dict[str, object]) -> None:
-    spoilt_read = replace(FLAT[spoilt], **defect)  # type: ignore[arg-type]
+    spoilt_read = FLAT[spoilt]._replace(**defect)  # type: ignore[arg-type]
     assert not prove_flat([*FLAT[:spoilt], spoilt_read, *FLAT[spoilt + 1 :]], since_s=0.5).flat
 
 
 def test_two_reads_in_the_same_second_are_one() -> None:
-    close_together = [replace(each, at_s=1 + each.at_s / 10) for each in FLAT]
+    close_together = [each._replace(at_s=1 + each.at_s / 10) for each in FLAT]
     assert not prove_flat(close_together, since_s=0.5).flat
 
 

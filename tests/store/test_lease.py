@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,7 +55,7 @@ def age(path: Path, seconds: float, **changes: object) -> None:
     """Make the record as old as if it had not been renewed for so long."""
     found = Lease.read(path)
     assert found is not None
-    older = replace(found, renewed_boot_ms=found.renewed_boot_ms - int(seconds * 1000), **changes)  # type: ignore[arg-type]
+    older = found._replace(renewed_boot_ms=found.renewed_boot_ms - int(seconds * 1000), **changes)  # type: ignore[arg-type]
     with BlockFile(path, room._SIZE).locked() as block:
         block.write(room._encode(older))
 

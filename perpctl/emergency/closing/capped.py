@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
+from typing import NamedTuple
 
 from perpctl.emergency.closing.closer import Closer, Round, Wish, near_liquidation
 from perpctl.emergency.closing.stops import Stops, mark
@@ -58,16 +59,14 @@ class Run:
         return max(self.closes.values(), key=lambda one: (one.created_ms, one.order_id), default=None)
 
 
-@dataclass(frozen=True, slots=True)
-class Sight:
+class Sight(NamedTuple):
     """Signed positions by product, as read by a request that was sent at `asked_ms`, the venue's clock."""
 
     sizes: Mapping[str, Decimal]
     asked_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(NamedTuple):
     """What one round may do about one position: close at most `size` of it."""
 
     run: Run
@@ -77,8 +76,7 @@ class Task:
     rungs: tuple[Decimal | None, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Flight:
+class Flight(NamedTuple):
     """A close on its way; `first`: the one contract that only proves."""
 
     run: Run

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from perpctl.emergency.pending import Record
 from perpctl.emergency.venue.port import Execution, Listing, Said, Venue
@@ -21,8 +21,7 @@ NEAR_LIQUIDATION = Decimal("0.02")
 V = TypeVar("V", bound=Venue, contravariant=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(NamedTuple):
     """What was asked for. On the monotonic clock: `began` at Enter, `latched` when every latch was written."""
 
     kill_id: str
@@ -47,8 +46,7 @@ class Closed:
     orders: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Round:
+class Round(NamedTuple):
     """What one round did: closes sent, books that let nothing through, positions for which the ladder has ended."""
 
     sent: int

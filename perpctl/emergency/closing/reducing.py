@@ -155,4 +155,4 @@ class ReducingCloser(Closer[Venue]):
 def _never_whole(closes: Sequence[Close], ours: Sequence[Position]) -> tuple[Close, ...]:
     """The venue's own close takes what others hold as well: a part is closed by naming its size."""
     sizes = {key_of(position): abs(position.size) for position in ours}
-    return tuple(replace(close, size=close.size or sizes[key_of(close)]) for close in closes)
+    return tuple(close._replace(size=close.size or sizes[key_of(close)]) for close in closes)

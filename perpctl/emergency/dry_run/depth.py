@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from perpctl.emergency.venue.port import Book, Product
 from perpctl.model.money import ZERO, cents, plain
@@ -15,8 +14,7 @@ from perpctl.model.position import Position
 _TENTH, _CENT = Decimal("0.1"), Decimal("0.01")
 
 
-@dataclass(frozen=True, slots=True)
-class Depth:
+class Depth(NamedTuple):
     """The side of a book that would fill a close, best first, and where the venue's band ends on that side."""
 
     levels: tuple[tuple[Decimal, Decimal], ...]

@@ -8,12 +8,11 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from perpctl.emergency import pending
 from perpctl.emergency.closing.closer import near_liquidation
@@ -40,8 +39,7 @@ T = TypeVar("T")
 _CALLS_A_ROUND = 4  # ticker, instrument, close, look
 
 
-@dataclass(frozen=True, slots=True)
-class Sight:
+class Sight(NamedTuple):
     """What one look at the venue showed; `round_trip_s` as one call took, `books` and `products` by name."""
 
     standing: Standing

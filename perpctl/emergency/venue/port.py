@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from perpctl.emergency.venue.terms import Terms
 from perpctl.model.fill import Fill
@@ -50,16 +50,14 @@ class Said(Exception):
         return self.meaning is Meaning.THROTTLED
 
 
-@dataclass(frozen=True, slots=True)
-class Execution:
+class Execution(NamedTuple):
     """One fill of ours, and what the venue says it realised."""
 
     fill: Fill
     realized: Decimal | None
 
 
-@dataclass(frozen=True, slots=True)
-class LabelledFill:
+class LabelledFill(NamedTuple):
     """One fill in history: signed base coin, and the identity of its order."""
 
     trade_id: str
@@ -68,8 +66,7 @@ class LabelledFill:
     label: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(NamedTuple):
     """The account that answered. `initial_margin` adds up all currencies, and `hold` what open orders bind."""
 
     account_id: str
@@ -97,8 +94,7 @@ class Listing:
     contracts: Mapping[str, Decimal] = field(default_factory=dict)  # base coin in one, where sizes are whole contracts
 
 
-@dataclass(frozen=True, slots=True)
-class Ticker:
+class Ticker(NamedTuple):
     """The touch, the references and the state of one book."""
 
     product_id: str
@@ -114,8 +110,7 @@ class Ticker:
         return None if self.bid is None or self.ask is None else (self.bid + self.ask) / 2
 
 
-@dataclass(frozen=True, slots=True)
-class Book:
+class Book(NamedTuple):
     """One book, best first, sizes in base coin."""
 
     ticker: Ticker
@@ -124,8 +119,7 @@ class Book:
     at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Product:
+class Product(NamedTuple):
     """What does not change of a product. `contract`: base coin in one, where sizes are whole contracts."""
 
     product_id: str
@@ -136,16 +130,14 @@ class Product:
     contract: Decimal | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(NamedTuple):
     """A trading session: whether nothing can be traded or cancelled now, and when it opens as far as told."""
 
     product_id: str
     opens_ms: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Lately:
+class Lately(NamedTuple):
     """What happened to futures since some moment: closes of any kill, from this host or another, and every fill.
 
     The fills were asked for after the closes. Sizes in base coin.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 from perpctl.model.flatten import LADDER, SETTLEMENT, Apart, Blind
 
@@ -11,8 +11,7 @@ Rungs = tuple[Decimal | None, ...]
 _HOUR_MS = 3_600_000
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(NamedTuple):
     """How a venue is cancelled, closed and proven flat."""
 
     currency: str  # of margin and profit
@@ -32,8 +31,7 @@ class Terms:
     words: Words
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
+class Words(NamedTuple):
     """How people are told what is done here."""
 
     entries: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -224,7 +223,7 @@ class AdvancedTrade:
         row, book = side_by_side(
             self._world, partial(self._rest.get, f"products/{product_id}"), partial(self.depth, product_id)
         )
-        return replace(book, ticker=replace(book.ticker, state=row_of(row, rows.read_state)))
+        return book._replace(ticker=book.ticker._replace(state=row_of(row, rows.read_state)))
 
     def depth(self, product_id: str) -> Book:
         product, query = self.product(product_id), (("product_id", product_id), ("limit", BOOK_LEVELS))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from perpctl.emergency.venue.advanced_trade import rows
 from perpctl.emergency.venue.advanced_trade.rest import Query, Rest
@@ -23,8 +23,7 @@ IDS_AT_ONCE = 50
 LATE_MS = 120_000  # twice as long as a listing may be old
 
 
-@dataclass(frozen=True, slots=True)
-class Live:
+class Live(NamedTuple):
     """What can still fill, futures only. `complete`: no filter of the venue's stood in between."""
 
     rows: tuple[Row, ...]
