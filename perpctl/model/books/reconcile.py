@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from perpctl.model.books.funding import FundingPayment
 from perpctl.model.books.ledger import Key, Ledger, in_order
@@ -38,40 +40,34 @@ class Cause(StrEnum):
     UNEXPLAINED = "unexplained"
 
 
-@dataclass(frozen=True, slots=True)
-class BookFill:
+class BookFill(Struct, frozen=True):
     fill: Fill
     cause: Cause
 
 
-@dataclass(frozen=True, slots=True)
-class BookFunding:
+class BookFunding(Struct, frozen=True):
     payment: FundingPayment
 
 
-@dataclass(frozen=True, slots=True)
-class SeeOrder:
+class SeeOrder(Struct, frozen=True):
     """Journal the order's state as the venue tells it."""
 
     order: Order
 
 
-@dataclass(frozen=True, slots=True)
-class SettleAbsent:
+class SettleAbsent(Struct, frozen=True):
     """Journal that the venue never had the order with this identity."""
 
     identity: str
 
 
-@dataclass(frozen=True, slots=True)
-class MovePosition:
+class MovePosition(Struct, frozen=True):
     """Adopt the venue's size: `movement` is the fill without a fee that would explain it."""
 
     movement: Fill
 
 
-@dataclass(frozen=True, slots=True)
-class MoveMoney:
+class MoveMoney(Struct, frozen=True):
     """Adopt the venue's money: the amount counts as a transfer."""
 
     amount: Decimal
@@ -81,8 +77,7 @@ _Other = BookFunding | SeeOrder | SettleAbsent | MovePosition | MoveMoney
 Correction = BookFill | _Other
 
 
-@dataclass(frozen=True, slots=True)
-class Ours:
+class Ours(Struct, frozen=True):
     """What we believe."""
 
     ledger: Ledger
@@ -92,8 +87,7 @@ class Ours:
     unknown: Mapping[str, OrderRequest] = field(default_factory=dict)  # by our identity
 
 
-@dataclass(frozen=True, slots=True)
-class Theirs:
+class Theirs(Struct, frozen=True):
     """What the venue says, every slot. `ended` are the final states of orders that were looked up one by one."""
 
     positions: tuple[Position, ...]
@@ -108,8 +102,7 @@ class Theirs:
     at_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """One row. `correction` is journaled on apply; `adoption` only when a human adopts what nobody explains."""
 
     subject: str  # fill | funding | order | unknown order | position | money
@@ -121,8 +114,7 @@ class Difference:
     adoption: Correction | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Struct, frozen=True):
     """All differences. `unexplained_money` None: not compared, because something it needs is missing."""
 
     differences: tuple[Difference, ...]

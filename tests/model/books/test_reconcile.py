@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace as changed
 
 from perpctl.model.books.funding import FundingPayment
 from perpctl.model.books.ledger import Ledger
@@ -83,7 +84,7 @@ def books(*fills: Fill, **change: Any) -> Ours:
     ledger = Ledger(START)
     for one in fills:
         ledger = ledger.with_fill(one)
-    return replace(Ours(ledger, frozenset(one.trade_id for one in fills)), **change)
+    return changed(Ours(ledger, frozenset(one.trade_id for one in fills)), **change)
 
 
 def causes(found: Comparison) -> list[tuple[str, Cause]]:
@@ -111,28 +112,28 @@ CASES: list[tuple[str, Ours, Theirs, list[tuple[str, Cause]], list[Any]]] = [
     (
         "somebody else traded",
         books(),
-        replace(SAME, fills=(fill(1, "1", identity=None),)),
+        changed(SAME, fills=(fill(1, "1", identity=None),)),
         [("fill", Cause.FOREIGN_FILL)],
         [BookFill(fill(1, "1", identity=None), Cause.FOREIGN_FILL)],
     ),
     (
         "the venue liquidated",
         books(),
-        replace(SAME, fills=(fill(1, "1", liquidation=True),)),
+        changed(SAME, fills=(fill(1, "1", liquidation=True),)),
         [("fill", Cause.LIQUIDATION)],
         [BookFill(fill(1, "1", liquidation=True), Cause.LIQUIDATION)],
     ),
     (
         "the venue deleveraged",
         books(),
-        replace(SAME, forced=frozenset({"t1"})),
+        changed(SAME, forced=frozenset({"t1"})),
         [("fill", Cause.ADL)],
         [BookFill(fill(1, "1"), Cause.ADL)],
     ),
     (
         "funding was paid",
         HELD,
-        replace(
+        changed(
             SAME,
             payments=(FundingPayment(P, D(-3), "USDC", 0, "row-1", True),),
             equity=START - D("0.5") + 97,
@@ -143,70 +144,70 @@ CASES: list[tuple[str, Ours, Theirs, list[tuple[str, Cause]], list[Any]]] = [
     (
         "an order of ours was not known",
         HELD,
-        replace(SAME, orders=(order(7),)),
+        changed(SAME, orders=(order(7),)),
         [("order", Cause.ORDER_MISSED)],
         [SeeOrder(order(7))],
     ),
     (
         "an order of somebody else",
         HELD,
-        replace(SAME, orders=(order(7, identity="hand"),)),
+        changed(SAME, orders=(order(7, identity="hand"),)),
         [("order", Cause.FOREIGN_ORDER)],
         [SeeOrder(order(7, identity="hand"))],
     ),
     (
         "an order of the venue's liquidation",
         HELD,
-        replace(SAME, orders=(order(7, origin="liquidation"),)),
+        changed(SAME, orders=(order(7, origin="liquidation"),)),
         [("order", Cause.LIQUIDATION)],
         [SeeOrder(order(7, origin="liquidation"))],
     ),
     (
         "an order is filled further than we know",
-        replace(HELD, working={"o7": order(7)}),
-        replace(SAME, orders=(order(7, filled=D("0.1")),)),
+        changed(HELD, working={"o7": order(7)}),
+        changed(SAME, orders=(order(7, filled=D("0.1")),)),
         [("order", Cause.ORDER_MISSED)],
         [SeeOrder(order(7, filled=D("0.1")))],
     ),
     (
         "an order ended and we did not see it",
-        replace(HELD, working={"o7": order(7)}),
-        replace(SAME, ended=(order(7, status=OrderStatus.CANCELLED),)),
+        changed(HELD, working={"o7": order(7)}),
+        changed(SAME, ended=(order(7, status=OrderStatus.CANCELLED),)),
         [("order", Cause.ORDER_MISSED)],
         [SeeOrder(order(7, status=OrderStatus.CANCELLED))],
     ),
     (
         "an order of somebody else, which we had seen, ended",
-        replace(HELD, working={"o7": order(7, identity="hand")}),
-        replace(SAME, ended=(order(7, identity="hand", status=OrderStatus.CANCELLED),)),
+        changed(HELD, working={"o7": order(7, identity="hand")}),
+        changed(SAME, ended=(order(7, identity="hand", status=OrderStatus.CANCELLED),)),
         [("order", Cause.FOREIGN_ORDER)],
         [SeeOrder(order(7, identity="hand", status=OrderStatus.CANCELLED))],
     ),
     (
         "a liquidation took an order away",
-        replace(HELD, working={"o7": order(7)}),
-        replace(SAME, ended=(order(7, status=OrderStatus.CANCELLED, cancel_reason="autoliquidation"),)),
+        changed(HELD, working={"o7": order(7)}),
+        changed(SAME, ended=(order(7, status=OrderStatus.CANCELLED, cancel_reason="autoliquidation"),)),
         [("order", Cause.LIQUIDATION)],
         [SeeOrder(order(7, status=OrderStatus.CANCELLED, cancel_reason="autoliquidation"))],
     ),
     (
         "an unknown order rests",
-        replace(HELD, unknown={"ours-7": asked(7)}),
-        replace(SAME, orders=(order(7),)),
+        changed(HELD, unknown={"ours-7": asked(7)}),
+        changed(SAME, orders=(order(7),)),
         [("order", Cause.UNKNOWN_SETTLED)],
         [SeeOrder(order(7))],
     ),
     (
         "an unknown order ended",
-        replace(HELD, unknown={"ours-7": asked(7)}),
-        replace(SAME, ended=(order(7, status=OrderStatus.REJECTED),)),
+        changed(HELD, unknown={"ours-7": asked(7)}),
+        changed(SAME, ended=(order(7, status=OrderStatus.REJECTED),)),
         [("unknown order", Cause.UNKNOWN_SETTLED)],
         [SeeOrder(order(7, status=OrderStatus.REJECTED))],
     ),
     (
         "an unknown order never arrived",
-        replace(HELD, unknown={"ours-7": asked(7)}),
-        replace(SAME, absent=frozenset({"ours-7"})),
+        changed(HELD, unknown={"ours-7": asked(7)}),
+        changed(SAME, absent=frozenset({"ours-7"})),
         [("unknown order", Cause.UNKNOWN_SETTLED)],
         [SettleAbsent("ours-7")],
     ),
@@ -227,20 +228,20 @@ def test_a_difference_has_its_cause_and_its_correction_brings_the_books_together
 OPEN_CASES: list[tuple[str, Ours, Theirs, tuple[str, Cause]]] = [
     (
         "an order is gone and nobody knows its end",
-        replace(HELD, working={"o7": order(7)}),
+        changed(HELD, working={"o7": order(7)}),
         SAME,
         ("order", Cause.UNEXPLAINED),
     ),
     (
         "an unknown order is not found yet",
-        replace(HELD, unknown={"ours-7": asked(7)}),
+        changed(HELD, unknown={"ours-7": asked(7)}),
         SAME,
         ("unknown order", Cause.UNKNOWN_OPEN),
     ),
     (
         "sizes that contradict themselves",
         HELD,
-        replace(SAME, positions=(position("1", units_agree=False),)),
+        changed(SAME, positions=(position("1", units_agree=False),)),
         ("position", Cause.UNEXPLAINED),
     ),
 ]
@@ -264,7 +265,7 @@ def test_what_cannot_be_explained_stays_open_and_nothing_is_journaled(
 def test_a_position_that_no_fill_explains_is_moved_only_by_adoption(
     positions: tuple[Position, ...], movement: D
 ) -> None:
-    theirs = replace(SAME, positions=positions, equity=None)
+    theirs = changed(SAME, positions=positions, equity=None)
     found = compare(HELD, theirs, is_ours)
     assert causes(found) == [("position", Cause.UNEXPLAINED)]
     assert found.corrections == ()
@@ -277,7 +278,7 @@ def test_a_position_that_no_fill_explains_is_moved_only_by_adoption(
 
 def test_money_that_nothing_explains_is_said_to_the_cent() -> None:
     assert SAME.equity is not None
-    theirs = replace(SAME, equity=SAME.equity - 50)
+    theirs = changed(SAME, equity=SAME.equity - 50)
     found = compare(HELD, theirs, is_ours)
     assert causes(found) == [("money", Cause.UNEXPLAINED)]
     assert found.unexplained_money == -50
@@ -288,15 +289,15 @@ def test_money_that_nothing_explains_is_said_to_the_cent() -> None:
 @pytest.mark.parametrize(("off", "clean"), [("10", True), ("-10", True), ("10.06", False), ("-10.06", False)])
 def test_money_may_be_off_by_a_basis_point(off: str, clean: bool) -> None:
     assert SAME.equity is not None
-    assert compare(HELD, replace(SAME, equity=SAME.equity + D(off)), is_ours).is_clean is clean
+    assert compare(HELD, changed(SAME, equity=SAME.equity + D(off)), is_ours).is_clean is clean
 
 
 @pytest.mark.parametrize(
     "theirs",
     [
-        replace(SAME, equity=None),
-        replace(SAME, positions=(position("1", funding=None),)),
-        replace(SAME, positions=(replace(position("1"), mark=None),)),
+        changed(SAME, equity=None),
+        changed(SAME, positions=(position("1", funding=None),)),
+        changed(SAME, positions=(replace(position("1"), mark=None),)),
     ],
 )
 def test_money_is_not_compared_when_something_it_needs_is_missing(theirs: Theirs) -> None:
@@ -307,19 +308,19 @@ def test_money_is_not_compared_when_something_it_needs_is_missing(theirs: Theirs
 
 def test_funding_of_the_running_session_is_not_yet_paid_and_not_unexplained() -> None:
     assert SAME.equity is not None
-    theirs = replace(SAME, positions=(position("1", funding=D(-70)),), equity=SAME.equity - 70)
+    theirs = changed(SAME, positions=(position("1", funding=D(-70)),), equity=SAME.equity - 70)
     assert compare(HELD, theirs, is_ours).unexplained_money == 0
 
 
 def test_a_fill_that_the_venue_lists_twice_is_booked_once() -> None:
-    found = compare(books(), replace(SAME, fills=(fill(1, "1"), fill(1, "1"))), is_ours)
+    found = compare(books(), changed(SAME, fills=(fill(1, "1"), fill(1, "1"))), is_ours)
     assert len(found.corrections) == 1
 
 
 def test_the_fingerprint_changes_with_the_differences_and_not_with_their_order() -> None:
-    one = compare(HELD, replace(SAME, orders=(order(7), order(8))), is_ours)
-    two = compare(HELD, replace(SAME, orders=(order(8), order(7))), is_ours)
-    other = compare(HELD, replace(SAME, orders=(order(7, filled=D("0.1")), order(8))), is_ours)
+    one = compare(HELD, changed(SAME, orders=(order(7), order(8))), is_ours)
+    two = compare(HELD, changed(SAME, orders=(order(8), order(7))), is_ours)
+    other = compare(HELD, changed(SAME, orders=(order(7, filled=D("0.1")), order(8))), is_ours)
     assert one.fingerprint == two.fingerprint != other.fingerprint
 
 
@@ -387,7 +388,7 @@ def test_whatever_went_missing_the_corrections_bring_the_books_together(
         absent=frozenset(one.identity or "" for one in made if one not in arrived),
         equity=money + stray_money,
     )
-    ours = replace(ours, working=known, unknown=unknown)
+    ours = changed(ours, working=known, unknown=unknown)
 
     found = compare(ours, theirs, is_ours)
     corrected = apply(ours, found.corrections)
