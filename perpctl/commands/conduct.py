@@ -6,8 +6,9 @@ import asyncio
 import shlex
 import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
 from typing import TypeVar
+
+from msgspec.structs import asdict
 
 from perpctl import profile as profiles
 from perpctl import render
