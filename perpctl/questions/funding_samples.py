@@ -109,7 +109,8 @@ async def history(desk: Desk, days: int, now_ms: int, absent: Unsupported) -> An
     table = Table(_PAYMENTS, tuple(_payment(one) for one in payments), "no sample of ours has a position in it")
     view: list[Block] = [Line(f"payments n/a: {absent.reason}"), Line(""), table, Line("")]
     told = figures.MISSING if paid is None else f"~{paid:+,.4f} {currency}"
-    view.append(Line(f"PAID     {told} in {days} d, ESTIMATED from our samples; negative: we paid"))
+    seen = f"{len(sampling.by_hour(samples))} of the {days * 24} hours of {days} d seen"
+    view.append(Line(f"PAID     {told}, {seen}, ESTIMATED from our samples; negative: we paid"))
     view += _running_lines(moved, paid, currency)
     view += _gap_lines(gaps, lacking)
     facts: dict[str, Json] = {
