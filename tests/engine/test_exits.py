@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 
 from perpctl.engine import events as e
 from perpctl.engine.state.grounds import grounds_of
+from perpctl.engine.state.meter import Meter
+from perpctl.engine.state.sight import Permission, look
 from perpctl.engine.state.working import Stage
 from perpctl.exchange import port
+from perpctl.model.mode import Mode
 from perpctl.model.order import OrderRequest, OrderStatus, Purpose, Side, TimeInForce
 from tests.engine.bench import Bench, as_order, bid, of, offer, only, placed
 
@@ -121,7 +124,8 @@ def test_nobody_asks_the_strategy_while_it_is_under_way(bench: Bench) -> None:
 def test_the_journal_says_that_the_strategy_decided_it(bench: Bench) -> None:
     covered(bench)
     [exit_] = bench.exits(OUT)
-    assert grounds_of(bench.core, exit_, "test", bench.now).strategy == "scripted"
+    view = look(bench.core, exit_, Permission(Mode.NORMAL, False, 5_000), Meter(), bench.now)
+    assert grounds_of(bench.core, exit_, "test", view).strategy == "scripted"
 
 
 def test_where_the_venue_enforces_reduce_only_it_leaves_at_once_beside_the_stop() -> None:
