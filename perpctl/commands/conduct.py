@@ -65,8 +65,6 @@ def plan(
         meant, build = (build.profile,), build.build
     else:
         meant = profiles.meant_to_lower_risk(profile, venue) if lowers_risk else (profiles.load(profile, venue),)
-    for one in meant if dry_run else ():
-        _note_look(one, clock)
     if closes and len(meant) > 1:
         build = _only_reduce(reason)
         does = "would be latched, its entries cancelled" if dry_run else "is latched, its entries cancelled"

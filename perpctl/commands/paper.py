@@ -30,7 +30,10 @@ def status() -> Ask:
 def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
     feed: Annotated[
-        str, typer.Option(help="synthetic, replay:FILE (candles, or captured stream messages) or venue.")
+        str,
+        typer.Option(
+            help="synthetic, replay:FILE (candles, or captured stream messages) or venue (the global market)."
+        ),
     ] = "synthetic",
     speed: Annotated[str, typer.Option(help="Market seconds a second, or max.")] = "1",
     seed: Annotated[int, typer.Option(help="Of the synthetic market and of faults.")] = 0,

@@ -18,7 +18,9 @@ def run(
     risk_level: Annotated[str | None, typer.Option(help="conservative, moderate or aggressive.")] = None,
     strategy: Annotated[str, typer.Option(help="quoter, trend, or module:Class of your own.")] = "quoter",
     duration: Annotated[float | None, typer.Option(metavar="SECONDS", help="Stop after so long.")] = None,
-    feed: Annotated[str | None, typer.Option(help="synthetic, replay:FILE or venue (paper).")] = None,
+    feed: Annotated[
+        str | None, typer.Option(help="synthetic, replay:FILE or venue, the global market (paper).")
+    ] = None,
     speed: Annotated[str | None, typer.Option(help="Market seconds a second; max: simulate (paper).")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the synthetic market (paper).")] = None,
     flatten: Annotated[bool, typer.Option("--flatten", help="Close positions at the end.")] = False,

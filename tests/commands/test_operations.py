@@ -68,7 +68,7 @@ def test_a_position_shrinks_by_what_was_said_and_no_more(stage: Stage, cli: Cli,
     ("how", "told"),
     [
         (["--by", "0.1 ETH"], "BTC-PERP is sized in BTC, not in ETH"),
-        (["--by", "12 contracts"], "BTC-PERP is sized in BTC, not in contracts"),
+        (["--by", "12 contracts"], "BTC-PERP is sized in BTC at this venue, not in contracts"),
         (["--by", "200%"], "no percentage"),
         (["--by", "50% BTC"], "no size"),
         (["--by", "0"], "reduces nothing"),
