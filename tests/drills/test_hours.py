@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests import trading
-from tests.conftest import Cli, us_alone
+from tests.conftest import Cli, both_venues, us_alone
 from tests.drills.running import Running, running
 
 BIP = "BIP-20DEC30-CDE"
@@ -30,7 +30,7 @@ def entries(bot: Running) -> list[dict[str, Any]]:
     return [one for one in bot.control(do="status")["orders"] if one["purpose"] != "stop"]
 
 
-@pytest.mark.parametrize(("paper", "venue"), [("global", "global"), ("us", "us")], indirect=["paper"])
+@both_venues
 def test_a_stop_that_is_announced_takes_the_entries_of_a_running_bot(
     paper: dict[str, Any], cli: Cli, venue: str
 ) -> None:
@@ -57,7 +57,7 @@ def test_a_running_bot_holds_its_position_through_a_stop_and_comes_back_by_itsel
     paper: dict[str, Any], cli: Cli
 ) -> None:
     with running() as bot:
-        bid = next(line for line in bot.until(lambda: bot.events("place"), 40) if line["side"] == "BUY")
+        bid = bot.until(lambda: next((line for line in bot.events("place") if line["side"] == "BUY"), None), 40)
         trading.control(paper, "/price", {"instrument_name": BIP, "price": str(float(bid["price"]) - 30)})
         held = bot.until(lambda: (now := bot.position())["stop"] and now, 40)
         trading.control(paper, "/plan-stop", {"in_s": 75, "for_s": 60})
