@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -63,8 +64,11 @@ def _environment(requirement: str) -> Path:
     root = Path(__file__).parents[2] / ".judges"
     place = root / requirement.replace("=", "-")
     python = place / "bin" / "python"
-    if not (place / "ready").exists():
-        venv.create(place, with_pip=True, clear=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", requirement], check=True, timeout=500)
-        (place / "ready").touch()
+    root.mkdir(exist_ok=True)
+    with (root / f"{place.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run side by side, and two of them want the same judge
+        if not (place / "ready").exists():
+            venv.create(place, with_pip=True, clear=True)
+            subprocess.run([python, "-m", "pip", "install", "-q", requirement], check=True, timeout=500)
+            (place / "ready").touch()
     return python
