@@ -7,12 +7,19 @@ from typing import Any
 
 import pytest
 
+from perpctl.clock import SystemClock
 from tests import trading
 from tests.conftest import Cli, both_venues, us_alone
 from tests.drills.running import Running, running
 
 BIP = "BIP-20DEC30-CDE"
 pytestmark = [pytest.mark.drill, pytest.mark.timeout(180)]
+
+
+@pytest.fixture
+def clock() -> SystemClock:
+    """Time that passes: a command that the venue throttles beside the bot waits, and asks again."""
+    return SystemClock()
 
 
 def announce(paper: dict[str, Any], cli: Cli, venue: str) -> None:
