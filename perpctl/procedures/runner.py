@@ -260,7 +260,7 @@ class _Carrying:
 
     def _started(self) -> None:
         plan = self._plan
-        with contextlib.suppress(PerpctlError, OSError):  # what was only looked at keeps nobody from acting
+        with contextlib.suppress(PerpctlError):  # what was only looked at keeps nobody from acting
             take_looks(self._desk.journal(), self._desk.settings.state_dir)
         self._append(
             "plan.started",

@@ -69,3 +69,12 @@ def test_a_question_that_cannot_note_itself_is_answered_all_the_same(tmp_path: P
     opened(tmp_path).close()
     (tmp_path / FILE).mkdir()
     look(tmp_path, "positions")
+
+
+def test_looks_that_cannot_be_taken_stay_and_stop_nobody(tmp_path: Path) -> None:
+    """Somebody looked under `sudo`: the lock is not ours to open."""
+    (tmp_path / LOCK).mkdir()
+    (tmp_path / FILE).write_text("{}\n")
+    with opened(tmp_path) as journal:
+        assert take_looks(journal, tmp_path) == 0
+    assert (tmp_path / FILE).read_text() == "{}\n"

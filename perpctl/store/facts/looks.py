@@ -43,8 +43,19 @@ def note_look(directory: Path, at: str, operator: Mapping[str, object]) -> None:
 def take_looks(journal: Journal, directory: Path) -> int:
     """Journal what was noted since the last time, in one commit; how many looks.
 
-    They are there until the commit: after a crash between it and the end they may be told twice, never lost.
+    They are there until the commit: after a crash between it and the end they may be told twice, never lost. What
+    cannot be read, as after a look under `sudo`, stays there and is logged: it keeps nobody from trading or acting.
     """
+    try:
+        return _take(journal, directory)
+    except OSError as why:
+        import logging  # here, because questions note looks and take none
+
+        logging.getLogger("perpctl.journal").warning("looks are not taken in: %s", why)
+        return 0
+
+
+def _take(journal: Journal, directory: Path) -> int:
     from perpctl.store.records import Kind
 
     taken = directory / TAKEN
